@@ -1,0 +1,137 @@
+/* The inner loops, as a table of functions: body.h is compiled once per instruction set and each compilation fills one
+ * table; bg_select() hands out the best that the processor has, or the one that the caller names.
+ *
+ * Every table computes the same bits: sums that decide a split are integers, and floating point is used element by
+ * element in one written order (build with -ffp-contract=off).
+ *
+ * Codes. A value's code is 0 where it is missing and 1 + its bin otherwise, so one unsigned comparison is the go-left
+ * rule for both directions of the missing values, with s = 0 where missing goes left and s = 1 where it goes right:
+ *
+ *     code - s <= t - s   (unsigned, wraps)         codes   0 | 1  2 ... t | t+1 ... n
+ *                                                     missing |<- left -->| right
+ */
+#ifndef BOOSTGRAD_KERNELS_H
+#define BOOSTGRAD_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* How float gradients become integers and how one histogram record is packed.
+ *
+ *   wide   16 bytes, two lanes:  [ gradient : 64 ] [ hessian : 64 - count_bits | count : count_bits ]
+ *   narrow  8 bytes, one lane:   [ gradient : 64 - count_bits | count : count_bits ]     constant hessian
+ *
+ * The scales are powers of two chosen so that no sum over all rows leaves its field. */
+typedef struct {
+    float gradient_scale;
+    float hessian_scale;
+    int count_bits;
+} bg_packing;
+
+/* What the split scan needs to know beside the histogram. */
+typedef struct {
+    double inverse_gradient_scale; /* integer sums times these are the sums */
+    double inverse_hessian_scale;  /* narrow: the constant hessian */
+    double l1, l2, max_delta_step;
+    double min_child_weight;
+    int64_t min_samples_leaf;
+    int count_bits;
+    int wide;
+    int plain; /* l1 == 0 and max_delta_step == 0 */
+} bg_scan_rule;
+
+typedef struct {
+    double gain;      /* score(left) + score(right); 0: no admissible split */
+    int64_t left[2];  /* packed sums of the left child */
+    uint32_t code;    /* t of the go-left rule */
+    int missing_left; /* -1: no missing value in the node */
+} bg_scan_result;
+
+/* Scratch of one scan; each array holds n_codes entries. */
+typedef struct {
+    int64_t *gradient, *hessian, *count, *gain_bits;
+    uint32_t *code;
+} bg_scan_scratch;
+
+/* One tree as the predictor reads it: splits as in boostgrad.tree.model, thresholds as codes. */
+typedef struct {
+    uint32_t slot;         /* which column of codes */
+    uint16_t code, shift;  /* t and s of the go-left rule, already t - s */
+    int32_t child[2];      /* right, left */
+} bg_node;
+
+typedef struct {
+    const bg_node *nodes;
+    const double *values; /* one per leaf */
+    int32_t n_splits, n_leaves, depth, output;
+    const uint64_t *masks; /* per split: leaves that remain when a row goes right; NULL above 64 leaves */
+} bg_tree;
+
+typedef struct {
+    const char *name;
+
+    /* hist[(stride * f) + code] += record(row) for all rows; rows == NULL: rows begin .. begin + n.
+     * IN  bins: row-major codes, row_stride codes a row; pairs: (gradient, hessian) or gradient a row. */
+    void (*histogram_wide_u8)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
+                              const float *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist);
+    void (*histogram_wide_u16)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
+                               const float *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist);
+    void (*histogram_narrow_u8)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
+                                const float *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist);
+    void (*histogram_narrow_u16)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
+                                 const float *pairs, bg_packing packing, int n_features, size_t stride,
+                                 int64_t *hist);
+    /* OUT to[i] += from[i]; OUT to[i] = from[i] - to[i] */
+    void (*add)(int64_t *to, const int64_t *from, size_t n);
+    void (*subtract_from)(int64_t *to, const int64_t *from, size_t n);
+
+    /* Best split of one feature. IN hist: n_codes records; total: packed sums of the node. */
+    void (*scan)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
+                 bg_scan_scratch *scratch, bg_scan_result *out);
+
+    /* Rows that go left fill OUT to from its front, in order; the others fill it from its back, last one first.
+     * Returns the number that went left. */
+    size_t (*partition_u8)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,
+                           uint32_t *to);
+    size_t (*partition_u16)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,
+                            uint32_t *to);
+
+    /* OUT codes[i] = 0 where x[i] is NaN, else 1 + #(edges < x[i]); edges are padded with +inf to size, a power of
+     * two above their number. */
+    void (*search_f32)(const float *x, size_t n, const float *edges, uint32_t size, uint16_t *codes);
+    void (*search_f64)(const double *x, size_t n, const double *edges, uint32_t size, uint16_t *codes);
+
+    /* OUT pairs. y, raw, weight (or NULL): n values each, or n_outputs rows of them `pitch` apart.
+     * OUT largest: max |gradient|, max hessian (raised, never lowered). */
+    void (*squared_error)(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
+                          float *largest);
+    void (*binary_log_loss)(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
+                            float *largest);
+    void (*multinomial_log_loss)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
+                                 int n_outputs, float *pairs, float *largest);
+    void (*exponential)(double *x, size_t n);
+
+    /* OUT raw[output * pitch + i] += value of the leaf that row i reaches; codes: column by column, `n` rows each. */
+    void (*predict_u8)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
+                       double *raw, size_t raw_pitch);
+    void (*predict_u16)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
+                        double *raw, size_t raw_pitch);
+    void (*leaves_u8)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
+                      size_t out_pitch);
+    void (*leaves_u16)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
+                       size_t out_pitch);
+} bg_kernels;
+
+/* Rows per block of the predict kernels: callers pass at most this many. */
+#define BG_PREDICT_BLOCK 256
+
+/* The table of that name, the best available one for NULL, or NULL where this machine cannot run it. */
+const bg_kernels *bg_select(const char *name);
+
+/* Work in chunks on at most n_threads threads, this one included; worker is 0 .. n_threads - 1, and no two chunks run
+ * on one worker at the same time. Returns when all chunks are done. Any number of threads may call it at once. */
+typedef void (*bg_task)(void *context, int64_t chunk, int worker);
+void bg_parallel_for(bg_task task, void *context, int64_t n_chunks, int n_threads);
+const char *bg_threading(void);
+
+#endif

@@ -1,0 +1,166 @@
+/* Gradients and hessians of the losses that deserve a loop of their own. All arithmetic is in double, rounded to float
+ * when it is stored. */
+
+/* exp(x) by 2^k * exp(r), |r| <= ln(2) / 2, Taylor to r^13 (error below 1 ulp); arguments are clamped to the range of
+ * normal numbers. Written out so that it is vectorised, and so that every instruction set computes the same bits. */
+static inline double exp_of(double x)
+{
+    x = x < -708.0 ? -708.0 : x;
+    x = x > 709.0 ? 709.0 : x;
+    const double shifter = 6755399441055744.0; /* 1.5 * 2^52: adding it rounds to the nearest integer */
+    double shifted = x * 1.4426950408889634 + shifter;
+    double k = shifted - shifter;
+    double r = (x - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10;
+    double p = 1.0 / 6227020800.0;
+    p = p * r + 1.0 / 479001600.0;
+    p = p * r + 1.0 / 39916800.0;
+    p = p * r + 1.0 / 3628800.0;
+    p = p * r + 1.0 / 362880.0;
+    p = p * r + 1.0 / 40320.0;
+    p = p * r + 1.0 / 5040.0;
+    p = p * r + 1.0 / 720.0;
+    p = p * r + 1.0 / 120.0;
+    p = p * r + 1.0 / 24.0;
+    p = p * r + 1.0 / 6.0;
+    p = p * r + 0.5;
+    p = p * r + 1.0;
+    p = p * r + 1.0;
+    int64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (int64_t)((uint64_t)(bits + 1023) << 52);
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return p * power;
+}
+
+static void exponential(double *x, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        x[i] = exp_of(x[i]);
+}
+
+/* Bits of floats that are not negative are ordered as the floats are, and an integer maximum is vectorised. */
+static inline int32_t magnitude_bits(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits & 0x7fffffff;
+}
+
+static inline void raise_to(float *largest, int32_t bits)
+{
+    float candidate;
+    memcpy(&candidate, &bits, sizeof candidate);
+    if (!(candidate <= *largest)) /* a NaN must come through */
+        *largest = candidate;
+}
+
+/* 1/2 (raw - y)^2 */
+static void squared_error(const double *restrict y, const double *restrict raw, const double *restrict weight, size_t n,
+                          float *restrict pairs, float *largest)
+{
+    int32_t gradient_bits = 0, hessian_bits = 0;
+    if (weight == NULL) { /* the hessian is 1 and is not stored */
+        for (size_t i = 0; i < n; i++) {
+            pairs[i] = (float)(raw[i] - y[i]);
+            int32_t bits = magnitude_bits(pairs[i]);
+            gradient_bits = bits > gradient_bits ? bits : gradient_bits;
+        }
+        raise_to(largest, gradient_bits);
+        largest[1] = 1.0f;
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        float gradient = (float)(weight[i] * (raw[i] - y[i])), hessian = (float)weight[i];
+        pairs[2 * i] = gradient;
+        pairs[2 * i + 1] = hessian;
+        int32_t bits = magnitude_bits(gradient);
+        gradient_bits = bits > gradient_bits ? bits : gradient_bits;
+        bits = magnitude_bits(hessian);
+        hessian_bits = bits > hessian_bits ? bits : hessian_bits;
+    }
+    raise_to(largest, gradient_bits);
+    raise_to(largest + 1, hessian_bits);
+}
+
+/* log(1 + exp(raw)) - y raw, y in [0, 1]; p = sigmoid(raw): gradient p - y, hessian p (1 - p). 1 - p is computed by
+ * itself, so that a confident prediction keeps its digits. */
+static inline void binary_body(const double *restrict y, const double *restrict raw, const double *restrict weight,
+                               size_t n, float *restrict pairs, float *largest, int weighted)
+{
+    int32_t gradient_bits = 0, hessian_bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        double odds_against = exp_of(-raw[i]);
+        double p = 1.0 / (1.0 + odds_against);
+        double q = odds_against * p;
+        double w = weighted ? weight[i] : 1.0;
+        float gradient = (float)(w * (p * (1.0 - y[i]) - q * y[i]));
+        float hessian = (float)(w * (p * q));
+        pairs[2 * i] = gradient;
+        pairs[2 * i + 1] = hessian;
+        int32_t bits = magnitude_bits(gradient);
+        gradient_bits = bits > gradient_bits ? bits : gradient_bits;
+        bits = magnitude_bits(hessian);
+        hessian_bits = bits > hessian_bits ? bits : hessian_bits;
+    }
+    raise_to(largest, gradient_bits);
+    raise_to(largest + 1, hessian_bits);
+}
+
+static void binary_log_loss(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
+                            float *largest)
+{
+    if (weight)
+        binary_body(y, raw, weight, n, pairs, largest, 1);
+    else
+        binary_body(y, raw, weight, n, pairs, largest, 0);
+}
+
+/* log sum_k exp(raw_k) - raw_y; p = softmax(raw): gradient p_k - [k = y], diagonal hessian p_k (1 - p_k). 1 - p_k is
+ * taken from the other classes' sum.
+ *
+ *   raw    class 0:  [ row 0 | row 1 | ... ]     pitch apart        pairs likewise, two floats each
+ *          class 1:  [ row 0 | row 1 | ... ]
+ */
+#define SOFTMAX_ROWS 64
+
+static void multinomial_log_loss(const double *restrict y, const double *restrict raw, const double *restrict weight,
+                                 size_t n, size_t pitch, int n_outputs, float *restrict pairs, float *largest)
+{
+    int32_t gradient_bits = 0, hessian_bits = 0;
+    for (size_t begin = 0; begin < n; begin += SOFTMAX_ROWS) {
+        size_t rows = n - begin < SOFTMAX_ROWS ? n - begin : SOFTMAX_ROWS;
+        double top[SOFTMAX_ROWS], sum[SOFTMAX_ROWS], e[SOFTMAX_ROWS];
+        for (size_t i = 0; i < rows; i++) {
+            top[i] = raw[begin + i];
+            sum[i] = 0;
+        }
+        for (int k = 1; k < n_outputs; k++)
+            for (size_t i = 0; i < rows; i++) {
+                double r = raw[k * pitch + begin + i];
+                top[i] = r > top[i] ? r : top[i];
+            }
+        for (int k = 0; k < n_outputs; k++)
+            for (size_t i = 0; i < rows; i++)
+                sum[i] += exp_of(raw[k * pitch + begin + i] - top[i]);
+        for (int k = 0; k < n_outputs; k++) {
+            float *out = pairs + 2 * (k * pitch + begin);
+            for (size_t i = 0; i < rows; i++)
+                e[i] = exp_of(raw[k * pitch + begin + i] - top[i]);
+            for (size_t i = 0; i < rows; i++) {
+                double p = e[i] / sum[i], q = (sum[i] - e[i]) / sum[i];
+                double w = weight ? weight[begin + i] : 1.0;
+                float gradient = (float)(w * (y[begin + i] == (double)k ? -q : p));
+                float hessian = (float)(w * (p * q));
+                out[2 * i] = gradient;
+                out[2 * i + 1] = hessian;
+                int32_t bits = magnitude_bits(gradient);
+                gradient_bits = bits > gradient_bits ? bits : gradient_bits;
+                bits = magnitude_bits(hessian);
+                hessian_bits = bits > hessian_bits ? bits : hessian_bits;
+            }
+        }
+    }
+    raise_to(largest, gradient_bits);
+    raise_to(largest + 1, hessian_bits);
+}

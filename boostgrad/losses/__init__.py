@@ -1,0 +1,15 @@
+"""Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
+
+from boostgrad.losses.base import GradientPairs, Loss, get_loss, register, registered_losses
+from boostgrad.losses.pointwise import BinaryLogLoss, MultinomialLogLoss, SquaredError
+
+__all__ = [
+    "BinaryLogLoss",
+    "GradientPairs",
+    "Loss",
+    "MultinomialLogLoss",
+    "SquaredError",
+    "get_loss",
+    "register",
+    "registered_losses",
+]

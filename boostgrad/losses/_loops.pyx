@@ -1,0 +1,99 @@
+"""The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
+
+from libc.stdint cimport int64_t
+
+import numpy as np
+
+from boostgrad.native cimport bg_kernels, kernels, parallel_for, pointwise_kernel
+
+# Rows per task: their target, raw prediction and pair lie in the second-level cache together.
+DEF BLOCK = 16384
+
+cdef struct Context:
+    const bg_kernels *k
+    pointwise_kernel kernel
+    const double *y
+    const double *raw
+    const double *weight
+    float *pairs
+    float *largest  # two a block
+    int64_t n_rows
+    int width
+    int n_outputs
+
+
+cdef void pointwise_block(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Context *c = <Context *> context
+    cdef int64_t begin = chunk * BLOCK
+    cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
+    c.kernel(c.y + begin, c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
+             c.pairs + begin * c.width, c.largest + 2 * chunk)
+
+
+cdef void multinomial_block(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Context *c = <Context *> context
+    cdef int64_t begin = chunk * BLOCK
+    cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
+    c.k.multinomial_log_loss(c.y + begin, c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n, c.n_rows,
+                             c.n_outputs, c.pairs + begin * c.width, c.largest + 2 * chunk)
+
+
+cdef void run(pointwise_kernel kernel, const double[::1] y, const double[:, ::1] raw, weight, out, int n_threads):
+    """OUT out.pairs, out.largest"""
+    cdef Context context
+    cdef const double[::1] weight_view
+    cdef float[:, :, ::1] pairs = out.pairs
+    cdef int64_t n_blocks = (y.shape[0] + BLOCK - 1) // BLOCK
+    largest = np.zeros((n_blocks, 2), dtype=np.float32)
+    cdef float[:, ::1] largest_view = largest
+    context.k = kernels()
+    context.kernel = kernel
+    context.y = &y[0]
+    context.raw = &raw[0, 0]
+    context.weight = NULL
+    if weight is not None:
+        weight_view = weight
+        context.weight = &weight_view[0]
+    context.pairs = &pairs[0, 0, 0]
+    context.largest = &largest_view[0, 0]
+    context.n_rows = y.shape[0]
+    context.width = pairs.shape[2]
+    context.n_outputs = raw.shape[0]
+    with nogil:
+        parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
+    out.largest[:] = largest.max(axis=0)
+
+
+def squared_error(y, raw, weight, out, int n_threads):
+    run(kernels().squared_error, y, raw, weight, out, n_threads)
+
+
+def binary_log_loss(y, raw, weight, out, int n_threads):
+    run(kernels().binary_log_loss, y, raw, weight, out, n_threads)
+
+
+def multinomial_log_loss(y, raw, weight, out, int n_threads):
+    run(NULL, y, raw, weight, out, n_threads)
+
+
+def exponential(x):
+    """exp of an array, the same bits on every instruction set."""
+    out = np.array(x, dtype=np.float64, order="C")
+    cdef double[::1] flat = out.reshape(-1)
+    if flat.shape[0]:
+        kernels().exponential(&flat[0], flat.shape[0])
+    return out
+
+
+def sigmoid(raw):
+    """1 / (1 + exp(-raw))"""
+    out = exponential(np.negative(raw))
+    out += 1.0
+    return np.divide(1.0, out, out=out)
+
+
+def softmax(raw):
+    """exp(raw_k) / sum_j exp(raw_j) along the first axis."""
+    out = exponential(raw - raw.max(axis=0))
+    out /= out.sum(axis=0)
+    return out

@@ -1,0 +1,81 @@
+"""Losses with one number, or one set of numbers, per independent row."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from boostgrad.losses import _loops
+from boostgrad.losses.base import Loss, register
+
+# Class probabilities of a constant model stay this far from 0 and 1.
+TINY = 1e-15
+
+
+@register
+class SquaredError(Loss):
+    """Half the squared error, 1/2 (raw - y)^2; raw predicts the mean."""
+
+    name = "squared_error"
+    constant_hessian = 1.0
+
+    def init_raw(self, y, weight):
+        return np.array([np.average(y, weights=weight)])
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        _loops.squared_error(y, raw, weight, out, n_threads)
+
+    def values(self, y, raw):
+        return 0.5 * (raw[0] - y) ** 2
+
+
+@register
+class BinaryLogLoss(Loss):
+    """Log loss of the second of two classes, log(1 + exp(raw)) - y raw; raw is its log odds. y is 0 or 1."""
+
+    name = "binary_log_loss"
+
+    def init_raw(self, y, weight):
+        p = np.clip(np.average(y, weights=weight), TINY, 1 - TINY)
+        return np.array([np.log(p / (1 - p))])
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        _loops.binary_log_loss(y, raw, weight, out, n_threads)
+
+    def values(self, y, raw):
+        return np.logaddexp(0.0, raw[0]) - y * raw[0]
+
+    def inverse_link(self, raw):
+        positive = _loops.sigmoid(raw[0])
+        return np.stack([1.0 - positive, positive])
+
+
+@register
+class MultinomialLogLoss(Loss):
+    """Log loss of softmax probabilities, log sum_k exp(raw_k) - raw_y, with its diagonal hessian p_k (1 - p_k).
+
+    y holds class numbers 0, 1, ..., n_classes - 1.
+    """
+
+    name = "multinomial_log_loss"
+
+    def __init__(self, n_classes: int):
+        self.n_outputs = n_classes
+
+    def parameters(self):
+        return {"n_classes": self.n_outputs}
+
+    def init_raw(self, y, weight):
+        mass = np.bincount(y.astype(np.intp), weights=weight, minlength=self.n_outputs)
+        log_p = np.log(np.clip(mass / mass.sum(), TINY, 1.0))
+        return log_p - log_p.mean()
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        _loops.multinomial_log_loss(y, raw, weight, out, n_threads)
+
+    def values(self, y, raw):
+        top = raw.max(axis=0)
+        log_sum = top + np.log(np.exp(raw - top).sum(axis=0))
+        return log_sum - raw[y.astype(np.intp), np.arange(raw.shape[1])]
+
+    def inverse_link(self, raw):
+        return _loops.softmax(raw)

@@ -1,0 +1,92 @@
+"""The C kernels, as the Cython rooms see them: cimport this, never link a kernel twice."""
+
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+
+cdef extern from "kernels.h" nogil:
+    ctypedef struct bg_packing:
+        float gradient_scale
+        float hessian_scale
+        int count_bits
+
+    ctypedef struct bg_scan_rule:
+        double inverse_gradient_scale
+        double inverse_hessian_scale
+        double l1
+        double l2
+        double max_delta_step
+        double min_child_weight
+        int64_t min_samples_leaf
+        int count_bits
+        int wide
+        int plain
+
+    ctypedef struct bg_scan_result:
+        double gain
+        int64_t left[2]
+        uint32_t code
+        int missing_left
+
+    ctypedef struct bg_scan_scratch:
+        int64_t *gradient
+        int64_t *hessian
+        int64_t *count
+        int64_t *gain_bits
+        uint32_t *code
+
+    ctypedef struct bg_node:
+        uint32_t slot
+        uint16_t code
+        uint16_t shift
+        int32_t child[2]
+
+    ctypedef struct bg_tree:
+        const bg_node *nodes
+        const double *values
+        int32_t n_splits
+        int32_t n_leaves
+        int32_t depth
+        int32_t output
+        const uint64_t *masks
+
+    ctypedef void (*histogram_kernel)(const void *, size_t, const uint32_t *, size_t, size_t, const float *, bg_packing,
+                                      int, size_t, int64_t *) noexcept nogil
+    ctypedef size_t (*partition_kernel)(const void *, uint32_t, uint32_t, const uint32_t *, size_t,
+                                        uint32_t *) noexcept nogil
+    ctypedef void (*predict_kernel)(const bg_tree *, size_t, const void *, size_t, size_t, double *,
+                                    size_t) noexcept nogil
+    ctypedef void (*leaves_kernel)(const bg_tree *, const void *, size_t, size_t, int32_t *, size_t) noexcept nogil
+    ctypedef void (*pointwise_kernel)(const double *, const double *, const double *, size_t, float *,
+                                      float *) noexcept nogil
+
+    ctypedef struct bg_kernels:
+        const char *name
+        histogram_kernel histogram_wide_u8
+        histogram_kernel histogram_wide_u16
+        histogram_kernel histogram_narrow_u8
+        histogram_kernel histogram_narrow_u16
+        void (*add)(int64_t *, const int64_t *, size_t) noexcept nogil
+        void (*subtract_from)(int64_t *, const int64_t *, size_t) noexcept nogil
+        void (*scan)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *, bg_scan_scratch *,
+                     bg_scan_result *) noexcept nogil
+        partition_kernel partition_u8
+        partition_kernel partition_u16
+        void (*search_f32)(const float *, size_t, const float *, uint32_t, uint16_t *) noexcept nogil
+        void (*search_f64)(const double *, size_t, const double *, uint32_t, uint16_t *) noexcept nogil
+        pointwise_kernel squared_error
+        pointwise_kernel binary_log_loss
+        void (*multinomial_log_loss)(const double *, const double *, const double *, size_t, size_t, int, float *,
+                                     float *) noexcept nogil
+        void (*exponential)(double *, size_t) noexcept nogil
+        predict_kernel predict_u8
+        predict_kernel predict_u16
+        leaves_kernel leaves_u8
+        leaves_kernel leaves_u16
+
+    ctypedef void (*bg_task)(void *, int64_t, int) noexcept nogil
+    const bg_kernels *bg_select(const char *)
+    void bg_parallel_for(bg_task, void *, int64_t, int)
+    const char *bg_threading()
+    int BG_PREDICT_BLOCK
+
+cdef const bg_kernels *kernels() noexcept nogil
+cdef void parallel_for(bg_task task, void *context, int64_t n_chunks, int n_threads) noexcept nogil

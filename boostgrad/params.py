@@ -1,0 +1,196 @@
+"""Every parameter of the estimators, listed once: name, default, what is accepted, what it means.
+
+The estimators take their defaults, their checks and the parameter section of their docstrings from here; the rooms
+below take the frozen dataclasses.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Number:
+    """An integer or a real number in an interval."""
+
+    kind: type
+    low: float
+    high: float = math.inf
+    low_open: bool = False
+    high_open: bool = False
+
+    def accepts(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, self.kind):
+            return False
+        above = value > self.low if self.low_open else value >= self.low
+        below = value < self.high if self.high_open else value <= self.high
+        return bool(above and below)
+
+    def __str__(self) -> str:
+        noun = "an integer" if self.kind is Integral else "a number"
+        if math.isinf(self.low):
+            return f"{noun} <= {self.high:g}"
+        if math.isinf(self.high):
+            return f"{noun} {'>' if self.low_open else '>='} {self.low:g}"
+        return f"{noun} in {'(' if self.low_open else '['}{self.low:g}, {self.high:g}{')' if self.high_open else ']'}"
+
+
+@dataclass(frozen=True)
+class Finite(Number):
+    """A number in an interval that is not infinite either."""
+
+    def accepts(self, value: Any) -> bool:
+        return super().accepts(value) and not math.isinf(value)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of a few values."""
+
+    values: tuple
+
+    def accepts(self, value: Any) -> bool:
+        return any(value is v or (type(value) is type(v) and value == v) for v in self.values)
+
+    def __str__(self) -> str:
+        return " or ".join(repr(v) for v in self.values)
+
+
+@dataclass(frozen=True)
+class Having:
+    """Anything with these methods."""
+
+    what: str
+    methods: tuple[str, ...]
+
+    def accepts(self, value: Any) -> bool:
+        return not isinstance(value, type) and all(callable(getattr(value, m, None)) for m in self.methods)
+
+    def __str__(self) -> str:
+        return self.what
+
+
+class Callbacks:
+    """An iterable of callbacks that can be iterated more than once."""
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, list | tuple) and all(callable(getattr(c, "after_iteration", None)) for c in value)
+
+    def __str__(self) -> str:
+        return "a list of boostgrad.callbacks.Callback"
+
+
+def parameter(default: Any, *accepted: Any, doc: str) -> Any:
+    return field(default=default, metadata={"accepted": accepted, "doc": doc})
+
+
+@dataclass(frozen=True)
+class TreeParams:
+    """What a tree grower is told."""
+
+    max_leaf_nodes: int | None = parameter(
+        31, Number(Integral, 2), OneOf((None,)), doc="Most leaves of a tree. None: no limit."
+    )
+    max_depth: int | None = parameter(
+        None, Number(Integral, 1), OneOf((None,)), doc="Most splits between the root and a leaf. None: no limit."
+    )
+    min_samples_leaf: int = parameter(
+        20, Number(Integral, 1), doc="Fewest training rows in a leaf; counted, never estimated."
+    )
+    min_child_weight: float = parameter(
+        1e-3, Finite(Real, 0), doc="Least sum of the hessians (times the sample weights) in a leaf."
+    )
+    min_split_gain: float = parameter(
+        0.0,
+        Finite(Real, 0),
+        doc="Least gain of a split: score(left) + score(right) - score(parent) with score = T(G)^2 / (H + l2).",
+    )
+    l1_regularization: float = parameter(0.0, Finite(Real, 0), doc="L1 penalty on leaf values.")
+    l2_regularization: float = parameter(0.0, Finite(Real, 0), doc="L2 penalty on leaf values.")
+    max_delta_step: float = parameter(
+        0.0, Finite(Real, 0), doc="Largest leaf value before shrinkage, in absolute terms. 0: no bound."
+    )
+    grow_policy: str = parameter(
+        "leafwise",
+        OneOf(("leafwise", "depthwise")),
+        doc="Which leaf is split next: the one with the largest gain, or, level by level, the shallowest.",
+    )
+    learning_rate: float = parameter(0.1, Finite(Real, 0, low_open=True), doc="Shrinkage: leaf values times this.")
+
+
+@dataclass(frozen=True)
+class BoostParams:
+    """What the boosting loop is told."""
+
+    n_estimators: int = parameter(
+        100, Number(Integral, 1), doc="Boosting iterations; the upper bound where early stopping is on."
+    )
+    max_bins: int = parameter(
+        255, Number(Integral, 2, 65535), doc="Most bins for the non-missing values of a feature."
+    )
+    early_stopping: bool | str = parameter(
+        "auto",
+        OneOf(("auto", True, False)),
+        doc='Stop when the validation loss no longer improves. "auto": above 10,000 rows, or when X_val is given.',
+    )
+    validation_fraction: Any = parameter(
+        0.1,
+        Number(Real, 0, 1, low_open=True, high_open=True),
+        Having("a scikit-learn splitter", ("split", "get_n_splits")),
+        doc="Fraction of the rows that is set aside for early stopping, or a scikit-learn splitter, whose first split "
+        "is used. Ignored when X_val is given.",
+    )
+    n_iter_no_change: int = parameter(
+        10, Number(Integral, 1), doc="Early stopping: iterations without improvement before it stops."
+    )
+    tol: float = parameter(1e-7, Finite(Real, 0), doc="Early stopping: smaller improvements do not count.")
+    callbacks: Any = parameter(None, OneOf((None,)), Callbacks(), doc="Callbacks, called in their order.")
+    n_jobs: int | None = parameter(
+        None,
+        Number(Integral, 1),
+        Number(Integral, -math.inf, -1),
+        OneOf((None,)),
+        doc="Threads. None: what the process may use; -1: all processors. The model does not depend on it.",
+    )
+    verbose: int = parameter(0, Number(Integral, 0), OneOf((True, False)), doc="1: a progress bar on stderr.")
+    random_state: Any = parameter(
+        None,
+        Number(Integral, 0, 2**32 - 1),
+        Having("a RandomState", ("randint", "uniform")),
+        OneOf((None,)),
+        doc="Seed of the validation split, of the sample that quantiles come from and of the order of tied splits.",
+    )
+
+
+ALL = {f.name: f for group in (TreeParams, BoostParams) for f in fields(group)}
+
+
+def check(owner: str, name: str, value: Any) -> None:
+    """Raise unless the parameter accepts the value.
+
+    Raises
+    ------
+    ValueError
+        If it does not; the message names the parameter, what is accepted and what was given. A value of a wrong type
+        is a ValueError too, as in scikit-learn.
+    """
+    accepted = ALL[name].metadata["accepted"]
+    if not any(choice.accepts(value) for choice in accepted):
+        words = ", or ".join(str(choice) for choice in accepted)
+        raise ValueError(f"The {name!r} parameter of {owner} must be {words}. Got {value!r} instead.")
+
+
+def documented(names: list[str]) -> str:
+    """The numpydoc parameter section for these names."""
+    import textwrap
+
+    lines = []
+    for name in names:
+        entry = ALL[name]
+        words = " or ".join(str(choice) for choice in entry.metadata["accepted"])
+        lines.append(f"{name} : {words}, default={entry.default!r}")
+        lines += textwrap.wrap(entry.metadata["doc"], 110, initial_indent="    ", subsequent_indent="    ")
+    return "\n".join(lines)

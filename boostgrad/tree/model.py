@@ -1,0 +1,128 @@
+"""The model as data: trees as structs of arrays, and the ensemble that holds them.
+
+Nothing here computes anything: growers fill these arrays, predictors read them, ``boostgrad.io`` writes them down.
+
+One tree of S splits has S + 1 leaves. Splits and leaves are numbered apart, the root is split 0, and a child points
+at split ``c`` where ``c >= 0`` and at leaf ``~c`` where ``c < 0``::
+
+        split 0                 left  = [ 1, -1]      leaf_value[0]: leaf ~(-1)
+        /     \\                 right = [-3, -2]      leaf_value[1]: leaf ~(-2)
+     split 1  leaf 2                                  leaf_value[2]: leaf ~(-3)
+     /    \\
+  leaf 0  leaf 1
+
+A tree that is a single leaf has no splits: every row is in leaf 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class TreeStatistics:
+    """What was known of a tree when it was grown; traversal never reads it.
+
+    Attributes
+    ----------
+    split_gain : ndarray of float64, shape (n_splits,)
+        Gain of each split (see ``boostgrad.tree.splitter``).
+    split_cover, leaf_cover : ndarray of float64, shape (n_splits,) and (n_leaves,)
+        Sum of the hessians of the training rows that reached the node.
+    split_count, leaf_count : ndarray of int64, shape (n_splits,) and (n_leaves,)
+        Number of the training rows that reached the node.
+    """
+
+    split_gain: np.ndarray
+    split_cover: np.ndarray
+    split_count: np.ndarray
+    leaf_cover: np.ndarray
+    leaf_count: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """One regression tree.
+
+    A row goes left at a split where ``x[feature] <= threshold``, and, where ``x[feature]`` is NaN, where
+    ``missing_left`` is set.
+
+    Attributes
+    ----------
+    feature : ndarray of int32, shape (n_splits,)
+    threshold : ndarray of float64, shape (n_splits,)
+    missing_left : ndarray of uint8, shape (n_splits,)
+    left, right : ndarray of int32, shape (n_splits,)
+        Children; see the picture in the module's docstring.
+    leaf_value : ndarray of float64, shape (n_leaves, n_values)
+        Shrinkage is already in it. ``n_values`` is 1 for a tree that adds to one output.
+    output : int
+        The output that the tree adds to.
+    statistics : TreeStatistics
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    missing_left: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    leaf_value: np.ndarray
+    output: int
+    statistics: TreeStatistics
+
+    @property
+    def n_splits(self) -> int:
+        return len(self.feature)
+
+    @property
+    def n_leaves(self) -> int:
+        return len(self.leaf_value)
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """A trained model as data: raw prediction = ``base_score`` + the leaf values of all trees.
+
+    Attributes
+    ----------
+    trees : list of Tree
+        In the order of training: iteration by iteration, within one by output.
+    base_score : ndarray of float64, shape (n_outputs,)
+        Raw prediction before the first tree.
+    n_features : int
+    feature_names : tuple of str or None
+        None where the training data had no names.
+    loss : str
+        Registered name of the loss.
+    loss_parameters : dict
+        What the loss needs beside its name, as JSON would hold it.
+    """
+
+    trees: list[Tree]
+    base_score: np.ndarray
+    n_features: int
+    feature_names: tuple[str, ...] | None
+    loss: str
+    loss_parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def n_outputs(self) -> int:
+        return len(self.base_score)
+
+    @property
+    def n_iterations(self) -> int:
+        return len(self.trees) // self.n_outputs
+
+    def first(self, n_iterations: int) -> Ensemble:
+        """The ensemble as it was after its first ``n_iterations`` iterations (trees are shared, not copied)."""
+        return Ensemble(
+            trees=self.trees[: n_iterations * self.n_outputs],
+            base_score=self.base_score,
+            n_features=self.n_features,
+            feature_names=self.feature_names,
+            loss=self.loss,
+            loss_parameters=self.loss_parameters,
+        )
