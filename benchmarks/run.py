@@ -1,5 +1,7 @@
 """How it is measured: each fit in a process of its own, libraries taking turns, one JSON line for each fit.
 
+::
+
     python -m benchmarks.run --problem binary-1m --library boostgrad lightgbm --threads 2 --repeat 3 --out runs.jsonl
 
 The parent makes a problem once and leaves its arrays in a temporary folder. A child loads them, imports one library,
@@ -129,11 +131,19 @@ def scores(task: str, y: np.ndarray, prediction: np.ndarray) -> dict[str, float]
     }
 
 
+def version(library: libraries.Library, module) -> str | None:
+    """Version as pip knows it, or, in a checkout that is not installed, as the module says."""
+    try:
+        return importlib.metadata.version(library.distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return getattr(module, "__version__", None)
+
+
 def measure(problem: problems.Problem, library: libraries.Library, n_threads: int) -> dict:
     """Fit once and measure all that a record says of a fit."""
     start = time.perf_counter()
-    importlib.import_module(library.module)
-    record = {"import_seconds": time.perf_counter() - start, "version": importlib.metadata.version(library.distribution)}
+    module = importlib.import_module(library.module)
+    record = {"import_seconds": time.perf_counter() - start, "version": version(library, module)}
 
     memory = PeakMemory()
     cpu, start = cpu_seconds(), time.perf_counter()
@@ -229,19 +239,19 @@ def run_one(folder: pathlib.Path, task: dict, timeout: float) -> dict:
 def run_problem(problem: problems.Problem, names: list[str], options: argparse.Namespace):
     """Yield a record for each fit: all libraries once, then all again, so that slow drift hits them alike."""
     work = dataclasses.asdict(problem.work)
-    shape = {"n_train": len(problem.y_train), "n_features": problem.X_train.shape[1], "n_classes": problem.n_classes}
+    setting = {"n_train": len(problem.y_train), "n_features": problem.X_train.shape[1], "n_classes": problem.n_classes}
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         folder = pathlib.Path(folder)
         for name in ARRAYS:
             np.save(folder / f"{name}.npy", getattr(problem, name))
         task = {"problem": problem.name, "task": problem.task, "work": work, "threads": options.threads}
+        setting.update(seed=options.seed, busy=options.busy)
         del problem
         for repeat in range(options.repeat):
             for name in names:
-                now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-                record = {"library": name, **task, **shape, "seed": options.seed, "repeat": repeat, "busy": options.busy}
-                record.update(run_one(folder, {**task, "library": name}, options.timeout), time=now, machine=machine())
-                yield record
+                now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+                record = {"library": name, **task, **setting, "repeat": repeat, "time": now, "machine": machine()}
+                yield record | run_one(folder, {**task, "library": name}, options.timeout)
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -48,24 +48,26 @@ cdef extern from "kernels.h" nogil:
         int32_t output
         const uint64_t *masks
 
-    ctypedef void (*histogram_kernel)(const void *, size_t, const uint32_t *, size_t, size_t, const float *, bg_packing,
+    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const void *, size_t, const uint32_t *, size_t, size_t, const float *, bg_packing,
                                       int, size_t, int64_t *) noexcept nogil
-    ctypedef size_t (*partition_kernel)(const void *, uint32_t, uint32_t, const uint32_t *, size_t,
+    ctypedef size_t (*partition_kernel "bg_partition_kernel")(const void *, uint32_t, uint32_t, const uint32_t *, size_t,
                                         uint32_t *) noexcept nogil
-    ctypedef void (*predict_kernel)(const bg_tree *, size_t, const void *, size_t, size_t, double *,
+    ctypedef void (*predict_kernel "bg_predict_kernel")(const bg_tree *, size_t, const void *, size_t, size_t, double *,
                                     size_t) noexcept nogil
-    ctypedef void (*leaves_kernel)(const bg_tree *, const void *, size_t, size_t, int32_t *, size_t) noexcept nogil
-    ctypedef void (*pointwise_kernel)(const double *, const double *, const double *, size_t, float *,
+    ctypedef void (*leaves_kernel "bg_leaves_kernel")(const bg_tree *, const void *, size_t, size_t, int32_t *, size_t) noexcept nogil
+    ctypedef void (*pointwise_kernel "bg_pointwise_kernel")(const double *, const double *, const double *, size_t, float *,
                                       float *) noexcept nogil
 
     ctypedef struct bg_kernels:
         const char *name
         histogram_kernel histogram_wide_u8
         histogram_kernel histogram_wide_u16
+        histogram_kernel histogram_constant_u8
+        histogram_kernel histogram_constant_u16
         histogram_kernel histogram_narrow_u8
         histogram_kernel histogram_narrow_u16
         void (*add)(int64_t *, const int64_t *, size_t) noexcept nogil
-        void (*subtract_from)(int64_t *, const int64_t *, size_t) noexcept nogil
+        void (*subtract)(int64_t *, const int64_t *, size_t) noexcept nogil
         void (*scan)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *, bg_scan_scratch *,
                      bg_scan_result *) noexcept nogil
         partition_kernel partition_u8

@@ -343,7 +343,8 @@ def _sections(entries: list[Any], data: memoryview) -> dict[str, np.ndarray]:
         if type(entry) is not dict:
             raise ValueError("its header is damaged: a section is not described by an object")
         name = _field(entry, "name", str)
-        if name.removeprefix("ensemble/") not in _COLUMNS and not name.startswith("arrays/"):
+        room, _, column = name.partition("/")
+        if not name.startswith("arrays/") and (room != "ensemble" or column not in _COLUMNS):
             continue
         dtype, shape, offset = _field(entry, "dtype", str), _field(entry, "shape", list), _field(entry, "offset", int)
         if dtype not in _DTYPES and not _TEXT_DTYPE.fullmatch(dtype):

@@ -21,13 +21,19 @@ static inline two_lanes wide_record(const float *pairs, size_t row, bg_packing p
 #endif
 }
 
+/* A row whose hessian is the constant one: it counts as 1 in the hessian's field. */
+static inline two_lanes constant_record(const float *pairs, size_t row, bg_packing packing)
+{
+    return (two_lanes){llrintf(pairs[row] * packing.gradient_scale), ((int64_t)1 << packing.count_bits) + 1};
+}
+
 static inline int64_t narrow_record(const float *pairs, size_t row, bg_packing packing)
 {
     int64_t gradient = llrintf(pairs[row] * packing.gradient_scale);
     return (int64_t)((uint64_t)gradient << packing.count_bits) + 1;
 }
 
-/* RECORD is read and written through memcpy-free pointers: hist is 16-byte aligned and stride counts records. */
+/* stride counts records; hist is aligned to a record */
 #define DEFINE_HISTOGRAM(NAME, CODE, RECORD, MAKE, FLOATS)                                                             \
     static inline void NAME##_row(const CODE *code, RECORD record, int n_features, size_t stride, RECORD *hist)       \
     {                                                                                                                  \
@@ -70,6 +76,8 @@ static inline int64_t narrow_record(const float *pairs, size_t row, bg_packing p
 
 DEFINE_HISTOGRAM(histogram_wide_u8, uint8_t, two_lanes, wide_record, 2)
 DEFINE_HISTOGRAM(histogram_wide_u16, uint16_t, two_lanes, wide_record, 2)
+DEFINE_HISTOGRAM(histogram_constant_u8, uint8_t, two_lanes, constant_record, 1)
+DEFINE_HISTOGRAM(histogram_constant_u16, uint16_t, two_lanes, constant_record, 1)
 DEFINE_HISTOGRAM(histogram_narrow_u8, uint8_t, int64_t, narrow_record, 1)
 DEFINE_HISTOGRAM(histogram_narrow_u16, uint16_t, int64_t, narrow_record, 1)
 
@@ -79,8 +87,8 @@ static void add_records(int64_t *restrict to, const int64_t *restrict from, size
         to[i] += from[i];
 }
 
-static void subtract_from(int64_t *restrict to, const int64_t *restrict from, size_t n)
+static void subtract_records(int64_t *restrict to, const int64_t *restrict from, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        to[i] = from[i] - to[i];
+        to[i] -= from[i];
 }

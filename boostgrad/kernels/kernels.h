@@ -19,6 +19,7 @@
 /* How float gradients become integers and how one histogram record is packed.
  *
  *   wide   16 bytes, two lanes:  [ gradient : 64 ] [ hessian : 64 - count_bits | count : count_bits ]
+ *          (constant: the same, from rows that store no hessian because it is the same number for all)
  *   narrow  8 bytes, one lane:   [ gradient : 64 - count_bits | count : count_bits ]     constant hessian
  *
  * The scales are powers of two chosen so that no sum over all rows leaves its field. */
@@ -67,23 +68,30 @@ typedef struct {
     const uint64_t *masks; /* per split: leaves that remain when a row goes right; NULL above 64 leaves */
 } bg_tree;
 
+typedef void (*bg_histogram_kernel)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
+                                    const float *pairs, bg_packing packing, int n_features, size_t stride,
+                                    int64_t *hist);
+
+typedef size_t (*bg_partition_kernel)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,
+                                      uint32_t *to);
+typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
+                                    float *largest);
+typedef void (*bg_predict_kernel)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
+                                  double *raw, size_t raw_pitch);
+typedef void (*bg_leaves_kernel)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
+                                 size_t out_pitch);
+
 typedef struct {
     const char *name;
 
-    /* hist[(stride * f) + code] += record(row) for all rows; rows == NULL: rows begin .. begin + n.
-     * IN  bins: row-major codes, row_stride codes a row; pairs: (gradient, hessian) or gradient a row. */
-    void (*histogram_wide_u8)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
-                              const float *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist);
-    void (*histogram_wide_u16)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
-                               const float *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist);
-    void (*histogram_narrow_u8)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
-                                const float *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist);
-    void (*histogram_narrow_u16)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
-                                 const float *pairs, bg_packing packing, int n_features, size_t stride,
-                                 int64_t *hist);
-    /* OUT to[i] += from[i]; OUT to[i] = from[i] - to[i] */
+    /* hist[stride * f + code] += record(row) for all rows; rows == NULL: rows begin .. begin + n.
+     * IN  bins: row-major codes, row_stride codes a row; pairs: (gradient, hessian) a row, for the constant and the
+     * narrow ones gradient only. */
+    bg_histogram_kernel histogram_wide_u8, histogram_wide_u16, histogram_constant_u8, histogram_constant_u16,
+        histogram_narrow_u8, histogram_narrow_u16;
+    /* OUT to[i] += from[i]; OUT to[i] -= from[i] */
     void (*add)(int64_t *to, const int64_t *from, size_t n);
-    void (*subtract_from)(int64_t *to, const int64_t *from, size_t n);
+    void (*subtract)(int64_t *to, const int64_t *from, size_t n);
 
     /* Best split of one feature. IN hist: n_codes records; total: packed sums of the node. */
     void (*scan)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
@@ -91,10 +99,7 @@ typedef struct {
 
     /* Rows that go left fill OUT to from its front, in order; the others fill it from its back, last one first.
      * Returns the number that went left. */
-    size_t (*partition_u8)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,
-                           uint32_t *to);
-    size_t (*partition_u16)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,
-                            uint32_t *to);
+    bg_partition_kernel partition_u8, partition_u16;
 
     /* OUT codes[i] = 0 where x[i] is NaN, else 1 + #(edges < x[i]); edges are padded with +inf to size, a power of
      * two above their number. */
@@ -103,23 +108,14 @@ typedef struct {
 
     /* OUT pairs. y, raw, weight (or NULL): n values each, or n_outputs rows of them `pitch` apart.
      * OUT largest: max |gradient|, max hessian (raised, never lowered). */
-    void (*squared_error)(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
-                          float *largest);
-    void (*binary_log_loss)(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
-                            float *largest);
+    bg_pointwise_kernel squared_error, binary_log_loss;
     void (*multinomial_log_loss)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
                                  int n_outputs, float *pairs, float *largest);
     void (*exponential)(double *x, size_t n);
 
     /* OUT raw[output * pitch + i] += value of the leaf that row i reaches; codes: column by column, `n` rows each. */
-    void (*predict_u8)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
-                       double *raw, size_t raw_pitch);
-    void (*predict_u16)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
-                        double *raw, size_t raw_pitch);
-    void (*leaves_u8)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
-                      size_t out_pitch);
-    void (*leaves_u16)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
-                       size_t out_pitch);
+    bg_predict_kernel predict_u8, predict_u16;
+    bg_leaves_kernel leaves_u8, leaves_u16;
 } bg_kernels;
 
 /* Rows per block of the predict kernels: callers pass at most this many. */

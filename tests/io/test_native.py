@@ -374,6 +374,7 @@ def test_unknown_header_keys_and_sections_are_skipped(small):
     header["ensemble"]["later"] = 1
     header["sections"][0]["later"] = 1
     header["sections"].insert(3, {"name": "ensemble/categories", "dtype": "bits", "shape": "?", "offset": -1})
+    header["sections"].insert(0, {"name": "feature", "dtype": "<i4", "shape": [0], "offset": 0})
     header["sections"].append({"name": "later/x", "dtype": "<f8", "shape": [9], "offset": len(sections)})
     stored = load_bytes(put_together(header, sections + bytes(72)))
     assert_same_ensemble(stored.ensemble, small)

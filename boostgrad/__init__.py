@@ -1,0 +1,12 @@
+"""boostgrad: gradient-boosted decision trees."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from boostgrad.estimators import BoostGradClassifier, BoostGradRegressor
+
+try:
+    __version__ = version("boostgrad")
+except PackageNotFoundError:  # a source tree that was built in place
+    __version__ = "0+unknown"
+
+__all__ = ["BoostGradClassifier", "BoostGradRegressor"]

@@ -1,0 +1,117 @@
+"""The boosting loop and nothing but the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from boostgrad.callbacks import Callback, IterationState
+from boostgrad.data.matrix import BinnedMatrix
+from boostgrad.losses.base import Loss
+from boostgrad.params import TreeParams
+from boostgrad.tree.grower import TreeGrower
+from boostgrad.tree.model import Tree
+from boostgrad.tree.predictor import add_binned
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows to train on or to validate with: binned features, target (float64), weights (float64, or None for 1)."""
+
+    matrix: BinnedMatrix
+    y: np.ndarray
+    weight: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What :func:`train` leaves behind."""
+
+    trees: list[Tree]
+    base_score: np.ndarray
+    state: IterationState
+
+
+def train(
+    rows: Rows,
+    edges: list[np.ndarray],
+    loss: Loss,
+    params: TreeParams,
+    n_estimators: int,
+    *,
+    validation: Rows | None = None,
+    callbacks: Sequence[Callback] = (),
+    n_threads: int = 1,
+    seed: int = 0,
+) -> Trained:
+    """Boost: fit trees, one per output and iteration, to the gradients of the loss at the current predictions.
+
+    Parameters
+    ----------
+    rows : Rows
+    edges : list of ndarray of float64
+        Of the bins, one array a feature.
+    loss : Loss
+    params : TreeParams
+    n_estimators : int
+    validation : Rows or None
+        Rows whose loss is tracked, binned with the same edges.
+    callbacks : sequence of Callback
+    n_threads : int
+    seed : int
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ValueError
+        If a gradient is not finite.
+    """
+    base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
+    raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
+    pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
+    grower = TreeGrower(rows.matrix, edges, params, n_threads, seed)
+    state = IterationState(n_estimators)
+    if validation is not None:
+        validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)
+        state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
+        state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
+
+    trees: list[Tree] = []
+    try:
+        for callback in callbacks:
+            callback.before_training(state)
+        for state.iteration in range(1, n_estimators + 1):
+            pairs.largest[:] = 0
+            loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
+            _check_finite(pairs, loss)
+            for output in range(loss.n_outputs):
+                grown = grower.grow(pairs, output, len(trees))
+                grower.add_leaf_values(raw[output])
+                if validation is not None:
+                    add_binned(grown, validation.matrix, validation_raw, n_threads)
+                trees.append(grown.tree)
+            if validation is not None:
+                state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
+                state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
+            if any([callback.after_iteration(state) for callback in callbacks]):  # every one is called
+                break
+    finally:
+        for callback in callbacks:
+            callback.after_training(state)
+    return Trained(trees, base_score, state)
+
+
+def _check_finite(pairs, loss: Loss) -> None:
+    if np.isfinite(pairs.largest).all():
+        return
+    output, row, lane = (int(index[0]) for index in np.nonzero(~np.isfinite(pairs.pairs)))
+    what = ("gradient", "hessian")[lane]
+    raise ValueError(
+        f"the {what} of loss {loss.name or type(loss).__name__!r} is {pairs.pairs[output, row, lane]} at training row "
+        f"{row}: y or sample_weight is too large there (gradients are stored as float32), or the loss is not finite"
+    )

@@ -1,0 +1,97 @@
+"""What may happen between two iterations: early stopping, progress, records of one's own."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+
+@dataclass
+class IterationState:
+    """What a callback sees.
+
+    Attributes
+    ----------
+    n_estimators : int
+        Iterations at most.
+    iteration : int
+        Iterations done.
+    train_scores, validation_scores : list of float
+        Negative mean losses after 0, 1, ... iterations; empty without validation data.
+    """
+
+    n_estimators: int
+    iteration: int = 0
+    train_scores: list[float] = field(default_factory=list)
+    validation_scores: list[float] = field(default_factory=list)
+
+
+class Callback:
+    """Base of all callbacks; every method may be left as it is."""
+
+    def before_training(self, state: IterationState) -> None:
+        """Called once, before the first iteration."""
+
+    def after_iteration(self, state: IterationState) -> bool:
+        """Called after each iteration; True stops the training."""
+        return False
+
+    def after_training(self, state: IterationState) -> None:
+        """Called once at the end, also when training ends by an exception or Ctrl-C."""
+
+
+class EarlyStopping(Callback):
+    """Stop after some iterations without improvement of the validation score.
+
+    Parameters
+    ----------
+    n_iter_no_change : int
+    tol : float
+        An improvement of no more than this does not count.
+
+    Attributes
+    ----------
+    best_iteration : int
+        Iterations up to the last improvement that counted.
+    """
+
+    def __init__(self, n_iter_no_change: int = 10, tol: float = 1e-7):
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.best_iteration = 0
+
+    def before_training(self, state):
+        self.best_iteration = 0
+
+    def after_iteration(self, state):
+        scores = state.validation_scores
+        if not scores:
+            return False
+        if scores[state.iteration] > scores[self.best_iteration] + self.tol:
+            self.best_iteration = state.iteration
+        return state.iteration - self.best_iteration >= self.n_iter_no_change
+
+
+class Progress(Callback):
+    """A progress bar on stderr: tqdm's where it is installed, else a line for every tenth of the way."""
+
+    def before_training(self, state):
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            self._bar = None
+        else:
+            self._bar = tqdm(total=state.n_estimators, desc="boostgrad", unit="iteration", file=sys.stderr)
+
+    def after_iteration(self, state):
+        words = f"validation loss {-state.validation_scores[-1]:.6g}" if state.validation_scores else ""
+        if self._bar is not None:
+            self._bar.set_postfix_str(words, refresh=False)
+            self._bar.update()
+        elif state.iteration % max(1, state.n_estimators // 10) == 0:
+            print(f"boostgrad: iteration {state.iteration} of {state.n_estimators} {words}".rstrip(), file=sys.stderr)
+        return False
+
+    def after_training(self, state):
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,425 @@
+"""The scikit-learn faces: check what comes in, bin it, boost, and keep the ensemble."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d
+
+from boostgrad import params as parameters
+from boostgrad.boosting import Rows, train
+from boostgrad.callbacks import EarlyStopping, Progress
+from boostgrad.data.binning import BinMapper
+from boostgrad.data.columns import Columns, as_columns
+from boostgrad.io import native
+from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
+from boostgrad.params import TreeParams
+from boostgrad.runtime import effective_threads, seed_of, stream
+from boostgrad.tree.model import Ensemble
+from boostgrad.tree.predictor import Predictor
+
+# Early stopping "auto" is on above this many rows.
+AUTO_EARLY_STOPPING_ROWS = 10_000
+
+
+class _BoostGrad(BaseEstimator):
+    """What all faces share."""
+
+    def __init__(
+        self,
+        loss,
+        *,
+        learning_rate,
+        n_estimators,
+        max_leaf_nodes,
+        max_depth,
+        min_samples_leaf,
+        min_child_weight,
+        min_split_gain,
+        l1_regularization,
+        l2_regularization,
+        max_delta_step,
+        grow_policy,
+        max_bins,
+        early_stopping,
+        validation_fraction,
+        n_iter_no_change,
+        tol,
+        callbacks,
+        n_jobs,
+        verbose,
+        random_state,
+    ):
+        self.loss = loss
+        self.learning_rate = learning_rate
+        self.n_estimators = n_estimators
+        self.max_leaf_nodes = max_leaf_nodes
+        self.max_depth = max_depth
+        self.min_samples_leaf = min_samples_leaf
+        self.min_child_weight = min_child_weight
+        self.min_split_gain = min_split_gain
+        self.l1_regularization = l1_regularization
+        self.l2_regularization = l2_regularization
+        self.max_delta_step = max_delta_step
+        self.grow_policy = grow_policy
+        self.max_bins = max_bins
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.callbacks = callbacks
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # -- fit ----------------------------------------------------------------------------------------------------------
+
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features), or pandas DataFrame
+            Real numbers of any dtype; NaN is missing, infinities are allowed. It is read column by column and never
+            copied as a whole.
+        y : array-like of shape (n_samples,)
+            Target: finite numbers for a regressor, labels of any kind for a classifier.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, not negative; a row of weight 0 is as if it were not there, one of weight 2 as if it were there
+            twice (but for ``min_samples_leaf``, which counts rows).
+        X_val, y_val, sample_weight_val : as X, y, sample_weight, default=None
+            Validation data for early stopping, in place of a part of X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, or something in the data, is not what is accepted; the message says what and where. The
+            estimator stays as it was.
+        """
+        self._check_parameters()
+        columns = as_columns(X)
+        y = self._check_target(y, columns.n_rows, "y")
+        weight = _check_weight(sample_weight, columns.n_rows, "sample_weight")
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together.")
+        if sample_weight_val is not None and X_val is None:
+            raise ValueError("sample_weight_val needs X_val and y_val.")
+        seed = seed_of(self.random_state)
+        n_threads = effective_threads(self.n_jobs)
+
+        rows = None if weight is None or weight.all() else np.flatnonzero(weight)
+        target, fitted = self._encode_target(y if rows is None else y[rows])
+        loss = self._make_loss(fitted)
+        stops = self.early_stopping is True or (
+            self.early_stopping == "auto" and (X_val is not None or len(target) > AUTO_EARLY_STOPPING_ROWS)
+        )
+        held_out = None
+        if stops and X_val is None:
+            kept, held_out = self._split(target, seed)
+            everything = np.arange(columns.n_rows) if rows is None else rows
+            rows, held_out = everything[kept], (everything[held_out], target[held_out])
+            target = target[kept]
+        loss.check_target(target)
+        row_weight = _weights_of(weight, rows)
+
+        mapper = BinMapper.fit(
+            columns,
+            rows=rows,
+            weight=row_weight,
+            max_bins=self.max_bins,
+            rng=stream(seed, "bins"),
+            n_threads=n_threads,
+        )
+        training = Rows(mapper.transform(columns, rows=rows, n_threads=n_threads), target, row_weight)
+        validation = None
+        if held_out is not None:
+            matrix = mapper.transform(columns, rows=held_out[0], n_threads=n_threads)
+            validation = Rows(matrix, held_out[1], _weights_of(weight, held_out[0]))
+        elif X_val is not None:
+            validation = self._validation_rows(
+                X_val, y_val, sample_weight_val, columns, mapper, loss, fitted, n_threads
+            )
+
+        stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
+        progress = [Progress()] if self.verbose else []
+        trained = train(
+            training,
+            mapper.edges,
+            loss,
+            TreeParams(**{f.name: getattr(self, f.name) for f in fields(TreeParams)}),
+            self.n_estimators,
+            validation=validation,
+            callbacks=[*stopping, *progress, *(self.callbacks or [])],
+            n_threads=n_threads,
+            seed=seed,
+        )
+        n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
+        ensemble = Ensemble(
+            trees=trained.trees,
+            base_score=trained.base_score,
+            n_features=columns.n_columns,
+            feature_names=columns.names,
+            loss=loss.name,
+            loss_parameters=loss.parameters(),
+        ).first(n_iter)
+        fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
+        fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
+        self._set_fitted(ensemble, loss, fitted)
+        return self
+
+    def _check_parameters(self) -> None:
+        for name in parameters.ALL:
+            parameters.check(type(self).__name__, name, getattr(self, name))
+
+    def _split(self, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the rows to train on and of those to validate with, both ascending."""
+        from sklearn.model_selection import train_test_split
+
+        everything = np.arange(len(target))
+        if hasattr(self.validation_fraction, "split"):
+            kept, held_out = next(iter(self.validation_fraction.split(everything[:, None], target)))
+        else:
+            try:
+                kept, held_out = train_test_split(
+                    everything,
+                    test_size=self.validation_fraction,
+                    random_state=seed % 2**32,
+                    stratify=self._strata(target),
+                )
+            except ValueError as error:
+                raise ValueError(
+                    f"early_stopping: {len(target)} rows cannot be split with validation_fraction="
+                    f"{self.validation_fraction!r}: {error}"
+                ) from None
+        if len(kept) == 0 or len(held_out) == 0:
+            raise ValueError(f"validation_fraction={self.validation_fraction!r} leaves a part of the split empty.")
+        return np.sort(kept), np.sort(held_out)
+
+    def _validation_rows(self, X_val, y_val, sample_weight_val, columns, mapper, loss, fitted, n_threads) -> Rows:
+        validation = as_columns(X_val)
+        _check_features(validation, columns.n_columns, columns.names, type(self).__name__, "X_val")
+        validation = validation.in_order_of(columns.names)
+        y_val = self._check_target(y_val, validation.n_rows, "y_val")
+        weight = _check_weight(sample_weight_val, validation.n_rows, "sample_weight_val")
+        target = self._encode_validation_target(y_val, fitted)
+        loss.check_target(target)
+        return Rows(mapper.transform(validation, n_threads=n_threads), target, weight)
+
+    # -- predict ------------------------------------------------------------------------------------------------------
+
+    def _columns(self, X) -> Columns:
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
+                "using this estimator."
+            )
+        columns = as_columns(X)
+        names = self.ensemble_.feature_names
+        _check_features(columns, self.n_features_in_, names, type(self).__name__, "X")
+        return columns.in_order_of(names)
+
+    def _raw(self, X) -> np.ndarray:
+        """Raw predictions, shape (n_outputs, n_rows)."""
+        columns = self._columns(X)
+        return self._predictor.raw(columns, effective_threads(self.n_jobs))
+
+    def _staged_raw(self, X):
+        columns = self._columns(X)
+        n_threads = effective_threads(self.n_jobs)
+        raw = np.repeat(self.ensemble_.base_score[:, None], columns.n_rows, axis=1)
+        for iteration in range(self.n_iter_):
+            raw += Predictor(self.ensemble_.iteration(iteration)).raw(columns, n_threads)
+            yield raw
+
+    def apply(self, X):
+        """Leaf that each row reaches in each tree.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_classes) with more than two classes
+            Leaves are numbered from 0, left to right, tree by tree.
+        """
+        columns = self._columns(X)
+        leaves = self._predictor.leaves(columns, effective_threads(self.n_jobs))
+        if self.ensemble_.n_outputs > 1:
+            leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.n_outputs)
+        return leaves
+
+    @property
+    def feature_importances_(self) -> np.ndarray:
+        """Total gain of the splits of each feature, as shares of 1; all zero where no tree was split.
+
+        Like all importances from training data they favour features with many distinct values; see
+        :func:`sklearn.inspection.permutation_importance` for an alternative.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet.")
+        total = np.zeros(self.n_features_in_)
+        for tree in self.ensemble_.trees:
+            np.add.at(total, tree.feature, tree.statistics.split_gain)
+        return total / total.sum() if total.sum() > 0 else total
+
+    # -- the fitted state ---------------------------------------------------------------------------------------------
+
+    _FITTED = (
+        "ensemble_",
+        "n_features_in_",
+        "feature_names_in_",
+        "n_iter_",
+        "classes_",
+        "train_score_",
+        "validation_score_",
+        "_loss",
+        "_predictor",
+    )
+
+    def _set_fitted(self, ensemble: Ensemble, loss: Loss | None, more: dict[str, Any]) -> None:
+        predictor = Predictor(ensemble)
+        for name in self._FITTED:
+            self.__dict__.pop(name, None)
+        self.ensemble_ = ensemble
+        self.n_features_in_ = ensemble.n_features
+        if ensemble.feature_names is not None:
+            self.feature_names_in_ = np.array(ensemble.feature_names, dtype=object)
+        self.n_iter_ = ensemble.n_iterations
+        self._loss = loss
+        self._predictor = predictor
+        for name, value in more.items():
+            setattr(self, name, value)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return "ensemble_" in self.__dict__
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _dump(self, with_parameters: bool) -> bytes:
+        arrays = {"train_score_": self.train_score_, "validation_score_": self.validation_score_}
+        stored: dict[str, Any] = {"class": type(self).__name__}
+        classes = getattr(self, "classes_", None)
+        if classes is not None and classes.dtype.kind == "O":
+            stored["object_classes"] = classes.tolist()
+        elif classes is not None:
+            arrays["classes_"] = classes
+        if with_parameters:
+            plain = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+            stored["parameters"] = {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
+        return native.dump_bytes(self.ensemble_, estimator=stored, arrays=arrays)
+
+    def _restore(self, stored: native.StoredModel) -> None:
+        more = dict(stored.arrays)
+        if "object_classes" in stored.estimator:
+            more["classes_"] = np.array(stored.estimator["object_classes"], dtype=object)
+        known = {name: more[name] for name in ("classes_", "train_score_", "validation_score_") if name in more}
+        self._set_fitted(stored.ensemble, get_loss(stored.ensemble.loss, **stored.ensemble.loss_parameters), known)
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if "ensemble_" in state and self._loss_is_registered():
+            for name in self._FITTED:
+                state.pop(name, None)
+            state["_stored_model"] = self._dump(with_parameters=False)
+        elif "ensemble_" in state:  # a loss of one's own: pickle knows where its class is, the file format does not
+            state.pop("_predictor")
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        stored = state.pop("_stored_model", None)
+        super().__setstate__(state)
+        if stored is not None:
+            self._restore(native.load_bytes(stored, "the pickled model"))
+        elif "ensemble_" in self.__dict__:
+            self._predictor = Predictor(self.ensemble_)
+
+    def _loss_is_registered(self) -> bool:
+        return registered_losses().get(self._loss.name) is type(self._loss)
+
+    def save(self, path) -> None:
+        """Write the model to one file, whole or not at all.
+
+        The file holds numbers and names only: loading it runs no code from it. Parameters that are objects
+        (callbacks, a splitter, a RandomState) are not in it.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the loss has no registered name by which the file could refer to it.
+        """
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet: there is no model to save.")
+        if not self._loss_is_registered():
+            raise ValueError(
+                f"loss {type(self._loss).__name__} has no registered name, so a file cannot refer to it; register it "
+                "with boostgrad.losses.register before fitting"
+            )
+        native.write_bytes(path, self._dump(with_parameters=True))
+
+    @classmethod
+    def load(cls, path):
+        """Read a model that :meth:`save` wrote.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        BoostGradRegressor or BoostGradClassifier
+
+        Raises
+        ------
+        boostgrad.io.native.ModelFormatError
+            If the file is truncated, altered or not a boostgrad model (a ValueError).
+        ValueError
+            If the file holds a model of another class.
+        """
+        stored = native.load(path)
+        if stored.estimator.get("class") != cls.__name__:
+            raise ValueError(
+                f"{str(path)!r} holds a {stored.estimator.get('class', 'bare ensemble')}, not a {cls.__name__}"
+            )
+        known = set(cls._get_param_names())
+        model = cls(**{k: v for k, v in stored.estimator.get("parameters", {}).items() if k in known})
+        model._restore(stored)
+        return model
+
+    # -- what the faces differ in -------------------------------------------------------------------------------------
+
+    def _check_target(self, y, n_rows: int, name: str) -> np.ndarray:
+        raise NotImplementedError
+
+    def _encode_target(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+        """The target in float64, and the attributes that say how it was coded."""
+        raise NotImplementedError
+
+    def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
+        raise NotImplementedError
+
+    def _make_loss(self, fitted: dict[str, Any]) -> Loss:
+        raise NotImplementedError
+
+    def _strata(self, target: np.ndarray) -> np.ndarray | None:
+        return None

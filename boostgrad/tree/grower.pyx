@@ -1,0 +1,561 @@
+"""Growing one tree: a queue of open leaves, split one after the other.
+
+::
+
+    HistogramPool.build -> Splitter.scan -> RowPartition.split -> two children -> GrowthQueue.push
+
+The growth policy is the order of the queue and nothing else.
+"""
+
+from dataclasses import dataclass
+
+from libc.math cimport frexp, ldexp
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
+
+import numpy as np
+
+from boostgrad.native cimport bg_kernels, bg_packing, histogram_kernel, kernels, parallel_for
+from boostgrad.tree.histogram cimport HistogramPool
+from boostgrad.tree.partition cimport RowPartition
+from boostgrad.tree.splitter cimport Splitter, leaf_value
+from boostgrad.tree.structs cimport Node, SplitChoice
+from boostgrad.tree.model import Tree, TreeStatistics
+
+# Codes to scan that are worth waking another thread for.
+DEF PARALLEL_CODES = 12000
+
+# Rows a task sums or updates; the order of the sums follows from it, so it must not depend on the threads.
+DEF ROWS_PER_TASK = 16384
+
+# Narrow histograms need gradients that keep at least this many bits of the mean gradient.
+DEF NARROW_BITS = 8
+
+
+cdef struct LeafTask:
+    int64_t begin
+    int64_t count
+    int32_t leaf
+    double gradient
+    double hessian
+
+
+cdef class GrowthQueue:
+    """Open leaves, the one to split next on top: a binary heap by (level, gain, age).
+
+    Leaf-wise takes the largest gain; depth-wise the lowest depth first, and the largest gain within one.
+    """
+
+    cdef int32_t *heap
+    cdef int n, room
+    cdef bint by_depth
+    cdef Node *nodes  # owned by the grower
+
+    def __cinit__(self, str policy):
+        self.by_depth = policy == "depthwise"
+
+    def __dealloc__(self):
+        free(self.heap)
+
+    cdef bint before(self, int32_t a, int32_t b) noexcept nogil:
+        if self.by_depth and self.nodes[a].depth != self.nodes[b].depth:
+            return self.nodes[a].depth < self.nodes[b].depth
+        if self.nodes[a].choice.gain != self.nodes[b].choice.gain:
+            return self.nodes[a].choice.gain > self.nodes[b].choice.gain
+        return a < b
+
+    cdef int push(self, int32_t node) noexcept nogil:
+        cdef int at = self.n, parent
+        cdef int32_t *heap
+        if self.n == self.room:
+            heap = <int32_t *> realloc(self.heap, (2 * self.room + 64) * sizeof(int32_t))
+            if heap == NULL:
+                return -1
+            self.heap = heap
+            self.room = 2 * self.room + 64
+        self.n += 1
+        while at > 0:
+            parent = (at - 1) // 2
+            if not self.before(node, self.heap[parent]):
+                break
+            self.heap[at] = self.heap[parent]
+            at = parent
+        self.heap[at] = node
+        return 0
+
+    cdef int32_t pop(self) noexcept nogil:
+        cdef int32_t top = self.heap[0], last = self.heap[self.n - 1]
+        cdef int at = 0, child
+        self.n -= 1
+        while 2 * at + 1 < self.n:
+            child = 2 * at + 1
+            if child + 1 < self.n and self.before(self.heap[child + 1], self.heap[child]):
+                child += 1
+            if not self.before(self.heap[child], last):
+                break
+            self.heap[at] = self.heap[child]
+            at = child
+        self.heap[at] = last
+        return top
+
+
+@dataclass(frozen=True, eq=False)
+class GrownTree:
+    """A tree, and how it reads codes.
+
+    Attributes
+    ----------
+    tree : Tree
+        Its thresholds are the edges of the bins.
+    code : ndarray of uint32, shape (n_splits,)
+        t of the go-left rule.
+    """
+
+    tree: Tree
+    code: np.ndarray
+
+
+cdef class TreeGrower:
+    """Grows the trees of one fit; everything that is large is allocated once.
+
+    Parameters
+    ----------
+    matrix : BinnedMatrix
+    edges : list of ndarray of float64
+        Where the bins end, for the thresholds of the trees.
+    params : TreeParams
+    n_threads : int
+    seed : int
+        Orders tied splits.
+    """
+
+    cdef readonly object matrix
+    cdef list edges
+    cdef HistogramPool pool
+    cdef Splitter splitter
+    cdef RowPartition partition
+    cdef GrowthQueue queue
+    cdef const bg_kernels *k
+    cdef Node *nodes
+    cdef int n_nodes, room, n_leaves
+    cdef int n_threads, n_features
+    cdef int64_t max_leaves, max_depth, min_samples_leaf, total_codes
+    cdef uint64_t tie_seed, tree_seed
+    cdef const float *pairs
+    cdef int pair_width
+    cdef double constant_hessian
+    cdef LeafTask *leaf_tasks
+    cdef int n_leaf_tasks
+    cdef double *leaf_values
+    cdef double *raw
+    # the pair of nodes whose histograms are finished and scanned
+    cdef int32_t built, derived
+    cdef bint scan_built
+    cdef SplitChoice *choices
+
+    def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed):
+        cdef int64_t unlimited = (<int64_t> 1) << 62
+        self.matrix = matrix
+        self.edges = edges
+        self.k = kernels()
+        self.n_threads = n_threads
+        self.n_features = matrix.n_features
+        self.pool = HistogramPool(matrix, n_threads)
+        self.splitter = Splitter(matrix, params, n_threads)
+        self.partition = RowPartition(matrix, n_threads)
+        self.queue = GrowthQueue(params.grow_policy)
+        self.max_leaves = unlimited if params.max_leaf_nodes is None else min(params.max_leaf_nodes, matrix.n_rows)
+        self.max_depth = unlimited if params.max_depth is None else params.max_depth
+        self.min_samples_leaf = params.min_samples_leaf
+        self.total_codes = int(matrix.n_codes.sum())
+        self.tie_seed = seed
+        self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
+        if self.choices == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.nodes)
+        free(self.choices)
+        free(self.leaf_tasks)
+        free(self.leaf_values)
+
+    def grow(self, gradient_pairs, int output, int number):
+        """Grow a tree to the gradients of one output.
+
+        Parameters
+        ----------
+        gradient_pairs : GradientPairs
+        output : int
+        number : int
+            Of the tree within the fit.
+
+        Returns
+        -------
+        GrownTree
+        """
+        cdef float[:, :, ::1] pairs = gradient_pairs.pairs
+        cdef int status
+        self.pairs = &pairs[output, 0, 0]
+        self.pair_width = pairs.shape[2]
+        self.constant_hessian = gradient_pairs.constant_hessian or 0.0
+        self.tree_seed = mix(self.tie_seed ^ mix(number))
+        self.choose_packing(float(gradient_pairs.largest[0]), float(gradient_pairs.largest[1]))
+        with nogil:
+            status = self.grow_nodes()
+            if status == 0:
+                status = self.sum_leaves()
+        if status != 0:
+            raise MemoryError("not enough memory to grow a tree")
+        return self.finished_tree(output)
+
+    def add_leaf_values(self, double[::1] raw):
+        """Add the values of the last tree's leaves to OUT raw, shape (n_rows,)."""
+        self.raw = &raw[0]
+        with nogil:
+            parallel_for(update_leaf_rows, <void *> self, self.n_leaf_tasks, self.n_threads)
+
+    cdef void choose_packing(self, double largest_gradient, double largest_hessian):
+        """Scales such that no sum over all rows leaves its field; see kernels.h."""
+        cdef bg_packing packing
+        cdef int gradient_exponent = 0, hessian_exponent = 0, count_bits, room
+        cdef int64_t n_rows = self.partition.n_rows
+        cdef bint byte_codes = self.matrix.by_row.itemsize == 1
+        cdef int64_t i, step
+        cdef double mean = 0
+        cdef int sampled = 0
+        count_bits = int(n_rows).bit_length()
+        frexp(largest_gradient, &gradient_exponent)
+        frexp(largest_hessian, &hessian_exponent)
+        room = 62 - 2 * count_bits
+        packing.count_bits = count_bits
+        packing.hessian_scale = <float> ldexp(1.0, min(126, room - hessian_exponent))
+        if self.pair_width == 2:
+            packing.gradient_scale = <float> ldexp(1.0, min(126, 62 - count_bits - gradient_exponent))
+            self.pool.start_tree(self.pairs, self.k.histogram_wide_u8 if byte_codes else self.k.histogram_wide_u16, 2,
+                                 packing)
+            self.splitter.start_tree(packing.gradient_scale, 1.0 / packing.hessian_scale, count_bits, True)
+            return
+        step = n_rows // 4096 + 1
+        for i in range(0, n_rows, step):
+            mean += abs(self.pairs[i])
+            sampled += 1
+        mean /= sampled
+        if ldexp(mean, room - gradient_exponent - NARROW_BITS) >= 1:
+            packing.gradient_scale = <float> ldexp(1.0, min(126, room - gradient_exponent))
+            self.pool.start_tree(self.pairs, self.k.histogram_narrow_u8 if byte_codes else self.k.histogram_narrow_u16,
+                                 1, packing)
+            self.splitter.start_tree(packing.gradient_scale, self.constant_hessian, count_bits, False)
+        else:
+            packing.gradient_scale = <float> ldexp(1.0, min(126, 62 - count_bits - gradient_exponent))
+            self.pool.start_tree(
+                self.pairs, self.k.histogram_constant_u8 if byte_codes else self.k.histogram_constant_u16, 2, packing)
+            self.splitter.start_tree(packing.gradient_scale, self.constant_hessian, count_bits, True)
+
+    cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth) noexcept nogil:
+        cdef Node *nodes
+        if self.n_nodes == self.room:
+            nodes = <Node *> realloc(self.nodes, (2 * self.room + 64) * sizeof(Node))
+            if nodes == NULL:
+                return -1
+            self.nodes = self.queue.nodes = nodes
+            self.room = 2 * self.room + 64
+        memset(&self.nodes[self.n_nodes], 0, sizeof(Node))
+        self.nodes[self.n_nodes].begin = begin
+        self.nodes[self.n_nodes].count = count
+        self.nodes[self.n_nodes].depth = depth
+        self.nodes[self.n_nodes].slot = -1
+        self.nodes[self.n_nodes].order = -1
+        self.splitter.reset(&self.nodes[self.n_nodes].choice)
+        self.n_nodes += 1
+        return self.n_nodes - 1
+
+    cdef bint may_split(self, int32_t node) noexcept nogil:
+        return (self.n_leaves < self.max_leaves and self.nodes[node].depth < self.max_depth
+                and self.nodes[node].count >= 2 * self.min_samples_leaf and self.nodes[node].count >= 2)
+
+    cdef int grow_nodes(self) noexcept nogil:
+        """Nodes, and the partition by them. Returns -1 without memory."""
+        cdef int32_t root, node, left, right
+        cdef int64_t n_left
+        cdef int n_splits = 0
+        cdef SplitChoice *choice
+        self.n_nodes = 0
+        self.queue.n = 0
+        self.n_leaves = 1
+        self.partition.reset()
+        root = self.add_node(0, self.partition.n_rows, 0)
+        if root < 0:
+            return -1
+        if self.may_split(root):
+            if self.evaluate_root(root) != 0:
+                return -1
+        while self.queue.n > 0 and self.n_leaves < self.max_leaves:
+            node = self.queue.pop()
+            choice = &self.nodes[node].choice
+            n_left = self.splitter.count(choice.left)
+            if choice.missing_left < 0:  # none seen here: those to come follow the larger child
+                choice.missing_left = n_left >= self.nodes[node].count - n_left
+            self.partition.split(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
+                                 choice.missing_left)
+            left = self.add_node(self.nodes[node].begin, n_left, self.nodes[node].depth + 1)
+            right = self.add_node(self.nodes[node].begin + n_left, self.nodes[node].count - n_left,
+                                  self.nodes[node].depth + 1)
+            if left < 0 or right < 0:
+                return -1
+            self.nodes[node].child[0] = left
+            self.nodes[node].child[1] = right
+            self.nodes[node].order = n_splits
+            n_splits += 1
+            self.nodes[left].total[0] = self.nodes[node].choice.left[0]
+            self.nodes[left].total[1] = self.nodes[node].choice.left[1]
+            self.nodes[right].total[0] = self.nodes[node].total[0] - self.nodes[node].choice.left[0]
+            self.nodes[right].total[1] = self.nodes[node].total[1] - self.nodes[node].choice.left[1]
+            self.n_leaves += 1
+            if self.evaluate_children(node, left, right) != 0:
+                return -1
+        return 0
+
+    cdef int evaluate_root(self, int32_t root) noexcept nogil:
+        cdef int slot = self.pool.take()
+        if slot < 0 or self.pool.build(slot, NULL, 0, self.partition.n_rows) != 0:
+            return -1
+        self.nodes[root].slot = slot
+        self.pool.total(slot, self.nodes[root].total)
+        self.find_splits(root, -1, False)
+        return self.keep_if_worth_it(root)
+
+    cdef int evaluate_children(self, int32_t node, int32_t left, int32_t right) noexcept nogil:
+        """Histograms and best splits of two new leaves; a leaf that can never be split gets none."""
+        cdef int32_t smaller = left if self.nodes[left].count <= self.nodes[right].count else right
+        cdef int32_t larger = right if smaller == left else left
+        cdef bint small_open = self.may_split(smaller), large_open = self.may_split(larger)
+        cdef int slot = self.nodes[node].slot
+        self.nodes[node].slot = -1
+        if not large_open and not small_open:
+            self.pool.give(slot)
+            return 0
+        if slot >= 0 and large_open and self.subtraction_pays(smaller, larger, small_open):
+            self.nodes[larger].slot = slot
+            self.nodes[smaller].slot = self.pool.take()
+            if self.nodes[smaller].slot >= 0:
+                if self.build(smaller) != 0:
+                    return -1
+                self.find_splits(smaller, larger, small_open)
+                if not small_open:
+                    self.close(smaller)
+                elif self.keep_if_worth_it(smaller) != 0:
+                    return -1
+                return self.keep_if_worth_it(larger)
+            slot = self.nodes[larger].slot
+            self.nodes[larger].slot = -1
+        self.pool.give(slot)
+        if large_open and self.evaluate_alone(larger) != 0:
+            return -1
+        if small_open and self.evaluate_alone(smaller) != 0:
+            return -1
+        return 0
+
+    cdef bint subtraction_pays(self, int32_t smaller, int32_t larger, bint small_open) noexcept nogil:
+        """Whether subtracting every record is cheaper than adding the rows of the larger child."""
+        cdef int64_t n_saved = self.nodes[larger].count - (0 if small_open else self.nodes[smaller].count)
+        return n_saved * self.n_features * 2 > self.total_codes
+
+    cdef int build(self, int32_t node) noexcept nogil:
+        return self.pool.build(self.nodes[node].slot, self.partition.rows, self.nodes[node].begin,
+                               self.nodes[node].count)
+
+    cdef int evaluate_alone(self, int32_t node) noexcept nogil:
+        cdef int slot = self.pool.take()
+        if slot < 0:
+            return -1
+        self.nodes[node].slot = slot
+        if self.build(node) != 0:
+            return -1
+        self.find_splits(node, -1, False)
+        return self.keep_if_worth_it(node)
+
+    cdef void close(self, int32_t node) noexcept nogil:
+        self.pool.give(self.nodes[node].slot)
+        self.nodes[node].slot = -1
+
+    cdef int keep_if_worth_it(self, int32_t node) noexcept nogil:
+        """Into the queue with its histogram, or a leaf for good. Returns -1 without memory."""
+        self.splitter.finish(&self.nodes[node].choice, self.nodes[node].total)
+        if self.nodes[node].choice.gain <= 0:
+            self.close(node)
+            return 0
+        return self.queue.push(node)
+
+    cdef void find_splits(self, int32_t built, int32_t derived, bint scan_built) noexcept nogil:
+        """Finish the histogram that was built, derive its sibling's from the parent's, and scan, feature by feature:
+        what one feature needs stays in the first-level cache. Without a sibling the built one is always scanned."""
+        cdef int worker
+        self.built = built
+        self.derived = derived
+        self.scan_built = scan_built or derived < 0
+        for worker in range(2 * self.n_threads):
+            self.splitter.reset(&self.choices[worker])
+        parallel_for(finish_feature, <void *> self, self.n_features,
+                     self.n_threads if self.total_codes >= PARALLEL_CODES else 1)
+        for worker in range(self.n_threads):
+            self.improve(built, &self.choices[2 * worker])
+            if derived >= 0:
+                self.improve(derived, &self.choices[2 * worker + 1])
+
+    cdef void improve(self, int32_t node, const SplitChoice *choice) noexcept nogil:
+        cdef SplitChoice *best = &self.nodes[node].choice
+        if choice.score > best.score or (choice.score == best.score and choice.score > 0 and choice.rank < best.rank):
+            best[0] = choice[0]
+
+    cdef void finish(self, int feature, int worker) noexcept nogil:
+        cdef int slot = self.nodes[self.built].slot
+        cdef uint32_t n_codes = self.pool.n_codes[feature]
+        cdef int64_t *hist = self.pool.at(slot, feature)
+        self.pool.merge(slot, feature)
+        if self.scan_built:
+            self.splitter.scan(hist, n_codes, feature, self.rotation(self.built), self.nodes[self.built].total, worker,
+                               &self.choices[2 * worker])
+        if self.derived >= 0:
+            self.pool.subtract(self.nodes[self.derived].slot, feature, slot)
+            self.splitter.scan(self.pool.at(self.nodes[self.derived].slot, feature), n_codes, feature,
+                               self.rotation(self.derived), self.nodes[self.derived].total, worker,
+                               &self.choices[2 * worker + 1])
+
+    cdef uint32_t rotation(self, int32_t node) noexcept nogil:
+        return <uint32_t> (mix(self.tree_seed + <uint64_t> node) % <uint64_t> self.n_features)
+
+    cdef int sum_leaves(self) noexcept nogil:
+        """Full-precision sums and values of the leaves, in an order that does not depend on the threads."""
+        cdef int64_t n_tasks = 0, begin
+        cdef int node, task = 0
+        cdef LeafTask *tasks
+        cdef double *values
+        cdef double gradient, hessian
+        for node in range(self.n_nodes):
+            if self.nodes[node].child[0] == 0:
+                n_tasks += (self.nodes[node].count + ROWS_PER_TASK - 1) // ROWS_PER_TASK
+        tasks = <LeafTask *> realloc(self.leaf_tasks, n_tasks * sizeof(LeafTask))
+        if tasks == NULL:
+            return -1
+        self.leaf_tasks = tasks
+        values = <double *> realloc(self.leaf_values, 2 * self.n_nodes * sizeof(double))
+        if values == NULL:
+            return -1
+        self.leaf_values = values
+        for node in range(self.n_nodes):
+            if self.nodes[node].child[0] != 0:
+                continue
+            begin = 0
+            while begin < self.nodes[node].count:
+                tasks[task].begin = self.nodes[node].begin + begin
+                tasks[task].count = min(<int64_t> ROWS_PER_TASK, self.nodes[node].count - begin)
+                tasks[task].leaf = node
+                begin += ROWS_PER_TASK
+                task += 1
+        self.n_leaf_tasks = task
+        parallel_for(sum_leaf_rows, <void *> self, self.n_leaf_tasks, self.n_threads)
+        task = 0
+        while task < self.n_leaf_tasks:
+            node = tasks[task].leaf
+            gradient = hessian = 0
+            while task < self.n_leaf_tasks and tasks[task].leaf == node:
+                gradient += tasks[task].gradient
+                hessian += tasks[task].hessian
+                task += 1
+            values[2 * node] = leaf_value(gradient, hessian, &self.splitter.leaf_rule)
+            values[2 * node + 1] = hessian
+        return 0
+
+    cdef void sum_rows(self, int64_t number) noexcept nogil:
+        cdef LeafTask *task = &self.leaf_tasks[number]
+        cdef const uint32_t *rows = self.partition.rows + task.begin
+        cdef double gradient = 0, hessian = 0
+        cdef int64_t i
+        if self.pair_width == 2:
+            for i in range(task.count):
+                gradient += self.pairs[2 * <int64_t> rows[i]]
+                hessian += self.pairs[2 * <int64_t> rows[i] + 1]
+        else:
+            for i in range(task.count):
+                gradient += self.pairs[rows[i]]
+            hessian = task.count * self.constant_hessian
+        task.gradient = gradient
+        task.hessian = hessian
+
+    cdef void update_rows(self, int64_t number) noexcept nogil:
+        cdef LeafTask *task = &self.leaf_tasks[number]
+        cdef const uint32_t *rows = self.partition.rows + task.begin
+        cdef double value = self.leaf_values[2 * task.leaf]
+        cdef int64_t i
+        for i in range(task.count):
+            self.raw[rows[i]] += value
+
+    cdef object finished_tree(self, int output):
+        """The nodes as a Tree: splits in the order they were made, leaves from left to right."""
+        cdef int n_splits = self.n_leaves - 1
+        cdef int node, s, depth, side, child
+        cdef int leaf = 0
+        feature = np.empty(n_splits, dtype=np.int32)
+        code = np.empty(n_splits, dtype=np.uint32)
+        threshold = np.empty(n_splits)
+        missing_left = np.empty(n_splits, dtype=np.uint8)
+        children = np.empty((2, n_splits), dtype=np.int32)
+        split_gain = np.empty(n_splits)
+        split_cover = np.empty(n_splits)
+        split_count = np.empty(n_splits, dtype=np.int64)
+        value = np.empty((self.n_leaves, 1))
+        leaf_cover = np.empty(self.n_leaves)
+        leaf_count = np.empty(self.n_leaves, dtype=np.int64)
+        leaf_number = {}
+        open_nodes = [0]
+        while open_nodes:
+            node = open_nodes.pop()
+            if self.nodes[node].child[0] == 0:
+                leaf_number[node] = leaf
+                value[leaf, 0] = self.leaf_values[2 * node]
+                leaf_cover[leaf] = self.leaf_values[2 * node + 1]
+                leaf_count[leaf] = self.nodes[node].count
+                leaf += 1
+            else:
+                open_nodes.append(self.nodes[node].child[1])
+                open_nodes.append(self.nodes[node].child[0])
+        for node in range(self.n_nodes):
+            if self.nodes[node].child[0] == 0:
+                continue
+            s = self.nodes[node].order
+            feature[s] = self.nodes[node].choice.feature
+            code[s] = self.nodes[node].choice.code
+            feature_edges = self.edges[self.nodes[node].choice.feature]
+            # the last bin has no edge: all that is not missing goes left
+            threshold[s] = feature_edges[code[s] - 1] if code[s] <= len(feature_edges) else np.inf
+            missing_left[s] = self.nodes[node].choice.missing_left
+            for side in range(2):
+                child = self.nodes[node].child[side]
+                children[side, s] = self.nodes[child].order if self.nodes[child].child[0] else ~leaf_number[child]
+            split_gain[s] = self.nodes[node].choice.gain
+            split_cover[s] = self.splitter.hessian_sum(self.nodes[node].total)
+            split_count[s] = self.nodes[node].count
+        statistics = TreeStatistics(split_gain, split_cover, split_count, leaf_cover, leaf_count)
+        tree = Tree(feature, threshold, missing_left, children[0], children[1], value, output, statistics)
+        return GrownTree(tree, code)
+
+
+cdef inline uint64_t mix(uint64_t x) noexcept nogil:
+    """A number that looks random for each x (splitmix64, Steele et al. 2014)."""
+    x += <uint64_t> 0x9e3779b97f4a7c15
+    x = (x ^ (x >> 30)) * <uint64_t> 0xbf58476d1ce4e5b9
+    x = (x ^ (x >> 27)) * <uint64_t> 0x94d049bb133111eb
+    return x ^ (x >> 31)
+
+
+cdef void finish_feature(void *grower, int64_t feature, int worker) noexcept nogil:
+    (<TreeGrower> grower).finish(feature, worker)
+
+
+cdef void sum_leaf_rows(void *grower, int64_t task, int worker) noexcept nogil:
+    (<TreeGrower> grower).sum_rows(task)
+
+
+cdef void update_leaf_rows(void *grower, int64_t task, int worker) noexcept nogil:
+    (<TreeGrower> grower).update_rows(task)

@@ -1,0 +1,47 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from boostgrad.native cimport bg_kernels, bg_packing, histogram_kernel
+
+cdef struct BuildContext:
+    void *pool
+    int64_t *target
+    const uint32_t *rows
+    int64_t begin
+    int64_t n
+
+
+cdef class HistogramPool:
+    cdef const bg_kernels *k
+    cdef histogram_kernel kernel
+    cdef object matrix
+    cdef const char *bins
+    cdef size_t code_bytes
+    cdef const uint32_t *n_codes
+    cdef readonly int n_features
+    cdef int n_threads, tile
+    cdef int64_t n_rows
+    cdef size_t stride           # records between two features
+    cdef readonly int lanes      # int64 a record: 2 wide, 1 narrow
+    cdef bg_packing packing
+    cdef const float *pairs
+    cdef int64_t **slots
+    cdef int *free_slots
+    cdef int n_slots, n_free, max_slots
+    cdef int64_t **scratch       # one a helper thread
+    cdef char *touched           # which scratches hold sums of the node that is being built
+
+    cdef void start_tree(self, const float *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept
+    cdef void release(self) noexcept
+    cdef int64_t *allocate(self) noexcept nogil
+    cdef void clear(self, int64_t *target, int first, int last) noexcept nogil
+    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first,
+                       int last) noexcept nogil
+    cdef void add_tile(self, const BuildContext *c, int64_t chunk) noexcept nogil
+    cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
+    cdef int take(self) noexcept nogil
+    cdef void give(self, int slot) noexcept nogil
+    cdef int64_t *at(self, int slot, int feature) noexcept nogil
+    cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil
+    cdef void merge(self, int slot, int feature) noexcept nogil
+    cdef void total(self, int slot, int64_t *out) noexcept nogil
+    cdef void subtract(self, int slot, int feature, int smaller) noexcept nogil

@@ -1,0 +1,231 @@
+"""Histograms of the open leaves: built from rows, subtracted, reused.
+
+A slot holds one node's histograms, a feature after the other, ``stride`` records apart. The stride is never a multiple
+of 4096 bytes, for then the same bin of all features would compete for one set of the first-level cache::
+
+    slot    [ feature 0: n_codes records | unused ][ feature 1: ... | unused ] ...
+             <---------- stride --------->
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memset
+
+from boostgrad.native cimport bg_kernels, bg_packing, histogram_kernel, kernels, parallel_for
+
+# Updates (rows times features) that are worth waking another thread for.
+DEF PARALLEL_UPDATES = 40000
+
+# Rows a task takes at a time where threads share the rows of a node.
+DEF ROWS_PER_TASK = 8192
+
+# Bytes of histogram that rows are spread over at a time: they and the rows' codes stay in the second-level cache.
+DEF TILE_BYTES = 262144
+
+# Histograms kept for subtraction take at most so much memory; leaves beyond are built from their rows again.
+DEF POOL_BYTES = 1073741824
+
+cdef extern from "stdlib.h" nogil:
+    int posix_memalign(void **, size_t, size_t)
+
+
+cdef class HistogramPool:
+    """Histograms for the trees of one fit.
+
+    Parameters
+    ----------
+    matrix : BinnedMatrix
+    n_threads : int
+    """
+
+    def __cinit__(self, matrix, int n_threads):
+        cdef size_t address
+        cdef size_t widest = int(matrix.n_codes.max())
+        self.k = kernels()
+        self.matrix = matrix
+        address = matrix.by_row.__array_interface__["data"][0]
+        self.bins = <const char *> address
+        self.code_bytes = matrix.by_row.itemsize
+        address = matrix.n_codes.__array_interface__["data"][0]
+        self.n_codes = <const uint32_t *> address
+        self.n_features = matrix.n_features
+        self.n_rows = matrix.n_rows
+        self.n_threads = n_threads
+        self.stride = (widest + 3) // 4 * 4 + 4
+        if self.stride * 16 % 4096 == 0 or self.stride * 8 % 4096 == 0:
+            self.stride += 4
+        self.scratch = <int64_t **> calloc(n_threads, sizeof(int64_t *))
+        self.touched = <char *> calloc(n_threads, 1)
+        if self.scratch == NULL or self.touched == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        self.release()
+        free(self.scratch)
+        free(self.touched)
+
+    cdef void release(self) noexcept:
+        cdef int i
+        for i in range(self.n_slots):
+            free(self.slots[i])
+        if self.scratch != NULL:
+            for i in range(self.n_threads):
+                free(self.scratch[i])
+                self.scratch[i] = NULL
+        free(self.slots)
+        free(self.free_slots)
+        self.slots = NULL
+        self.free_slots = NULL
+        self.n_slots = self.n_free = 0
+
+    cdef void start_tree(self, const float *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept:
+        """What the next histograms are made of. All slots are free afterwards."""
+        cdef int i
+        cdef size_t slot_bytes
+        if lanes != self.lanes:
+            self.release()
+            self.lanes = lanes
+            slot_bytes = self.n_features * self.stride * lanes * 8
+            self.max_slots = max(4, <int> min(POOL_BYTES // slot_bytes, <size_t> 1000000))
+            self.tile = max(8, <int> (TILE_BYTES // (self.stride * lanes * 8)) // 8 * 8)
+        self.pairs = pairs
+        self.kernel = kernel
+        self.packing = packing
+        self.n_free = self.n_slots
+        for i in range(self.n_slots):
+            self.free_slots[i] = self.n_slots - 1 - i
+
+    cdef int64_t *allocate(self) noexcept nogil:
+        cdef void *memory = NULL
+        if posix_memalign(&memory, 64, self.n_features * self.stride * self.lanes * 8) != 0:
+            return NULL
+        return <int64_t *> memory
+
+    cdef int take(self) noexcept nogil:
+        """A free slot, or -1 where memory for one more is not to be had."""
+        cdef int64_t **slots
+        cdef int *free_slots
+        cdef int64_t *memory
+        if self.n_free == 0:
+            if self.n_slots == self.max_slots:
+                return -1
+            slots = <int64_t **> realloc(self.slots, (self.n_slots + 1) * sizeof(int64_t *))
+            if slots == NULL:
+                return -1
+            self.slots = slots
+            free_slots = <int *> realloc(self.free_slots, (self.n_slots + 1) * sizeof(int))
+            if free_slots == NULL:
+                return -1
+            self.free_slots = free_slots
+            memory = self.allocate()
+            if memory == NULL:
+                return -1
+            self.slots[self.n_slots] = memory
+            self.free_slots[0] = self.n_slots
+            self.n_slots += 1
+            self.n_free = 1
+        self.n_free -= 1
+        return self.free_slots[self.n_free]
+
+    cdef void give(self, int slot) noexcept nogil:
+        if slot >= 0:
+            self.free_slots[self.n_free] = slot
+            self.n_free += 1
+
+    cdef int64_t *at(self, int slot, int feature) noexcept nogil:
+        return self.slots[slot] + feature * self.stride * self.lanes
+
+    cdef void clear(self, int64_t *target, int first, int last) noexcept nogil:
+        cdef int f
+        for f in range(first, last):
+            memset(target + f * self.stride * self.lanes, 0, self.n_codes[f] * self.lanes * 8)
+
+    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first,
+                       int last) noexcept nogil:
+        """OUT target: records of the rows, features first .. last; rows NULL: rows begin .. begin + n."""
+        self.kernel(self.bins + first * self.code_bytes, self.n_features, rows, begin, n, self.pairs, self.packing,
+                    last - first, self.stride, target + first * self.stride * self.lanes)
+
+    cdef void add_tile(self, const BuildContext *c, int64_t chunk) noexcept nogil:
+        """All rows, the features of one tile, straight into the slot."""
+        cdef int first = chunk * self.tile
+        cdef int last = min(first + self.tile, self.n_features)
+        self.clear(c.target, first, last)
+        self.add_rows(c.target, c.rows, c.begin, c.n, first, last)
+
+    cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
+        """A chunk of the rows, all features tile by tile, into the worker's own histogram."""
+        cdef int64_t begin = chunk * ROWS_PER_TASK
+        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - begin)
+        cdef int64_t *target = c.target
+        cdef int first = 0
+        if worker > 0:
+            target = self.scratch[worker]
+            if not self.touched[worker]:
+                self.clear(target, 0, self.n_features)
+                self.touched[worker] = 1
+        while first < self.n_features:
+            self.add_rows(target, c.rows + begin if c.rows != NULL else NULL, c.begin + begin, n, first,
+                          min(first + self.tile, self.n_features))
+            first += self.tile
+
+    cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil:
+        """Histograms of rows[begin : begin + n], or of those numbers themselves where rows is NULL.
+
+        The slot is complete once :meth:`merge` was called for each feature. Returns -1 without memory.
+        """
+        cdef BuildContext context
+        cdef int n_tiles = (self.n_features + self.tile - 1) // self.tile
+        cdef int worker
+        context.pool = <void *> self
+        context.target = self.slots[slot]
+        context.rows = rows + begin if rows != NULL else NULL
+        context.begin = begin
+        context.n = n
+        memset(self.touched, 0, self.n_threads)
+        if self.n_threads == 1 or n * self.n_features < PARALLEL_UPDATES:
+            parallel_for(build_tile, &context, n_tiles, 1)
+        elif n_tiles >= 2 * self.n_threads or n < 2 * ROWS_PER_TASK // 8:
+            parallel_for(build_tile, &context, n_tiles, self.n_threads)
+        else:
+            for worker in range(1, self.n_threads):
+                if self.scratch[worker] == NULL:
+                    self.scratch[worker] = self.allocate()
+                    if self.scratch[worker] == NULL:
+                        return -1
+            self.clear(context.target, 0, self.n_features)
+            parallel_for(build_rows, &context, (n + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
+        return 0
+
+    cdef void merge(self, int slot, int feature) noexcept nogil:
+        """Add what helper threads summed up for the feature to the slot that was built last."""
+        cdef int worker
+        for worker in range(1, self.n_threads):
+            if self.touched[worker]:
+                self.k.add(self.at(slot, feature), self.scratch[worker] + feature * self.stride * self.lanes,
+                           self.n_codes[feature] * self.lanes)
+
+    cdef void total(self, int slot, int64_t *out) noexcept nogil:
+        """OUT out: the node's packed sums, from the slot that was built last; any feature's records add up to them."""
+        cdef uint32_t code
+        cdef int lane, worker
+        for code in range(self.n_codes[0]):
+            for lane in range(self.lanes):
+                out[lane] += self.slots[slot][self.lanes * code + lane]
+                for worker in range(1, self.n_threads):
+                    if self.touched[worker]:
+                        out[lane] += self.scratch[worker][self.lanes * code + lane]
+
+    cdef void subtract(self, int slot, int feature, int smaller) noexcept nogil:
+        """The parent's slot becomes that of the larger child."""
+        self.k.subtract(self.at(slot, feature), self.at(smaller, feature), self.n_codes[feature] * self.lanes)
+
+
+cdef void build_tile(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef BuildContext *c = <BuildContext *> context
+    (<HistogramPool> c.pool).add_tile(c, chunk)
+
+
+cdef void build_rows(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef BuildContext *c = <BuildContext *> context
+    (<HistogramPool> c.pool).add_chunk(c, chunk, worker)

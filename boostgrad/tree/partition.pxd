@@ -1,0 +1,31 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from boostgrad.native cimport bg_kernels, partition_kernel
+
+cdef struct SplitContext:
+    void *partition
+    int64_t begin
+    int64_t n
+    const void *column
+    uint32_t code
+    uint32_t shift
+    int64_t total_left
+
+
+cdef class RowPartition:
+    cdef const bg_kernels *k
+    cdef partition_kernel kernel
+    cdef object matrix
+    cdef const char *columns
+    cdef size_t code_bytes
+    cdef readonly int64_t n_rows
+    cdef int n_threads
+    cdef uint32_t *rows
+    cdef uint32_t *other
+    cdef int64_t *n_left
+
+    cdef void number(self, int64_t chunk) noexcept nogil
+    cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil
+    cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil
+    cdef void reset(self) noexcept nogil
+    cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left) noexcept nogil

@@ -1,0 +1,112 @@
+"""Which rows are in which node: one array of row numbers, and a node is a piece of it.
+
+::
+
+    rows   [ 0 3 4 | 1 2 5 6 ]     node A: begin 0, count 3    node B: begin 3, count 4
+
+Splitting a node parts its piece in place; both halves keep the rows in ascending order.
+"""
+
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from boostgrad.native cimport bg_kernels, kernels, parallel_for, partition_kernel
+
+# Rows a task parts; a node of fewer is parted by one thread.
+DEF ROWS_PER_TASK = 16384
+
+
+cdef class RowPartition:
+    """The rows of one fit.
+
+    Parameters
+    ----------
+    matrix : BinnedMatrix
+    n_threads : int
+    """
+
+    def __cinit__(self, matrix, int n_threads):
+        cdef size_t address = matrix.by_column.__array_interface__["data"][0]
+        self.k = kernels()
+        self.matrix = matrix
+        self.columns = <const char *> address
+        self.code_bytes = matrix.by_column.itemsize
+        self.kernel = self.k.partition_u8 if self.code_bytes == 1 else self.k.partition_u16
+        self.n_rows = matrix.n_rows
+        self.n_threads = n_threads
+        self.rows = <uint32_t *> malloc(self.n_rows * sizeof(uint32_t))
+        self.other = <uint32_t *> malloc(self.n_rows * sizeof(uint32_t))
+        self.n_left = <int64_t *> malloc((self.n_rows // ROWS_PER_TASK + 2) * sizeof(int64_t))
+        if self.rows == NULL or self.other == NULL or self.n_left == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.rows)
+        free(self.other)
+        free(self.n_left)
+
+    cdef void number(self, int64_t chunk) noexcept nogil:
+        cdef int64_t i
+        for i in range(chunk * ROWS_PER_TASK, min((chunk + 1) * ROWS_PER_TASK, self.n_rows)):
+            self.rows[i] = <uint32_t> i
+
+    cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil:
+        cdef int64_t begin = c.begin + chunk * ROWS_PER_TASK
+        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - chunk * ROWS_PER_TASK)
+        self.n_left[chunk] = self.kernel(c.column, c.code, c.shift, self.rows + begin, n, self.other + begin)
+
+    cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil:
+        cdef int64_t offset = chunk * ROWS_PER_TASK
+        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - offset)
+        cdef int64_t left_before = self.n_left[chunk]
+        cdef int64_t n_left = self.n_left[chunk + 1] - left_before
+        cdef const uint32_t *parted = self.other + c.begin + offset
+        cdef uint32_t *right = self.rows + c.begin + c.total_left + (offset - left_before)
+        cdef int64_t i
+        memcpy(self.rows + c.begin + left_before, parted, n_left * sizeof(uint32_t))
+        for i in range(n - n_left):
+            right[i] = parted[n - 1 - i]
+
+    cdef void reset(self) noexcept nogil:
+        """All rows in one node."""
+        parallel_for(number_rows, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
+
+    cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left) noexcept nogil:
+        """Part rows[begin : begin + n] by a feature; returns how many went left.
+
+        Each task parts its rows into its piece of ``other``, left ones from the front, right ones from the back; once
+        all counts are known the pieces are copied to where they belong.
+        """
+        cdef SplitContext context
+        cdef int64_t n_tasks = (n + ROWS_PER_TASK - 1) // ROWS_PER_TASK
+        cdef int64_t task, before = 0, here
+        context.partition = <void *> self
+        context.begin = begin
+        context.n = n
+        context.column = self.columns + feature * self.n_rows * self.code_bytes
+        context.code = code
+        context.shift = 0 if missing_left else 1
+        parallel_for(part_rows, &context, n_tasks, self.n_threads)
+        for task in range(n_tasks):  # counts become offsets
+            here = self.n_left[task]
+            self.n_left[task] = before
+            before += here
+        self.n_left[n_tasks] = before
+        context.total_left = before
+        parallel_for(copy_rows, &context, n_tasks, self.n_threads)
+        return before
+
+
+cdef void number_rows(void *context, int64_t chunk, int worker) noexcept nogil:
+    (<RowPartition> context).number(chunk)
+
+
+cdef void part_rows(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef SplitContext *c = <SplitContext *> context
+    (<RowPartition> c.partition).part(c, chunk)
+
+
+cdef void copy_rows(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef SplitContext *c = <SplitContext *> context
+    (<RowPartition> c.partition).copy(c, chunk)

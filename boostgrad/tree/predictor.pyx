@@ -1,0 +1,304 @@
+"""Using a model: raw predictions and leaf numbers, from a table or from codes.
+
+A model reads a feature only through its thresholds, so a block of rows is first turned into codes by them, column by
+column, and the trees then compare small integers::
+
+    X block --search--> codes, one column a used feature --trees--> raw
+
+No copy of X is made; memory is that of a block.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+
+import numpy as np
+
+from boostgrad.data.binning cimport ColumnView, ColumnViews, EdgeTable, read_float32, read_float64, reads_float32
+from boostgrad.native cimport (BG_PREDICT_BLOCK, bg_kernels, bg_node, bg_tree, kernels, leaves_kernel, parallel_for,
+                               predict_kernel)
+
+DEF BLOCK = 256
+
+
+cdef class PackedTrees:
+    """Trees as the kernels read them.
+
+    Parameters
+    ----------
+    trees : list of Tree
+    slots : list of ndarray of uint32
+        For each split of each tree, which column of codes it reads.
+    codes : list of ndarray of uint32
+        For each split of each tree, t of the go-left rule.
+    """
+
+    cdef bg_tree *trees
+    cdef bg_node *nodes
+    cdef double *values
+    cdef uint64_t *masks
+    cdef readonly Py_ssize_t n_trees
+
+    def __cinit__(self, list trees, list slots, list codes):
+        cdef Py_ssize_t n_splits = sum(tree.n_splits for tree in trees)
+        cdef Py_ssize_t n_leaves = sum(tree.n_leaves for tree in trees)
+        cdef Py_ssize_t t, s, first_split = 0, first_leaf = 0
+        cdef const int32_t[::1] left, right
+        cdef const uint8_t[::1] missing_left
+        cdef const uint32_t[::1] slot, code
+        cdef const double[:, ::1] value
+        cdef bg_node *node
+        self.n_trees = len(trees)
+        self.trees = <bg_tree *> calloc(self.n_trees + 1, sizeof(bg_tree))
+        self.nodes = <bg_node *> calloc(n_splits + 1, sizeof(bg_node))
+        self.values = <double *> malloc((n_leaves + 1) * sizeof(double))
+        self.masks = <uint64_t *> calloc(n_splits + 1, sizeof(uint64_t))
+        if self.trees == NULL or self.nodes == NULL or self.values == NULL or self.masks == NULL:
+            raise MemoryError()
+        for t in range(self.n_trees):
+            tree = trees[t]
+            left, right, missing_left, value = tree.left, tree.right, tree.missing_left, tree.leaf_value
+            slot, code = slots[t], codes[t]
+            self.trees[t].nodes = self.nodes + first_split
+            self.trees[t].values = self.values + first_leaf
+            self.trees[t].n_splits = left.shape[0]
+            self.trees[t].n_leaves = value.shape[0]
+            self.trees[t].output = tree.output
+            for s in range(value.shape[0]):
+                self.values[first_leaf + s] = value[s, 0]
+            for s in range(left.shape[0]):
+                node = &self.nodes[first_split + s]
+                node.slot = slot[s]
+                node.shift = 0 if missing_left[s] else 1
+                node.code = <uint16_t> (code[s] - node.shift)
+                node.child[0] = right[s]
+                node.child[1] = left[s]
+            if value.shape[0] <= 64 and self.keeps_order(left, right):
+                self.mask_leaves(left, right, self.masks + first_split)
+                self.trees[t].masks = self.masks + first_split
+            first_split += left.shape[0]
+            first_leaf += value.shape[0]
+
+    def __dealloc__(self):
+        free(self.trees)
+        free(self.nodes)
+        free(self.values)
+        free(self.masks)
+
+    cdef bint keeps_order(self, const int32_t[::1] left, const int32_t[::1] right):
+        """Whether leaves are numbered from left to right, which the masks rely on."""
+        cdef int next_leaf = 0
+        cdef list todo = [0] if left.shape[0] else []
+        cdef int at
+        while todo:
+            at = todo.pop()
+            if at < 0:
+                if ~at != next_leaf:
+                    return False
+                next_leaf += 1
+            else:
+                todo.append(right[at])
+                todo.append(left[at])
+        return True
+
+    cdef void mask_leaves(self, const int32_t[::1] left, const int32_t[::1] right, uint64_t *masks):
+        """OUT masks: the leaves that are left when a row goes right."""
+        cdef Py_ssize_t s
+        cdef uint64_t[64] below_left
+        cdef uint64_t[64] below
+        # children are numbered after their parents, so backwards every subtree is known before it is asked for
+        for s in range(left.shape[0] - 1, -1, -1):
+            below_left[s] = below[left[s]] if left[s] >= 0 else <uint64_t> 1 << ~left[s]
+            below[s] = below_left[s] | (below[right[s]] if right[s] >= 0 else <uint64_t> 1 << ~right[s])
+            masks[s] = ~below_left[s]
+
+
+cdef struct PredictContext:
+    const bg_kernels *k
+    const bg_tree *trees
+    Py_ssize_t n_trees
+    const ColumnView *columns     # NULL: codes are there already
+    const int64_t *features       # of the slots
+    double **edges64
+    float **edges32
+    const unsigned int *size
+    int64_t n_slots
+    const char *codes             # by column, n_rows apart; where columns is NULL
+    char *room                    # codes of a block, one piece a worker
+    size_t code_bytes
+    int64_t n_rows
+    double *raw                   # (n_outputs, n_rows)
+    int32_t *leaves               # (n_rows, n_trees)
+
+
+cdef void predict_block(void *context, int64_t chunk, int worker) noexcept nogil:
+    """Codes of one block of rows, then all trees on them."""
+    cdef PredictContext *c = <PredictContext *> context
+    cdef int64_t begin = chunk * BLOCK
+    cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
+    cdef const char *codes = c.codes + begin * c.code_bytes
+    cdef int64_t pitch = c.n_rows
+    cdef double[BLOCK] values
+    cdef uint16_t[BLOCK] found
+    cdef char *room
+    cdef const ColumnView *column
+    cdef int64_t slot, i
+    cdef Py_ssize_t t
+    if c.columns != NULL:
+        room = c.room + worker * c.n_slots * BLOCK * c.code_bytes
+        for slot in range(c.n_slots):
+            column = &c.columns[c.features[slot]]
+            if reads_float32(column.kind):
+                read_float32(column, NULL, begin, n, <float *> values)
+                c.k.search_f32(<float *> values, n, c.edges32[slot], c.size[slot], found)
+            else:
+                read_float64(column, NULL, begin, n, values)
+                c.k.search_f64(values, n, c.edges64[slot], c.size[slot], found)
+            if c.code_bytes == 1:
+                for i in range(n):
+                    (<uint8_t *> room)[slot * BLOCK + i] = <uint8_t> found[i]
+            else:
+                for i in range(n):
+                    (<uint16_t *> room)[slot * BLOCK + i] = found[i]
+        codes = room
+        pitch = BLOCK
+    if c.raw != NULL:
+        if c.code_bytes == 1:
+            c.k.predict_u8(c.trees, c.n_trees, codes, pitch, n, c.raw + begin, c.n_rows)
+        else:
+            c.k.predict_u16(c.trees, c.n_trees, codes, pitch, n, c.raw + begin, c.n_rows)
+        return
+    for t in range(c.n_trees):
+        if c.code_bytes == 1:
+            c.k.leaves_u8(c.trees + t, codes, pitch, n, c.leaves + begin * c.n_trees + t, c.n_trees)
+        else:
+            c.k.leaves_u16(c.trees + t, codes, pitch, n, c.leaves + begin * c.n_trees + t, c.n_trees)
+
+
+def add_binned(grown, matrix, raw, int n_threads):
+    """Add a just grown tree's values for the rows of a binned table.
+
+    Parameters
+    ----------
+    grown : GrownTree
+    matrix : BinnedMatrix
+        Binned by the mapper that the tree was grown with.
+    raw : ndarray of float64, shape (n_outputs, n_rows)
+        OUT: the tree's leaf values are added to its output.
+    n_threads : int
+    """
+    cdef PackedTrees packed = PackedTrees([grown.tree], [grown.tree.feature.astype(np.uint32)], [grown.code])
+    cdef PredictContext context
+    cdef double[:, ::1] raw_view = raw
+    cdef size_t address = matrix.by_column.__array_interface__["data"][0]
+    cdef int threads = n_threads
+    context.k = kernels()
+    context.trees = packed.trees
+    context.n_trees = 1
+    context.columns = NULL
+    context.codes = <const char *> address
+    context.code_bytes = matrix.by_column.itemsize
+    context.n_rows = matrix.n_rows
+    context.raw = &raw_view[0, 0]
+    context.leaves = NULL
+    with nogil:
+        parallel_for(predict_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
+
+
+cdef class Predictor:
+    """An ensemble, prepared for predictions. Immutable: any number of threads may use it at once.
+
+    Parameters
+    ----------
+    ensemble : Ensemble
+    """
+
+    cdef readonly object ensemble
+    cdef PackedTrees packed
+    cdef EdgeTable table
+    cdef int64_t[::1] features
+    cdef size_t code_bytes
+
+    def __init__(self, ensemble):
+        self.ensemble = ensemble
+        trees = ensemble.trees
+        feature = np.concatenate([np.empty(0, np.int32), *(tree.feature for tree in trees)])
+        threshold = np.concatenate([np.empty(0), *(tree.threshold for tree in trees)])
+        used, slot = np.unique(feature, return_inverse=True)
+        slot = slot.astype(np.uint32)
+        code = np.empty(len(feature), dtype=np.uint32)
+        order = np.argsort(slot, kind="stable")
+        bounds = np.searchsorted(slot[order], np.arange(len(used) + 1))
+        edges = []
+        for s in range(len(used)):
+            splits = order[bounds[s]:bounds[s + 1]]
+            distinct, position = np.unique(threshold[splits], return_inverse=True)
+            code[splits] = position + 1
+            edges.append(distinct)
+        self.features = used.astype(np.int64)
+        self.table = EdgeTable(edges)
+        self.code_bytes = 1 if all(len(e) <= 254 for e in edges) else 2
+        ends = np.cumsum([tree.n_splits for tree in trees])[: len(trees) - 1] if trees else []
+        self.packed = PackedTrees(trees, np.split(slot, ends), np.split(code, ends))
+
+    cdef void run(self, columns, int64_t begin, double *raw, int32_t *leaves, int n_threads):
+        cdef ColumnViews views = ColumnViews(columns)
+        cdef PredictContext context
+        cdef int64_t n_blocks
+        context.n_rows = columns.n_rows
+        n_blocks = (context.n_rows + BLOCK - 1) // BLOCK
+        n_threads = max(1, min(n_threads, n_blocks // 4))
+        context.k = kernels()
+        context.trees = self.packed.trees
+        context.n_trees = self.packed.n_trees
+        context.columns = views.views
+        context.n_slots = self.features.shape[0]
+        context.features = &self.features[0] if context.n_slots else NULL
+        context.edges64 = self.table.edges64
+        context.edges32 = self.table.edges32
+        context.size = self.table.size
+        context.codes = NULL
+        context.code_bytes = self.code_bytes
+        room = np.empty(n_threads * context.n_slots * BLOCK * self.code_bytes + 64, dtype=np.uint8)
+        cdef uint8_t[::1] room_view = room
+        context.room = <char *> &room_view[0]
+        context.raw = raw
+        context.leaves = leaves
+        with nogil:
+            parallel_for(predict_block, &context, n_blocks, n_threads)
+
+    def raw(self, columns, int n_threads=1):
+        """Raw predictions.
+
+        Parameters
+        ----------
+        columns : Columns
+        n_threads : int, default=1
+
+        Returns
+        -------
+        ndarray of float64, shape (n_outputs, n_rows)
+        """
+        out = np.empty((self.ensemble.n_outputs, columns.n_rows))
+        out[:] = self.ensemble.base_score[:, None]
+        cdef double[:, ::1] view = out
+        if columns.n_rows:
+            self.run(columns, 0, &view[0, 0], NULL, n_threads)
+        return out
+
+    def leaves(self, columns, int n_threads=1):
+        """Leaf numbers.
+
+        Parameters
+        ----------
+        columns : Columns
+        n_threads : int, default=1
+
+        Returns
+        -------
+        ndarray of int32, shape (n_rows, n_trees)
+        """
+        out = np.empty((columns.n_rows, self.packed.n_trees), dtype=np.int32)
+        cdef int32_t[:, ::1] view = out
+        if out.size:
+            self.run(columns, 0, NULL, &view[0, 0], n_threads)
+        return out

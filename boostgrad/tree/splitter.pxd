@@ -1,0 +1,31 @@
+from libc.stdint cimport int64_t, uint32_t
+
+from boostgrad.native cimport bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch
+from boostgrad.tree.structs cimport SplitChoice
+
+cdef struct LeafRule:
+    double l1
+    double l2
+    double max_delta_step
+    double learning_rate
+
+cdef double score(double gradient, double hessian, const LeafRule *rule) noexcept nogil
+cdef double leaf_value(double gradient, double hessian, const LeafRule *rule) noexcept nogil
+
+cdef class Splitter:
+    cdef const bg_kernels *k
+    cdef bg_scan_rule rule
+    cdef LeafRule leaf_rule
+    cdef double min_split_gain
+    cdef int n_features, n_threads
+    cdef bg_scan_scratch *scratch
+    cdef void *memory
+
+    cdef void start_tree(self, double gradient_scale, double hessian_unit, int count_bits, bint wide) noexcept nogil
+    cdef double gradient_sum(self, const int64_t *total) noexcept nogil
+    cdef double hessian_sum(self, const int64_t *total) noexcept nogil
+    cdef int64_t count(self, const int64_t *total) noexcept nogil
+    cdef void reset(self, SplitChoice *choice) noexcept nogil
+    cdef void scan(self, const int64_t *hist, uint32_t n_codes, int feature, uint32_t rotation, const int64_t *total,
+                   int worker, SplitChoice *best) noexcept nogil
+    cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil

@@ -1,0 +1,146 @@
+"""Where to split a node, and what a leaf is worth.
+
+With the sums G and H of gradients and hessians, the soft threshold T and the penalties l1 and l2, a leaf that is free
+to choose its value takes ``-T(G) / (H + l2)`` and lowers the loss by half its score, ``T(G)^2 / (H + l2)``. The gain of
+a split is ``score(left) + score(right) - score(node)`` (Chen and Guestrin 2016, equations 5 to 7, times two).
+"""
+
+from libc.math cimport fabs, fmax, fmin
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free, malloc
+
+from boostgrad.native cimport bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch, kernels
+from boostgrad.tree.structs cimport SplitChoice
+
+# A gain below this share of the children's scores is rounding, not a reason to split.
+DEF RELATIVE_NOISE = 1e-12
+
+
+cdef inline double soft_threshold(double gradient, double l1) noexcept nogil:
+    cdef double size = fabs(gradient) - l1
+    if size <= 0:
+        return 0.0
+    return -size if gradient < 0 else size
+
+
+cdef inline double step(double gradient, double hessian, const LeafRule *rule) noexcept nogil:
+    cdef double curvature = hessian + rule.l2
+    cdef double value
+    if curvature <= 0:
+        return 0.0
+    value = -soft_threshold(gradient, rule.l1) / curvature
+    if rule.max_delta_step > 0:
+        value = fmin(fmax(value, -rule.max_delta_step), rule.max_delta_step)
+    return value
+
+
+cdef double leaf_value(double gradient, double hessian, const LeafRule *rule) noexcept nogil:
+    """The leaf's value, shrinkage included."""
+    return rule.learning_rate * step(gradient, hessian, rule)
+
+
+cdef double score(double gradient, double hessian, const LeafRule *rule) noexcept nogil:
+    """Twice the decrease of the loss that the leaf brings, by the second-order model."""
+    cdef double w
+    if hessian + rule.l2 <= 0:
+        return 0.0
+    if rule.max_delta_step == 0:
+        w = soft_threshold(gradient, rule.l1)
+        return w * w / (hessian + rule.l2)
+    w = step(gradient, hessian, rule)
+    return -(2 * gradient * w + (hessian + rule.l2) * w * w + 2 * rule.l1 * fabs(w))
+
+
+cdef class Splitter:
+    """Finds the best split of a node from its histograms.
+
+    Parameters
+    ----------
+    matrix : BinnedMatrix
+    params : TreeParams
+    n_threads : int
+    """
+
+    def __cinit__(self, matrix, params, int n_threads):
+        cdef size_t n = int(matrix.n_codes.max())
+        cdef char *memory
+        cdef int worker
+        self.k = kernels()
+        self.n_features = matrix.n_features
+        self.n_threads = n_threads
+        self.min_split_gain = params.min_split_gain
+        self.leaf_rule = LeafRule(
+            params.l1_regularization, params.l2_regularization, params.max_delta_step, params.learning_rate
+        )
+        self.rule.l1 = params.l1_regularization
+        self.rule.l2 = params.l2_regularization
+        self.rule.max_delta_step = params.max_delta_step
+        self.rule.min_child_weight = params.min_child_weight
+        self.rule.min_samples_leaf = params.min_samples_leaf
+        self.rule.plain = params.l1_regularization == 0 and params.max_delta_step == 0
+        n = (n + 7) // 8 * 8 + 8
+        self.scratch = <bg_scan_scratch *> malloc(n_threads * sizeof(bg_scan_scratch))
+        self.memory = malloc(n_threads * n * (4 * sizeof(int64_t) + sizeof(uint32_t)))
+        if self.scratch == NULL or self.memory == NULL:
+            raise MemoryError()
+        memory = <char *> self.memory
+        for worker in range(n_threads):
+            self.scratch[worker].gradient = <int64_t *> memory
+            self.scratch[worker].hessian = self.scratch[worker].gradient + n
+            self.scratch[worker].count = self.scratch[worker].hessian + n
+            self.scratch[worker].gain_bits = self.scratch[worker].count + n
+            self.scratch[worker].code = <uint32_t *> (self.scratch[worker].gain_bits + n)
+            memory += n * (4 * sizeof(int64_t) + sizeof(uint32_t))
+
+    def __dealloc__(self):
+        free(self.scratch)
+        free(self.memory)
+
+    cdef void start_tree(self, double gradient_scale, double hessian_unit, int count_bits, bint wide) noexcept nogil:
+        """How the next histograms are packed; ``hessian_unit`` is what 1 in their hessian field is worth."""
+        self.rule.inverse_gradient_scale = 1.0 / gradient_scale
+        self.rule.inverse_hessian_scale = hessian_unit
+        self.rule.count_bits = count_bits
+        self.rule.wide = wide
+
+    cdef double gradient_sum(self, const int64_t *total) noexcept nogil:
+        cdef int64_t packed = total[0] if self.rule.wide else total[0] >> self.rule.count_bits
+        return <double> packed * self.rule.inverse_gradient_scale
+
+    cdef double hessian_sum(self, const int64_t *total) noexcept nogil:
+        if self.rule.wide:
+            return <double> (total[1] >> self.rule.count_bits) * self.rule.inverse_hessian_scale
+        return <double> self.count(total) * self.rule.inverse_hessian_scale
+
+    cdef int64_t count(self, const int64_t *total) noexcept nogil:
+        return (total[1] if self.rule.wide else total[0]) & ((<int64_t> 1 << self.rule.count_bits) - 1)
+
+    cdef void reset(self, SplitChoice *choice) noexcept nogil:
+        choice.gain = 0
+        choice.score = 0
+        choice.feature = -1
+        choice.rank = 0
+
+    cdef void scan(self, const int64_t *hist, uint32_t n_codes, int feature, uint32_t rotation, const int64_t *total,
+                   int worker, SplitChoice *best) noexcept nogil:
+        """Improve OUT best by the feature's best split. Features are ranked from a place that differs from node to
+        node, so that tied ones share the wins."""
+        cdef bg_scan_result found
+        cdef uint32_t rank = (<uint32_t> feature + rotation) % <uint32_t> self.n_features
+        self.k.scan(hist, n_codes, total, &self.rule, &self.scratch[worker], &found)
+        if found.gain > best.score or (found.gain == best.score and found.gain > 0 and rank < best.rank):
+            best.score = found.gain
+            best.left[0] = found.left[0]
+            best.left[1] = found.left[1]
+            best.feature = feature
+            best.code = found.code
+            best.missing_left = found.missing_left
+            best.rank = rank
+
+    cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil:
+        """The gain over the unsplit node; 0 where it is not worth it."""
+        if choice.feature < 0:
+            return
+        choice.gain = choice.score - score(self.gradient_sum(total), self.hessian_sum(total), &self.leaf_rule)
+        if choice.gain <= self.min_split_gain or choice.gain <= RELATIVE_NOISE * choice.score:
+            choice.gain = 0

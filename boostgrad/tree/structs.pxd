@@ -1,0 +1,22 @@
+"""The C records of growing one tree."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+cdef struct SplitChoice:
+    double gain            # over the unsplit node; 0: no admissible split
+    double score           # score(left) + score(right), as the scan reports it
+    int64_t[2] left        # packed sums of the left child
+    int32_t feature
+    uint32_t code          # t of the go-left rule
+    int missing_left       # -1: the node has no missing value in this feature
+    uint32_t rank          # tied scores: the lower rank wins
+
+cdef struct Node:
+    int64_t begin          # its rows: partition.rows[begin : begin + count]
+    int64_t count
+    int64_t[2] total       # packed sums
+    int32_t depth
+    int32_t slot           # its histogram in the pool, -1: none
+    int32_t child[2]       # node numbers (left, right), 0: a leaf
+    int32_t order          # splits are numbered as they are made
+    SplitChoice choice
