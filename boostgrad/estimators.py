@@ -309,7 +309,8 @@ class _BoostGrad(BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
-    def _dump(self, with_parameters: bool) -> bytes:
+    def _stored(self, with_parameters: bool) -> dict[str, Any]:
+        """The fitted state as the file format takes it."""
         arrays = {"train_score_": self.train_score_, "validation_score_": self.validation_score_}
         stored: dict[str, Any] = {"class": type(self).__name__}
         classes = getattr(self, "classes_", None)
@@ -320,7 +321,7 @@ class _BoostGrad(BaseEstimator):
         if with_parameters:
             plain = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
             stored["parameters"] = {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
-        return native.dump_bytes(self.ensemble_, estimator=stored, arrays=arrays)
+        return {"ensemble": self.ensemble_, "estimator": stored, "arrays": arrays}
 
     def _restore(self, stored: native.StoredModel) -> None:
         more = dict(stored.arrays)
@@ -334,7 +335,7 @@ class _BoostGrad(BaseEstimator):
         if "ensemble_" in state and self._loss_is_registered():
             for name in self._FITTED:
                 state.pop(name, None)
-            state["_stored_model"] = self._dump(with_parameters=False)
+            state["_stored_model"] = native.dump_bytes(**self._stored(with_parameters=False))
         elif "ensemble_" in state:  # a loss of one's own: pickle knows where its class is, the file format does not
             state.pop("_predictor")
         return state
@@ -375,7 +376,7 @@ class _BoostGrad(BaseEstimator):
                 f"loss {type(self._loss).__name__} has no registered name, so a file cannot refer to it; register it "
                 "with boostgrad.losses.register before fitting"
             )
-        native.write_bytes(path, self._dump(with_parameters=True))
+        native.save(path, **self._stored(with_parameters=True))
 
     @classmethod
     def load(cls, path):
@@ -423,3 +424,441 @@ class _BoostGrad(BaseEstimator):
 
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         return None
+
+
+class BoostGradRegressor(RegressorMixin, _BoostGrad):
+    """Gradient-boosted trees for regression.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="squared_error"
+        Name of a registered loss with one output, or an instance of :class:`boostgrad.losses.Loss`.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> BoostGradRegressor(random_state=0).fit(X, y).predict(X[:2]).shape
+    (2,)
+    """
+
+    def __init__(
+        self,
+        loss="squared_error",
+        *,
+        learning_rate=0.1,
+        n_estimators=100,
+        max_leaf_nodes=31,
+        max_depth=None,
+        min_samples_leaf=20,
+        min_child_weight=1e-3,
+        min_split_gain=0.0,
+        l1_regularization=0.0,
+        l2_regularization=0.0,
+        max_delta_step=0.0,
+        grow_policy="leafwise",
+        max_bins=255,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-7,
+        callbacks=None,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(
+            loss,
+            learning_rate=learning_rate,
+            n_estimators=n_estimators,
+            max_leaf_nodes=max_leaf_nodes,
+            max_depth=max_depth,
+            min_samples_leaf=min_samples_leaf,
+            min_child_weight=min_child_weight,
+            min_split_gain=min_split_gain,
+            l1_regularization=l1_regularization,
+            l2_regularization=l2_regularization,
+            max_delta_step=max_delta_step,
+            grow_policy=grow_policy,
+            max_bins=max_bins,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            callbacks=callbacks,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            random_state=random_state,
+        )
+
+    def predict(self, X):
+        """Predict the target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        return self._loss.inverse_link(self._raw(X))[0]
+
+    def staged_predict(self, X):
+        """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
+        for raw in self._staged_raw(X):
+            yield self._loss.inverse_link(raw)[0].copy()
+
+    def _check_target(self, y, n_rows, name):
+        y = _column(y, n_rows, name, type(self).__name__)
+        if y.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
+        try:
+            y = np.ascontiguousarray(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            for row, value in enumerate(y):
+                try:
+                    float(value)
+                except (TypeError, ValueError):
+                    raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
+            raise
+        _check_finite(y, name)
+        return y
+
+    def _encode_target(self, y):
+        return y, {}
+
+    def _encode_validation_target(self, y, fitted):
+        return y
+
+    def _make_loss(self, fitted):
+        if isinstance(self.loss, Loss):
+            loss = self.loss
+        elif isinstance(self.loss, str) and self.loss in _regression_losses():
+            loss = get_loss(self.loss)
+        else:
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
+                f"boostgrad.losses.Loss. Got {self.loss!r} instead."
+            )
+        if loss.n_outputs != 1:
+            raise ValueError(f"The 'loss' parameter of {type(self).__name__} must have one output, not {loss.n_outputs}.")
+        return loss
+
+
+class BoostGradClassifier(ClassifierMixin, _BoostGrad):
+    """Gradient-boosted trees for classification.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="log_loss"
+        "log_loss": binary or multinomial, as the labels ask for. Or an instance of :class:`boostgrad.losses.Loss` with
+        one output for two classes, or one a class.
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> BoostGradClassifier(random_state=0).fit(X, y).predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        loss="log_loss",
+        *,
+        learning_rate=0.1,
+        n_estimators=100,
+        max_leaf_nodes=31,
+        max_depth=None,
+        min_samples_leaf=20,
+        min_child_weight=1e-3,
+        min_split_gain=0.0,
+        l1_regularization=0.0,
+        l2_regularization=0.0,
+        max_delta_step=0.0,
+        grow_policy="leafwise",
+        max_bins=255,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-7,
+        callbacks=None,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        super().__init__(
+            loss,
+            learning_rate=learning_rate,
+            n_estimators=n_estimators,
+            max_leaf_nodes=max_leaf_nodes,
+            max_depth=max_depth,
+            min_samples_leaf=min_samples_leaf,
+            min_child_weight=min_child_weight,
+            min_split_gain=min_split_gain,
+            l1_regularization=l1_regularization,
+            l2_regularization=l2_regularization,
+            max_delta_step=max_delta_step,
+            grow_policy=grow_policy,
+            max_bins=max_bins,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            callbacks=callbacks,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            random_state=random_state,
+        )
+
+    def decision_function(self, X):
+        """Raw predictions: log odds of the second class, or one score a class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,) for two classes, else (n_samples, n_classes)
+        """
+        return _by_row(self._raw(X))
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        return self._probabilities(self._raw(X))
+
+    def predict_log_proba(self, X):
+        """Natural logarithms of :meth:`predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict(self, X):
+        """The most probable class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, of the dtype of ``classes_``.
+        """
+        return self._labels(self._raw(X))
+
+    def staged_decision_function(self, X):
+        """:meth:`decision_function` after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X):
+            yield _by_row(raw).copy()
+
+    def staged_predict_proba(self, X):
+        """:meth:`predict_proba` after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X):
+            yield self._probabilities(raw)
+
+    def staged_predict(self, X):
+        """:meth:`predict` after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X):
+            yield self._labels(raw)
+
+    def _probabilities(self, raw):
+        return np.ascontiguousarray(self._loss.inverse_link(raw).T)
+
+    def _labels(self, raw):
+        return self.classes_[(raw[0] > 0).astype(np.intp) if len(raw) == 1 else raw.argmax(axis=0)]
+
+    def _check_target(self, y, n_rows, name):
+        y = _column(y, n_rows, name, type(self).__name__)
+        if y.dtype.kind == "f":
+            _check_finite(y, name)
+        if y.dtype.kind == "O":
+            for row, value in enumerate(y):
+                if value is None or value != value:
+                    raise ValueError(f"Input {name} contains NaN: a label is missing at row {row}.")
+        check_classification_targets(y)
+        return y
+
+    def _encode_target(self, y):
+        try:
+            classes, codes = np.unique(y, return_inverse=True)
+        except TypeError:
+            kinds = sorted({type(label).__name__ for label in y})
+            raise ValueError(f"Labels in y must be of one kind that can be sorted. Got {', '.join(kinds)}.") from None
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
+                f"one class, {classes[0]!r}."
+            )
+        return codes.astype(np.float64), {"classes_": classes}
+
+    def _encode_validation_target(self, y, fitted):
+        classes = fitted["classes_"]
+        try:
+            positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
+        except TypeError:
+            raise ValueError("Labels in y_val are of another kind than those in y.") from None
+        unknown = np.flatnonzero(classes[positions] != y)
+        if len(unknown):
+            raise ValueError(f"y_val, row {unknown[0]}: label {y[unknown[0]]!r} does not occur in y.")
+        return positions.astype(np.float64)
+
+    def _make_loss(self, fitted):
+        n_classes = len(fitted["classes_"])
+        if isinstance(self.loss, Loss):
+            if self.loss.n_outputs != (1 if n_classes == 2 else n_classes):
+                raise ValueError(
+                    f"The 'loss' parameter has {self.loss.n_outputs} outputs, which does not fit {n_classes} classes."
+                )
+            return self.loss
+        if not isinstance(self.loss, str) or self.loss != "log_loss":
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', or a boostgrad.losses.Loss. "
+                f"Got {self.loss!r} instead."
+            )
+        return BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
+
+    def _strata(self, target):
+        _, counts = np.unique(target, return_counts=True)
+        held_out = len(target) * self.validation_fraction
+        return target if counts.min() >= 2 and min(held_out, len(target) - held_out) >= len(counts) else None
+
+
+_ATTRIBUTES = """ensemble_ : Ensemble
+    The model as data.
+n_features_in_ : int
+feature_names_in_ : ndarray of str, shape (n_features_in_,)
+    Only where X had names.
+n_iter_ : int
+    Iterations of the model: all, or those up to the best one where early stopping was on.
+train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0,)
+    Negative mean losses of the model after 0, 1, ... iterations; empty where there was no validation data.
+feature_importances_ : ndarray of float64, shape (n_features_in_,)
+    Shares of the total split gain."""
+
+for _face in (BoostGradRegressor, BoostGradClassifier):
+    if _face.__doc__:  # python -O2 has none
+        _face.__doc__ = _face.__doc__.replace(
+            "{parameters}", parameters.documented(list(parameters.ALL)).replace("\n", "\n    ")
+        ).replace("{attributes}", _ATTRIBUTES.replace("\n", "\n    "))
+
+
+def _regression_losses() -> list[str]:
+    """Names of the registered losses that a regressor can make without being told more."""
+    return [name for name, cls in registered_losses().items() if cls.n_outputs == 1 and cls is not BinaryLogLoss
+            and cls is not MultinomialLogLoss]
+
+
+def _by_row(raw: np.ndarray) -> np.ndarray:
+    return raw[0] if len(raw) == 1 else np.ascontiguousarray(raw.T)
+
+
+def _column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
+    """A target as one column of the right length."""
+    if y is None:
+        raise ValueError(f"{owner} requires y to be passed, but the target {name} is None.")
+    y = column_or_1d(y, warn=True)
+    if len(y) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
+        )
+    return y
+
+
+def _check_finite(values: np.ndarray, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        what = "NaN" if np.isnan(values[bad[0]]) else f"infinity or a value too large for {values.dtype!r}"
+        raise ValueError(f"Input {name} contains {what}: row {bad[0]} is {values[bad[0]]}.")
+
+
+def _check_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
+    """Weights in float64, or None where all are 1."""
+    if weight is None:
+        return None
+    if np.isscalar(weight) and not isinstance(weight, str):
+        weight = np.full(n_rows, weight)
+    try:
+        weight = np.ascontiguousarray(weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers.") from None
+    if weight.ndim != 1:
+        raise ValueError(f"{name} must be 1D: it has shape {weight.shape}, Sample weights must be 1D array or scalar")
+    if len(weight) != n_rows:
+        raise ValueError(f"{name} has {len(weight)} values for {n_rows} rows.")
+    _check_finite(weight, name)
+    negative = np.flatnonzero(weight < 0)
+    if len(negative):
+        raise ValueError(f"Negative values in data passed to `{name}`: row {negative[0]} is {weight[negative[0]]}.")
+    if not weight.any():
+        raise ValueError(f"{name} is zero for all rows: Sample weights must contain at least one non-zero number.")
+    return None if np.all(weight == 1) else weight
+
+
+def _weights_of(weight: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray | None:
+    if weight is None or rows is None:
+        return weight
+    weight = weight[rows]
+    return None if np.all(weight == 1) else weight
+
+
+def _check_features(columns: Columns, n_features: int, names: tuple[str, ...] | None, owner: str, what: str) -> None:
+    """Raise unless the columns are those that the model knows, in whatever order."""
+    if names is not None and columns.names is not None and set(names) != set(columns.names):
+        unseen = sorted(set(columns.names) - set(names))
+        missing = sorted(set(names) - set(columns.names))
+        lines = [f"The feature names of {what} should match those that were passed during fit."]
+        for title, group in (
+            ("Feature names unseen at fit time:", unseen),
+            ("Feature names seen at fit time, yet now missing:", missing),
+        ):
+            if group:
+                lines += [title, *(f"- {name}" for name in group[:10]), *(["- ..."] if len(group) > 10 else [])]
+        raise ValueError("\n".join(lines) + "\n")
+    if columns.n_columns != n_features:
+        raise ValueError(
+            f"{what} has {columns.n_columns} features, but {owner} is expecting {n_features} features as input."
+        )
+    if names is not None and columns.names is None:
+        warnings.warn(
+            f"{what} does not have valid feature names, but {owner} was fitted with feature names",
+            UserWarning,
+            stacklevel=4,
+        )
+    elif names is None and columns.names is not None:
+        warnings.warn(
+            f"{what} has feature names, but {owner} was fitted without feature names", UserWarning, stacklevel=4
+        )
+
+
+_NOT_PLAIN = object()
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON holds it, or _NOT_PLAIN."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return value if value is None or isinstance(value, bool | int | float | str) else _NOT_PLAIN

@@ -44,6 +44,13 @@ class Columns:
         """All columns, each a one-dimensional array of a native-endian real dtype."""
         return [self[j] for j in range(self.n_columns)]
 
+    def in_order_of(self, names: tuple[str, ...] | None) -> Columns:
+        """The same columns in the order of these names; as they are where either side has none."""
+        if names is None or self.names is None or names == self.names:
+            return self
+        position = {name: j for j, name in enumerate(self.names)}
+        return Columns([self[position[name]] for name in names], self.n_rows, names)
+
     def label(self, column: int) -> str:
         """How a message names the column."""
         return repr(self.names[column]) if self.names is not None else str(column)

@@ -16,7 +16,7 @@ A tree that is a single leaf has no splits: every row is in leaf 0.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -118,11 +118,9 @@ class Ensemble:
 
     def first(self, n_iterations: int) -> Ensemble:
         """The ensemble as it was after its first ``n_iterations`` iterations (trees are shared, not copied)."""
-        return Ensemble(
-            trees=self.trees[: n_iterations * self.n_outputs],
-            base_score=self.base_score,
-            n_features=self.n_features,
-            feature_names=self.feature_names,
-            loss=self.loss,
-            loss_parameters=self.loss_parameters,
-        )
+        return replace(self, trees=self.trees[: n_iterations * self.n_outputs])
+
+    def iteration(self, number: int) -> Ensemble:
+        """What one iteration, counted from 0, adds to the raw prediction."""
+        trees = self.trees[number * self.n_outputs : (number + 1) * self.n_outputs]
+        return replace(self, trees=trees, base_score=np.zeros_like(self.base_score))
