@@ -1,6 +1,6 @@
 """The C kernels, as the Cython rooms see them: cimport this, never link a kernel twice."""
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct bg_packing:
@@ -28,25 +28,24 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct bg_scan_scratch:
         int64_t *gradient
-        int64_t *hessian
-        int64_t *count
+        int64_t *sums
         int64_t *gain_bits
-        uint32_t *code
 
     ctypedef struct bg_node:
         uint32_t slot
         uint16_t code
         uint16_t shift
         int32_t child[2]
+        uint16_t first_left
+        uint16_t end_left
 
     ctypedef struct bg_tree:
         const bg_node *nodes
         const double *values
         int32_t n_splits
         int32_t n_leaves
-        int32_t depth
         int32_t output
-        const uint64_t *masks
+        int32_t in_planes
 
     ctypedef void (*histogram_kernel "bg_histogram_kernel")(const void *, size_t, const uint32_t *, size_t, size_t, const float *, bg_packing,
                                       int, size_t, int64_t *) noexcept nogil

@@ -420,7 +420,9 @@ class BinMapper:
         n_rows = columns.n_rows if rows is None else len(rows)
         dtype = np.uint16 if wide else np.uint8
         by_row = np.empty((n_rows, columns.n_columns), dtype=dtype)
-        by_column = np.empty((columns.n_columns, n_rows), dtype=dtype)
+        # predicting kernels read whole vectors, past the last code too
+        by_column = np.empty(columns.n_columns * n_rows + 64, dtype=dtype)
+        by_column = by_column[: columns.n_columns * n_rows].reshape(columns.n_columns, n_rows)
         cdef size_t row_address = by_row.__array_interface__["data"][0]
         cdef size_t column_address = by_column.__array_interface__["data"][0]
         context.k = kernels()

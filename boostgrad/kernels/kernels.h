@@ -50,22 +50,22 @@ typedef struct {
 
 /* Scratch of one scan; each array holds n_codes entries. */
 typedef struct {
-    int64_t *gradient, *hessian, *count, *gain_bits;
-    uint32_t *code;
+    int64_t *gradient, *sums, *gain_bits;
 } bg_scan_scratch;
 
 /* One tree as the predictor reads it: splits as in boostgrad.tree.model, thresholds as codes. */
 typedef struct {
     uint32_t slot;         /* which column of codes */
-    uint16_t code, shift;  /* t and s of the go-left rule, already t - s */
+    uint16_t code, shift;  /* t - s and s of the go-left rule */
     int32_t child[2];      /* right, left */
+    uint16_t first_left, end_left; /* leaves below the left child, where the tree is kept in planes */
 } bg_node;
 
 typedef struct {
     const bg_node *nodes;
     const double *values; /* one per leaf */
-    int32_t n_splits, n_leaves, depth, output;
-    const uint64_t *masks; /* per split: leaves that remain when a row goes right; NULL above 64 leaves */
+    int32_t n_splits, n_leaves, output;
+    int32_t in_planes; /* leaves are numbered from left to right, and are at most 256 */
 } bg_tree;
 
 typedef void (*bg_histogram_kernel)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
@@ -113,7 +113,8 @@ typedef struct {
                                  int n_outputs, float *pairs, float *largest);
     void (*exponential)(double *x, size_t n);
 
-    /* OUT raw[output * pitch + i] += value of the leaf that row i reaches; codes: column by column, `n` rows each. */
+    /* OUT raw[output * pitch + i] += value of the leaf that row i reaches; codes: column by column, code_pitch apart,
+     * readable for 64 codes past the last one; n <= BG_PREDICT_BLOCK. */
     bg_predict_kernel predict_u8, predict_u16;
     bg_leaves_kernel leaves_u8, leaves_u16;
 } bg_kernels;

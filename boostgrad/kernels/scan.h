@@ -31,22 +31,29 @@ static inline int64_t bits_of(double x)
 }
 
 /* The largest of the gains, as bits: doubles that are not negative are ordered as their bits are.
- * IN  places: running sums of the left child; OUT scratch->gain_bits */
-static inline int64_t gains_of(size_t n, int64_t gradient_offset, int64_t hessian_offset, int64_t count_offset,
-                               int64_t gradient_total, int64_t hessian_total, int64_t count_total,
-                               const bg_scan_rule *rule, bg_scan_scratch *scratch, int plain)
+ * IN   scratch->sums (narrow), or scratch->gradient and scratch->sums (wide): packed running sums of the left child;
+ *      missing: packed sums that join them there
+ * OUT  scratch->gain_bits */
+static inline int64_t gains_of(size_t n, const int64_t *missing, const int64_t *total, const bg_scan_rule *rule,
+                               bg_scan_scratch *scratch, int wide, int plain)
 {
-    const int64_t *restrict gradient = scratch->gradient, *restrict hessian = scratch->hessian;
-    const int64_t *restrict count = scratch->count;
+    const int64_t *restrict gradient = scratch->gradient, *restrict sums = scratch->sums;
     int64_t *restrict gain_bits = scratch->gain_bits;
+    const int count_bits = rule->count_bits;
+    const int64_t count_mask = ((int64_t)1 << count_bits) - 1;
+    const int64_t missing_gradient = wide ? missing[0] : 0, missing_sums = missing[wide];
+    const int64_t gradient_total = wide ? total[0] : total[0] >> count_bits;
+    const int64_t count_total = total[wide] & count_mask;
+    const int64_t hessian_total = wide ? total[1] >> count_bits : count_total;
     const double gradient_unit = rule->inverse_gradient_scale, hessian_unit = rule->inverse_hessian_scale;
     const double l2 = rule->l2, min_weight = rule->min_child_weight;
-    const int64_t min_samples = rule->min_samples_leaf;
+    const int64_t min_samples = rule->min_samples_leaf, max_samples = count_total - rule->min_samples_leaf;
     int64_t largest = 0;
     for (size_t i = 0; i < n; i++) {
-        int64_t left_gradient = gradient[i] + gradient_offset;
-        int64_t left_hessian = hessian[i] + hessian_offset;
-        int64_t left_count = count[i] + count_offset;
+        int64_t left = sums[i] + missing_sums;
+        int64_t left_count = left & count_mask;
+        int64_t left_gradient = wide ? gradient[i] + missing_gradient : left >> count_bits;
+        int64_t left_hessian = wide ? left >> count_bits : left_count;
         double gl = (double)left_gradient * gradient_unit;
         double gr = (double)(gradient_total - left_gradient) * gradient_unit;
         double hl = (double)left_hessian * hessian_unit;
@@ -58,8 +65,8 @@ static inline int64_t gains_of(size_t n, int64_t gradient_offset, int64_t hessia
         } else {
             gain = general_score(gl, hl, rule) + general_score(gr, hr, rule);
         }
-        int admissible = (left_count >= min_samples) & (count_total - left_count >= min_samples) & (hl >= min_weight) &
-                         (hr >= min_weight) & (left_hessian > 0) & (hessian_total - left_hessian > 0) & (gain > 0);
+        int admissible = (left_count >= min_samples) & (left_count <= max_samples) & (hl >= min_weight) &
+                         (hr >= min_weight) & (left_hessian > 0) & (left_hessian < hessian_total) & (gain > 0);
         int64_t bits = admissible ? bits_of(gain) : 0;
         gain_bits[i] = bits;
         largest = bits > largest ? bits : largest;
@@ -67,85 +74,65 @@ static inline int64_t gains_of(size_t n, int64_t gradient_offset, int64_t hessia
     return largest;
 }
 
-static inline size_t running_sums(const int64_t *hist, uint32_t n_codes, const bg_scan_rule *rule,
-                                  bg_scan_scratch *scratch, int wide)
+/* Running sums after each code that has rows; returns how many there are. */
+static inline size_t running_sums(const int64_t *hist, uint32_t n_codes, bg_scan_scratch *scratch, int wide)
 {
-    const int count_bits = rule->count_bits;
-    const int64_t count_mask = ((int64_t)1 << count_bits) - 1;
-    int64_t gradient = 0, rest = 0;
+    int64_t *gradient = scratch->gradient, *sums = scratch->sums;
+    int64_t gradient_sum = 0, sum = 0;
     size_t n = 0;
     for (uint32_t code = 1; code < n_codes; code++) {
         int64_t step = wide ? hist[2 * code + 1] : hist[code];
-        rest += step;
+        sum += step;
+        sums[n] = sum; /* an empty bin is overwritten by the next one */
         if (wide) {
-            gradient += hist[2 * code];
-            scratch->gradient[n] = gradient;
-            scratch->hessian[n] = rest >> count_bits;
-            scratch->count[n] = rest & count_mask;
-        } else {
-            scratch->gradient[n] = rest >> count_bits;
-            scratch->hessian[n] = scratch->count[n] = rest & count_mask;
+            gradient_sum += hist[2 * code];
+            gradient[n] = gradient_sum;
         }
-        scratch->code[n] = code;
-        n += step != 0; /* an empty bin is overwritten by the next one */
+        n += step != 0;
     }
     return n;
+}
+
+/* The first place with this gain. */
+static inline size_t place_of(int64_t gain, const bg_scan_scratch *scratch)
+{
+    size_t place = 0;
+    while (scratch->gain_bits[place] != gain)
+        place++;
+    return place;
 }
 
 static inline void scan_with(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
                              bg_scan_scratch *scratch, bg_scan_result *out, int wide, int plain)
 {
-    const int count_bits = rule->count_bits;
-    const int64_t count_mask = ((int64_t)1 << count_bits) - 1;
-    const int64_t missing_rest = wide ? hist[1] : hist[0];
-    const int64_t gradient_total = wide ? total[0] : total[0] >> count_bits;
-    const int64_t count_total = (wide ? total[1] : total[0]) & count_mask;
-    const int64_t hessian_total = wide ? total[1] >> count_bits : count_total;
+    static const int64_t nothing[2] = {0, 0};
     out->gain = 0;
-    size_t n = running_sums(hist, n_codes, rule, scratch, wide);
+    size_t n = running_sums(hist, n_codes, scratch, wide);
     if (n == 0)
         return;
-    const int any_missing = missing_rest != 0;
+    const int any_missing = hist[wide] != 0;
     /* missing right; without missing values the last place has an empty right child and is not admissible */
-    int64_t best = gains_of(n, 0, 0, 0, gradient_total, hessian_total, count_total, rule, scratch, plain);
+    int64_t best = gains_of(n, nothing, total, rule, scratch, wide, plain);
+    size_t place = best > 0 ? place_of(best, scratch) : 0;
     int missing_left = any_missing ? 0 : -1;
-    size_t place = 0;
-    if (best > 0)
-        while (scratch->gain_bits[place] != best)
-            place++;
     if (any_missing && n > 1) {
-        int64_t gradient = wide ? hist[0] : hist[0] >> count_bits;
-        int64_t count = missing_rest & count_mask;
-        int64_t hessian = wide ? missing_rest >> count_bits : count;
-        int64_t other = gains_of(n - 1, gradient, hessian, count, gradient_total, hessian_total, count_total, rule,
-                                 scratch, plain);
+        int64_t other = gains_of(n - 1, hist, total, rule, scratch, wide, plain);
         if (other > best) {
             best = other;
             missing_left = 1;
-            place = 0;
-            while (scratch->gain_bits[place] != best)
-                place++;
+            place = place_of(best, scratch);
         }
     }
     if (best <= 0)
         return;
     memcpy(&out->gain, &best, sizeof best);
-    out->code = scratch->code[place];
     out->missing_left = missing_left;
-    int64_t gradient = scratch->gradient[place], count = scratch->count[place], hessian = scratch->hessian[place];
-    if (wide) {
-        out->left[0] = gradient;
-        out->left[1] = (int64_t)((uint64_t)hessian << count_bits) + count;
-        if (missing_left == 1) {
-            out->left[0] += hist[0];
-            out->left[1] += hist[1];
-        }
-    } else {
-        out->left[0] = (int64_t)((uint64_t)gradient << count_bits) + count;
-        out->left[1] = 0;
-        if (missing_left == 1)
-            out->left[0] += hist[0];
-    }
+    out->left[0] = (wide ? scratch->gradient[place] : scratch->sums[place]) + (missing_left == 1 ? hist[0] : 0);
+    out->left[1] = wide ? scratch->sums[place] + (missing_left == 1 ? hist[1] : 0) : 0;
+    uint32_t code = 0;
+    for (size_t left = place + 1; left > 0; left -= (wide ? hist[2 * code + 1] : hist[code]) != 0)
+        code++;
+    out->code = code;
 }
 
 static void scan(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,

@@ -8,7 +8,7 @@ column, and the trees then compare small integers::
 No copy of X is made; memory is that of a block.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 
 import numpy as np
@@ -35,7 +35,6 @@ cdef class PackedTrees:
     cdef bg_tree *trees
     cdef bg_node *nodes
     cdef double *values
-    cdef uint64_t *masks
     cdef readonly Py_ssize_t n_trees
 
     def __cinit__(self, list trees, list slots, list codes):
@@ -51,8 +50,7 @@ cdef class PackedTrees:
         self.trees = <bg_tree *> calloc(self.n_trees + 1, sizeof(bg_tree))
         self.nodes = <bg_node *> calloc(n_splits + 1, sizeof(bg_node))
         self.values = <double *> malloc((n_leaves + 1) * sizeof(double))
-        self.masks = <uint64_t *> calloc(n_splits + 1, sizeof(uint64_t))
-        if self.trees == NULL or self.nodes == NULL or self.values == NULL or self.masks == NULL:
+        if self.trees == NULL or self.nodes == NULL or self.values == NULL:
             raise MemoryError()
         for t in range(self.n_trees):
             tree = trees[t]
@@ -72,9 +70,8 @@ cdef class PackedTrees:
                 node.code = <uint16_t> (code[s] - node.shift)
                 node.child[0] = right[s]
                 node.child[1] = left[s]
-            if value.shape[0] <= 64 and self.keeps_order(left, right):
-                self.mask_leaves(left, right, self.masks + first_split)
-                self.trees[t].masks = self.masks + first_split
+            if value.shape[0] <= 256:
+                self.trees[t].in_planes = self.find_ranges(left, right, self.nodes + first_split)
             first_split += left.shape[0]
             first_leaf += value.shape[0]
 
@@ -82,34 +79,26 @@ cdef class PackedTrees:
         free(self.trees)
         free(self.nodes)
         free(self.values)
-        free(self.masks)
 
-    cdef bint keeps_order(self, const int32_t[::1] left, const int32_t[::1] right):
-        """Whether leaves are numbered from left to right, which the masks rely on."""
-        cdef int next_leaf = 0
-        cdef list todo = [0] if left.shape[0] else []
-        cdef int at
-        while todo:
-            at = todo.pop()
-            if at < 0:
-                if ~at != next_leaf:
-                    return False
-                next_leaf += 1
-            else:
-                todo.append(right[at])
-                todo.append(left[at])
-        return True
-
-    cdef void mask_leaves(self, const int32_t[::1] left, const int32_t[::1] right, uint64_t *masks):
-        """OUT masks: the leaves that are left when a row goes right."""
+    cdef bint find_ranges(self, const int32_t[::1] left, const int32_t[::1] right, bg_node *nodes):
+        """OUT nodes: which leaves lie below their left children; False where leaves are not numbered from left to
+        right, as those of a model from elsewhere may be."""
+        cdef int32_t[256] first, end  # leaves below a split
+        cdef int32_t left_first, left_end, right_first, right_end
         cdef Py_ssize_t s
-        cdef uint64_t[64] below_left
-        cdef uint64_t[64] below
         # children are numbered after their parents, so backwards every subtree is known before it is asked for
         for s in range(left.shape[0] - 1, -1, -1):
-            below_left[s] = below[left[s]] if left[s] >= 0 else <uint64_t> 1 << ~left[s]
-            below[s] = below_left[s] | (below[right[s]] if right[s] >= 0 else <uint64_t> 1 << ~right[s])
-            masks[s] = ~below_left[s]
+            left_first = first[left[s]] if left[s] >= 0 else ~left[s]
+            left_end = end[left[s]] if left[s] >= 0 else ~left[s] + 1
+            right_first = first[right[s]] if right[s] >= 0 else ~right[s]
+            right_end = end[right[s]] if right[s] >= 0 else ~right[s] + 1
+            if left_end != right_first:
+                return False
+            nodes[s].first_left = left_first
+            nodes[s].end_left = left_end
+            first[s] = left_first
+            end[s] = right_end
+        return True
 
 
 cdef struct PredictContext:
@@ -258,7 +247,7 @@ cdef class Predictor:
         context.size = self.table.size
         context.codes = NULL
         context.code_bytes = self.code_bytes
-        room = np.empty(n_threads * context.n_slots * BLOCK * self.code_bytes + 64, dtype=np.uint8)
+        room = np.empty(n_threads * context.n_slots * BLOCK * self.code_bytes + 128, dtype=np.uint8)
         cdef uint8_t[::1] room_view = room
         context.room = <char *> &room_view[0]
         context.raw = raw

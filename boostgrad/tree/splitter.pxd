@@ -19,7 +19,7 @@ cdef class Splitter:
     cdef double min_split_gain
     cdef int n_features, n_threads
     cdef bg_scan_scratch *scratch
-    cdef void *memory
+    cdef int64_t *memory
 
     cdef void start_tree(self, double gradient_scale, double hessian_unit, int count_bits, bint wide) noexcept nogil
     cdef double gradient_sum(self, const int64_t *total) noexcept nogil

@@ -63,7 +63,6 @@ cdef class Splitter:
 
     def __cinit__(self, matrix, params, int n_threads):
         cdef size_t n = int(matrix.n_codes.max())
-        cdef char *memory
         cdef int worker
         self.k = kernels()
         self.n_features = matrix.n_features
@@ -80,17 +79,13 @@ cdef class Splitter:
         self.rule.plain = params.l1_regularization == 0 and params.max_delta_step == 0
         n = (n + 7) // 8 * 8 + 8
         self.scratch = <bg_scan_scratch *> malloc(n_threads * sizeof(bg_scan_scratch))
-        self.memory = malloc(n_threads * n * (4 * sizeof(int64_t) + sizeof(uint32_t)))
+        self.memory = <int64_t *> malloc(n_threads * n * 3 * sizeof(int64_t))
         if self.scratch == NULL or self.memory == NULL:
             raise MemoryError()
-        memory = <char *> self.memory
         for worker in range(n_threads):
-            self.scratch[worker].gradient = <int64_t *> memory
-            self.scratch[worker].hessian = self.scratch[worker].gradient + n
-            self.scratch[worker].count = self.scratch[worker].hessian + n
-            self.scratch[worker].gain_bits = self.scratch[worker].count + n
-            self.scratch[worker].code = <uint32_t *> (self.scratch[worker].gain_bits + n)
-            memory += n * (4 * sizeof(int64_t) + sizeof(uint32_t))
+            self.scratch[worker].gradient = self.memory + 3 * n * worker
+            self.scratch[worker].sums = self.scratch[worker].gradient + n
+            self.scratch[worker].gain_bits = self.scratch[worker].sums + n
 
     def __dealloc__(self):
         free(self.scratch)
