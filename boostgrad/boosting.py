@@ -113,5 +113,5 @@ def _check_finite(pairs, loss: Loss) -> None:
     what = ("gradient", "hessian")[lane]
     raise ValueError(
         f"the {what} of loss {loss.name or type(loss).__name__!r} is {pairs.pairs[output, row, lane]} at training row "
-        f"{row}: y or sample_weight is too large there (gradients are stored as float32), or the loss is not finite"
+        f"{row}: y or sample_weight is too large there, or the loss is not finite"
     )

@@ -4,8 +4,8 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct bg_packing:
-        float gradient_scale
-        float hessian_scale
+        double gradient_scale
+        double hessian_scale
         int count_bits
 
     ctypedef struct bg_scan_rule:
@@ -47,15 +47,15 @@ cdef extern from "kernels.h" nogil:
         int32_t output
         int32_t in_planes
 
-    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const void *, size_t, const uint32_t *, size_t, size_t, const float *, bg_packing,
+    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const void *, size_t, const uint32_t *, size_t, size_t, const double *, bg_packing,
                                       int, size_t, int64_t *) noexcept nogil
     ctypedef size_t (*partition_kernel "bg_partition_kernel")(const void *, uint32_t, uint32_t, const uint32_t *, size_t,
                                         uint32_t *) noexcept nogil
     ctypedef void (*predict_kernel "bg_predict_kernel")(const bg_tree *, size_t, const void *, size_t, size_t, double *,
                                     size_t) noexcept nogil
     ctypedef void (*leaves_kernel "bg_leaves_kernel")(const bg_tree *, const void *, size_t, size_t, int32_t *, size_t) noexcept nogil
-    ctypedef void (*pointwise_kernel "bg_pointwise_kernel")(const double *, const double *, const double *, size_t, float *,
-                                      float *) noexcept nogil
+    ctypedef void (*pointwise_kernel "bg_pointwise_kernel")(const double *, const double *, const double *, size_t, double *,
+                                      double *) noexcept nogil
 
     ctypedef struct bg_kernels:
         const char *name
@@ -75,8 +75,8 @@ cdef extern from "kernels.h" nogil:
         void (*search_f64)(const double *, size_t, const double *, uint32_t, uint16_t *) noexcept nogil
         pointwise_kernel squared_error
         pointwise_kernel binary_log_loss
-        void (*multinomial_log_loss)(const double *, const double *, const double *, size_t, size_t, int, float *,
-                                     float *) noexcept nogil
+        void (*multinomial_log_loss)(const double *, const double *, const double *, size_t, size_t, int, double *,
+                                     double *) noexcept nogil
         void (*exponential)(double *, size_t) noexcept nogil
         predict_kernel predict_u8
         predict_kernel predict_u16

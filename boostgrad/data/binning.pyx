@@ -371,10 +371,14 @@ class BinMapper:
             rows = picked if rows is None else rows[picked]
         even = weight is None or bool(np.all(weight == weight[0]))
         no_weights = np.empty(0)
+        # row by row is the cheaper way through an array in C order, as long as the sample is small
+        sample = columns.matrix[rows] if columns.matrix is not None and rows is not None and n > SAMPLE_ROWS else None
 
         def edges_of(j):
-            column = columns[j]
-            values = column if rows is None else column[rows]
+            if sample is not None:
+                values = sample[:, j]
+            else:
+                values = columns[j] if rows is None else columns[j][rows]
             values = np.array(values, dtype=np.float32 if values.dtype.itemsize < 4 else None)  # never the user's
             present = None
             if values.dtype.kind == "f":

@@ -7,34 +7,34 @@
 
 typedef int64_t two_lanes __attribute__((vector_size(16)));
 
-static inline two_lanes wide_record(const float *pairs, size_t row, bg_packing packing)
+static inline two_lanes wide_record(const double *pairs, size_t row, bg_packing packing)
 {
 #if defined(BG_AVX512)
-    __m128 pair = _mm_castpd_ps(_mm_load_sd((const double *)(const void *)(pairs + 2 * row)));
-    __m128i whole = _mm_cvtps_epi64(_mm_mul_ps(pair, _mm_set_ps(0, 0, packing.hessian_scale, packing.gradient_scale)));
+    __m128d pair = _mm_loadu_pd(pairs + 2 * row);
+    __m128i whole = _mm_cvtpd_epi64(_mm_mul_pd(pair, _mm_set_pd(packing.hessian_scale, packing.gradient_scale)));
     return (two_lanes)_mm_add_epi64(_mm_sllv_epi64(whole, _mm_set_epi64x(packing.count_bits, 0)),
                                     _mm_set_epi64x(1, 0));
 #else
-    int64_t gradient = llrintf(pairs[2 * row] * packing.gradient_scale);
-    int64_t hessian = llrintf(pairs[2 * row + 1] * packing.hessian_scale);
+    int64_t gradient = llrint(pairs[2 * row] * packing.gradient_scale);
+    int64_t hessian = llrint(pairs[2 * row + 1] * packing.hessian_scale);
     return (two_lanes){gradient, (int64_t)((uint64_t)hessian << packing.count_bits) + 1};
 #endif
 }
 
 /* A row whose hessian is the constant one: it counts as 1 in the hessian's field. */
-static inline two_lanes constant_record(const float *pairs, size_t row, bg_packing packing)
+static inline two_lanes constant_record(const double *pairs, size_t row, bg_packing packing)
 {
-    return (two_lanes){llrintf(pairs[row] * packing.gradient_scale), ((int64_t)1 << packing.count_bits) + 1};
+    return (two_lanes){llrint(pairs[row] * packing.gradient_scale), ((int64_t)1 << packing.count_bits) + 1};
 }
 
-static inline int64_t narrow_record(const float *pairs, size_t row, bg_packing packing)
+static inline int64_t narrow_record(const double *pairs, size_t row, bg_packing packing)
 {
-    int64_t gradient = llrintf(pairs[row] * packing.gradient_scale);
+    int64_t gradient = llrint(pairs[row] * packing.gradient_scale);
     return (int64_t)((uint64_t)gradient << packing.count_bits) + 1;
 }
 
 /* stride counts records; hist is aligned to a record */
-#define DEFINE_HISTOGRAM(NAME, CODE, RECORD, MAKE, FLOATS)                                                             \
+#define DEFINE_HISTOGRAM(NAME, CODE, RECORD, MAKE, WIDTH)                                                             \
     static inline void NAME##_row(const CODE *code, RECORD record, int n_features, size_t stride, RECORD *hist)       \
     {                                                                                                                  \
         int f = 0;                                                                                                     \
@@ -52,7 +52,7 @@ static inline int64_t narrow_record(const float *pairs, size_t row, bg_packing p
             hist[*code++] += record;                                                                                   \
     }                                                                                                                  \
     static void NAME(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,                \
-                     const float *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist)             \
+                     const double *pairs, bg_packing packing, int n_features, size_t stride, int64_t *hist)             \
     {                                                                                                                  \
         const CODE *codes = (const CODE *)bins;                                                                        \
         if (rows == NULL) {                                                                                            \
@@ -65,7 +65,7 @@ static inline int64_t narrow_record(const float *pairs, size_t row, bg_packing p
             const CODE *ahead = codes + rows[i + PREFETCH_ROWS] * row_stride;                                          \
             __builtin_prefetch(ahead);                                                                                 \
             __builtin_prefetch(ahead + n_features - 1);                                                                \
-            __builtin_prefetch(pairs + (size_t)rows[i + PREFETCH_ROWS] * FLOATS);                                      \
+            __builtin_prefetch(pairs + (size_t)rows[i + PREFETCH_ROWS] * WIDTH);                                      \
             NAME##_row(codes + rows[i] * row_stride, MAKE(pairs, rows[i], packing), n_features, stride,                \
                        (RECORD *)hist);                                                                                \
         }                                                                                                              \

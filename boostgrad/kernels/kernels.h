@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How float gradients become integers and how one histogram record is packed.
+/* How gradients become integers and how one histogram record is packed.
  *
  *   wide   16 bytes, two lanes:  [ gradient : 64 ] [ hessian : 64 - count_bits | count : count_bits ]
  *          (constant: the same, from rows that store no hessian because it is the same number for all)
@@ -24,8 +24,8 @@
  *
  * The scales are powers of two chosen so that no sum over all rows leaves its field. */
 typedef struct {
-    float gradient_scale;
-    float hessian_scale;
+    double gradient_scale;
+    double hessian_scale;
     int count_bits;
 } bg_packing;
 
@@ -69,13 +69,13 @@ typedef struct {
 } bg_tree;
 
 typedef void (*bg_histogram_kernel)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
-                                    const float *pairs, bg_packing packing, int n_features, size_t stride,
+                                    const double *pairs, bg_packing packing, int n_features, size_t stride,
                                     int64_t *hist);
 
 typedef size_t (*bg_partition_kernel)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,
                                       uint32_t *to);
-typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
-                                    float *largest);
+typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, double *pairs,
+                                    double *largest);
 typedef void (*bg_predict_kernel)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
                                   double *raw, size_t raw_pitch);
 typedef void (*bg_leaves_kernel)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
@@ -110,7 +110,7 @@ typedef struct {
      * OUT largest: max |gradient|, max hessian (raised, never lowered). */
     bg_pointwise_kernel squared_error, binary_log_loss;
     void (*multinomial_log_loss)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
-                                 int n_outputs, float *pairs, float *largest);
+                                 int n_outputs, double *pairs, double *largest);
     void (*exponential)(double *x, size_t n);
 
     /* OUT raw[output * pitch + i] += value of the leaf that row i reaches; codes: column by column, code_pitch apart,

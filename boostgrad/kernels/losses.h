@@ -1,5 +1,4 @@
-/* Gradients and hessians of the losses that deserve a loop of their own. All arithmetic is in double, rounded to float
- * when it is stored. */
+/* Gradients and hessians of the losses that deserve a loop of their own. */
 
 /* exp(x) by 2^k * exp(r), |r| <= ln(2) / 2, Taylor to r^13 (error below 1 ulp); arguments are clamped to the range of
  * normal numbers. Written out so that it is vectorised, and so that every instruction set computes the same bits. */
@@ -39,17 +38,17 @@ static void exponential(double *x, size_t n)
         x[i] = exp_of(x[i]);
 }
 
-/* Bits of floats that are not negative are ordered as the floats are, and an integer maximum is vectorised. */
-static inline int32_t magnitude_bits(float x)
+/* Bits of doubles that are not negative are ordered as the doubles are, and an integer maximum is vectorised. */
+static inline int64_t magnitude_bits(double x)
 {
-    int32_t bits;
+    int64_t bits;
     memcpy(&bits, &x, sizeof bits);
-    return bits & 0x7fffffff;
+    return bits & INT64_MAX;
 }
 
-static inline void raise_to(float *largest, int32_t bits)
+static inline void raise_to(double *largest, int64_t bits)
 {
-    float candidate;
+    double candidate;
     memcpy(&candidate, &bits, sizeof candidate);
     if (!(candidate <= *largest)) /* a NaN must come through */
         *largest = candidate;
@@ -57,24 +56,24 @@ static inline void raise_to(float *largest, int32_t bits)
 
 /* 1/2 (raw - y)^2 */
 static void squared_error(const double *restrict y, const double *restrict raw, const double *restrict weight, size_t n,
-                          float *restrict pairs, float *largest)
+                          double *restrict pairs, double *largest)
 {
-    int32_t gradient_bits = 0, hessian_bits = 0;
+    int64_t gradient_bits = 0, hessian_bits = 0;
     if (weight == NULL) { /* the hessian is 1 and is not stored */
         for (size_t i = 0; i < n; i++) {
-            pairs[i] = (float)(raw[i] - y[i]);
-            int32_t bits = magnitude_bits(pairs[i]);
+            pairs[i] = raw[i] - y[i];
+            int64_t bits = magnitude_bits(pairs[i]);
             gradient_bits = bits > gradient_bits ? bits : gradient_bits;
         }
         raise_to(largest, gradient_bits);
-        largest[1] = 1.0f;
+        largest[1] = 1.0;
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        float gradient = (float)(weight[i] * (raw[i] - y[i])), hessian = (float)weight[i];
+        double gradient = weight[i] * (raw[i] - y[i]), hessian = weight[i];
         pairs[2 * i] = gradient;
         pairs[2 * i + 1] = hessian;
-        int32_t bits = magnitude_bits(gradient);
+        int64_t bits = magnitude_bits(gradient);
         gradient_bits = bits > gradient_bits ? bits : gradient_bits;
         bits = magnitude_bits(hessian);
         hessian_bits = bits > hessian_bits ? bits : hessian_bits;
@@ -86,19 +85,19 @@ static void squared_error(const double *restrict y, const double *restrict raw, 
 /* log(1 + exp(raw)) - y raw, y in [0, 1]; p = sigmoid(raw): gradient p - y, hessian p (1 - p). 1 - p is computed by
  * itself, so that a confident prediction keeps its digits. */
 static inline void binary_body(const double *restrict y, const double *restrict raw, const double *restrict weight,
-                               size_t n, float *restrict pairs, float *largest, int weighted)
+                               size_t n, double *restrict pairs, double *largest, int weighted)
 {
-    int32_t gradient_bits = 0, hessian_bits = 0;
+    int64_t gradient_bits = 0, hessian_bits = 0;
     for (size_t i = 0; i < n; i++) {
         double odds_against = exp_of(-raw[i]);
         double p = 1.0 / (1.0 + odds_against);
         double q = odds_against * p;
         double w = weighted ? weight[i] : 1.0;
-        float gradient = (float)(w * (p * (1.0 - y[i]) - q * y[i]));
-        float hessian = (float)(w * (p * q));
+        double gradient = w * (p * (1.0 - y[i]) - q * y[i]);
+        double hessian = w * (p * q);
         pairs[2 * i] = gradient;
         pairs[2 * i + 1] = hessian;
-        int32_t bits = magnitude_bits(gradient);
+        int64_t bits = magnitude_bits(gradient);
         gradient_bits = bits > gradient_bits ? bits : gradient_bits;
         bits = magnitude_bits(hessian);
         hessian_bits = bits > hessian_bits ? bits : hessian_bits;
@@ -107,8 +106,8 @@ static inline void binary_body(const double *restrict y, const double *restrict 
     raise_to(largest + 1, hessian_bits);
 }
 
-static void binary_log_loss(const double *y, const double *raw, const double *weight, size_t n, float *pairs,
-                            float *largest)
+static void binary_log_loss(const double *y, const double *raw, const double *weight, size_t n, double *pairs,
+                            double *largest)
 {
     if (weight)
         binary_body(y, raw, weight, n, pairs, largest, 1);
@@ -119,15 +118,15 @@ static void binary_log_loss(const double *y, const double *raw, const double *we
 /* log sum_k exp(raw_k) - raw_y; p = softmax(raw): gradient p_k - [k = y], diagonal hessian p_k (1 - p_k). 1 - p_k is
  * taken from the other classes' sum.
  *
- *   raw    class 0:  [ row 0 | row 1 | ... ]     pitch apart        pairs likewise, two floats each
+ *   raw    class 0:  [ row 0 | row 1 | ... ]     pitch apart        pairs likewise, two numbers each
  *          class 1:  [ row 0 | row 1 | ... ]
  */
 #define SOFTMAX_ROWS 64
 
 static void multinomial_log_loss(const double *restrict y, const double *restrict raw, const double *restrict weight,
-                                 size_t n, size_t pitch, int n_outputs, float *restrict pairs, float *largest)
+                                 size_t n, size_t pitch, int n_outputs, double *restrict pairs, double *largest)
 {
-    int32_t gradient_bits = 0, hessian_bits = 0;
+    int64_t gradient_bits = 0, hessian_bits = 0;
     for (size_t begin = 0; begin < n; begin += SOFTMAX_ROWS) {
         size_t rows = n - begin < SOFTMAX_ROWS ? n - begin : SOFTMAX_ROWS;
         double top[SOFTMAX_ROWS], sum[SOFTMAX_ROWS], e[SOFTMAX_ROWS];
@@ -144,17 +143,17 @@ static void multinomial_log_loss(const double *restrict y, const double *restric
             for (size_t i = 0; i < rows; i++)
                 sum[i] += exp_of(raw[k * pitch + begin + i] - top[i]);
         for (int k = 0; k < n_outputs; k++) {
-            float *out = pairs + 2 * (k * pitch + begin);
+            double *out = pairs + 2 * (k * pitch + begin);
             for (size_t i = 0; i < rows; i++)
                 e[i] = exp_of(raw[k * pitch + begin + i] - top[i]);
             for (size_t i = 0; i < rows; i++) {
                 double p = e[i] / sum[i], q = (sum[i] - e[i]) / sum[i];
                 double w = weight ? weight[begin + i] : 1.0;
-                float gradient = (float)(w * (y[begin + i] == (double)k ? -q : p));
-                float hessian = (float)(w * (p * q));
+                double gradient = w * (y[begin + i] == (double)k ? -q : p);
+                double hessian = w * (p * q);
                 out[2 * i] = gradient;
                 out[2 * i + 1] = hessian;
-                int32_t bits = magnitude_bits(gradient);
+                int64_t bits = magnitude_bits(gradient);
                 gradient_bits = bits > gradient_bits ? bits : gradient_bits;
                 bits = magnitude_bits(hessian);
                 hessian_bits = bits > hessian_bits ? bits : hessian_bits;

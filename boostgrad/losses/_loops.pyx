@@ -15,8 +15,8 @@ cdef struct Context:
     const double *y
     const double *raw
     const double *weight
-    float *pairs
-    float *largest  # two a block
+    double *pairs
+    double *largest  # two a block
     int64_t n_rows
     int width
     int n_outputs
@@ -42,10 +42,10 @@ cdef void run(pointwise_kernel kernel, const double[::1] y, const double[:, ::1]
     """OUT out.pairs, out.largest"""
     cdef Context context
     cdef const double[::1] weight_view
-    cdef float[:, :, ::1] pairs = out.pairs
+    cdef double[:, :, ::1] pairs = out.pairs
     cdef int64_t n_blocks = (y.shape[0] + BLOCK - 1) // BLOCK
-    largest = np.zeros((n_blocks, 2), dtype=np.float32)
-    cdef float[:, ::1] largest_view = largest
+    largest = np.zeros((n_blocks, 2))
+    cdef double[:, ::1] largest_view = largest
     context.k = kernels()
     context.kernel = kernel
     context.y = &y[0]

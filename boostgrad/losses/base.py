@@ -14,17 +14,17 @@ class GradientPairs:
 
     ::
 
-        output 0   [ g h | g h | g h | ... ]      pairs, float32, (n_outputs, n_rows, 2)
+        output 0   [ g h | g h | g h | ... ]      pairs, float64, (n_outputs, n_rows, 2)
         output 1   [ g h | g h | ... ]
         or, where the hessian is the same number for all rows:
-        output 0   [ g | g | g | ... ]            pairs, float32, (n_outputs, n_rows, 1)
+        output 0   [ g | g | g | ... ]            pairs, float64, (n_outputs, n_rows, 1)
 
     Attributes
     ----------
-    pairs : ndarray of float32, C order
+    pairs : ndarray of float64, C order
     constant_hessian : float or None
         The hessian of every row where it is one number and therefore not stored.
-    largest : ndarray of float32, shape (2,)
+    largest : ndarray of float64, shape (2,)
         An upper bound of \\|gradient\\| and of the hessian over all rows and outputs.
     """
 
@@ -36,7 +36,7 @@ class GradientPairs:
     def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:
         width = 2 if constant_hessian is None else 1
         return cls(
-            np.empty((n_outputs, n_rows, width), dtype=np.float32), constant_hessian, np.zeros(2, dtype=np.float32)
+            np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros(2)
         )
 
     def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None) -> None:

@@ -142,7 +142,7 @@ cdef class TreeGrower:
     cdef int n_threads, n_features
     cdef int64_t max_leaves, max_depth, min_samples_leaf, total_codes
     cdef uint64_t tie_seed, tree_seed
-    cdef const float *pairs
+    cdef const double *pairs
     cdef int pair_width
     cdef double constant_hessian
     cdef LeafTask *leaf_tasks
@@ -194,7 +194,7 @@ cdef class TreeGrower:
         -------
         GrownTree
         """
-        cdef float[:, :, ::1] pairs = gradient_pairs.pairs
+        cdef double[:, :, ::1] pairs = gradient_pairs.pairs
         cdef int status
         self.pairs = &pairs[output, 0, 0]
         self.pair_width = pairs.shape[2]
@@ -229,9 +229,9 @@ cdef class TreeGrower:
         frexp(largest_hessian, &hessian_exponent)
         room = 62 - 2 * count_bits
         packing.count_bits = count_bits
-        packing.hessian_scale = <float> ldexp(1.0, min(126, room - hessian_exponent))
+        packing.hessian_scale = ldexp(1.0, min(1000, room - hessian_exponent))
         if self.pair_width == 2:
-            packing.gradient_scale = <float> ldexp(1.0, min(126, 62 - count_bits - gradient_exponent))
+            packing.gradient_scale = ldexp(1.0, min(1000, 62 - count_bits - gradient_exponent))
             self.pool.start_tree(self.pairs, self.k.histogram_wide_u8 if byte_codes else self.k.histogram_wide_u16, 2,
                                  packing)
             self.splitter.start_tree(packing.gradient_scale, 1.0 / packing.hessian_scale, count_bits, True)
@@ -242,12 +242,12 @@ cdef class TreeGrower:
             sampled += 1
         mean /= sampled
         if ldexp(mean, room - gradient_exponent - NARROW_BITS) >= 1:
-            packing.gradient_scale = <float> ldexp(1.0, min(126, room - gradient_exponent))
+            packing.gradient_scale = ldexp(1.0, min(1000, room - gradient_exponent))
             self.pool.start_tree(self.pairs, self.k.histogram_narrow_u8 if byte_codes else self.k.histogram_narrow_u16,
                                  1, packing)
             self.splitter.start_tree(packing.gradient_scale, self.constant_hessian, count_bits, False)
         else:
-            packing.gradient_scale = <float> ldexp(1.0, min(126, 62 - count_bits - gradient_exponent))
+            packing.gradient_scale = ldexp(1.0, min(1000, 62 - count_bits - gradient_exponent))
             self.pool.start_tree(
                 self.pairs, self.k.histogram_constant_u8 if byte_codes else self.k.histogram_constant_u16, 2, packing)
             self.splitter.start_tree(packing.gradient_scale, self.constant_hessian, count_bits, True)

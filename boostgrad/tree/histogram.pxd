@@ -23,14 +23,14 @@ cdef class HistogramPool:
     cdef size_t stride           # records between two features
     cdef readonly int lanes      # int64 a record: 2 wide, 1 narrow
     cdef bg_packing packing
-    cdef const float *pairs
+    cdef const double *pairs
     cdef int64_t **slots
     cdef int *free_slots
     cdef int n_slots, n_free, max_slots
     cdef int64_t **scratch       # one a helper thread
     cdef char *touched           # which scratches hold sums of the node that is being built
 
-    cdef void start_tree(self, const float *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept
+    cdef void start_tree(self, const double *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept
     cdef void release(self) noexcept
     cdef int64_t *allocate(self) noexcept nogil
     cdef void clear(self, int64_t *target, int first, int last) noexcept nogil

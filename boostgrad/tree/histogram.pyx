@@ -78,7 +78,7 @@ cdef class HistogramPool:
         self.free_slots = NULL
         self.n_slots = self.n_free = 0
 
-    cdef void start_tree(self, const float *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept:
+    cdef void start_tree(self, const double *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept:
         """What the next histograms are made of. All slots are free afterwards."""
         cdef int i
         cdef size_t slot_bytes
