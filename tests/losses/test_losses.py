@@ -1,0 +1,369 @@
+"""All registered losses, by the same mathematics."""
+
+import numpy as np
+import pytest
+from scipy import special
+from sklearn.metrics import log_loss, mean_squared_error
+
+from boostgrad import BoostGradRegressor
+from boostgrad.losses import (
+    BinaryLogLoss,
+    GradientPairs,
+    Loss,
+    MultinomialLogLoss,
+    SquaredError,
+    _loops,
+    get_loss,
+    register,
+    registered_losses,
+)
+from boostgrad.losses import base as losses_base
+
+# How to make each registered loss, and a target for it. A new loss gets its line here, and all tests.
+CASES = {
+    "squared_error": [({}, "real")],
+    "binary_log_loss": [({}, "binary")],
+    "multinomial_log_loss": [({"n_classes": n}, "classes") for n in (2, 3, 11)],
+}
+ALL = [(name, parameters, kind) for name, cases in CASES.items() for parameters, kind in cases]
+all_losses = pytest.mark.parametrize(
+    ("name", "parameters", "kind"), ALL, ids=[f"{n}-{p.get('n_classes', '')}".rstrip("-") for n, p, _ in ALL]
+)
+
+
+def problem(name, parameters, kind, n=200, seed=0, scale=2.0):
+    rng = np.random.default_rng(seed)
+    loss = get_loss(name, **parameters)
+    if kind == "real":
+        y = rng.standard_normal(n) * 3
+    elif kind == "binary":
+        y = rng.integers(0, 2, n).astype(float)
+    else:
+        y = rng.integers(0, loss.n_outputs, n).astype(float)
+        y[: loss.n_outputs] = np.arange(loss.n_outputs)
+    raw = np.ascontiguousarray(rng.standard_normal((loss.n_outputs, n)) * scale)
+    return loss, y, raw, rng.random(n) * 3 + 0.1
+
+
+def derivatives(loss, y, raw, weight=None, n_threads=1):
+    """Gradients and hessians, (n_outputs, n_rows) each."""
+    pairs = loss.pairs(len(y), weighted=weight is not None)
+    pairs.largest[:] = 0
+    loss.gradients(y, raw, weight, pairs, n_threads)
+    gradient = pairs.pairs[:, :, 0].astype(float)
+    if pairs.constant_hessian is not None:
+        return gradient, np.full_like(gradient, pairs.constant_hessian), pairs
+    return gradient, pairs.pairs[:, :, 1].astype(float), pairs
+
+
+def test_every_registered_loss_is_tested():
+    own = {name for name, cls in registered_losses().items() if cls.__module__.startswith("boostgrad.")}
+    assert own == set(CASES)
+
+
+@all_losses
+def test_gradients_are_the_slope_of_the_values(name, parameters, kind):
+    loss, y, raw, _ = problem(name, parameters, kind)
+    gradient, _, _ = derivatives(loss, y, raw)
+    eps = 1e-5
+    for k in range(loss.n_outputs):
+        up, down = raw.copy(), raw.copy()
+        up[k] += eps
+        down[k] -= eps
+        slope = (loss.values(y, up) - loss.values(y, down)) / (2 * eps)
+        np.testing.assert_allclose(gradient[k], slope, rtol=1e-6, atol=2e-7)  # as far as differences go
+
+
+@all_losses
+def test_hessians_are_the_slope_of_the_gradients(name, parameters, kind):
+    loss, y, raw, _ = problem(name, parameters, kind)
+    _, hessian, _ = derivatives(loss, y, raw)
+    eps = 1e-3  # second differences of the values
+    middle = loss.values(y, raw)
+    for k in range(loss.n_outputs):
+        up, down = raw.copy(), raw.copy()
+        up[k] += eps
+        down[k] -= eps
+        curvature = (loss.values(y, up) - 2 * middle + loss.values(y, down)) / eps**2
+        np.testing.assert_allclose(hessian[k], curvature, rtol=1e-5, atol=1e-7)
+    assert (hessian >= 0).all()
+
+
+@all_losses
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_constant_is_optimal(name, parameters, kind, weighted):
+    loss, y, _, weight = problem(name, parameters, kind)
+    weight = weight if weighted else None
+    best = loss.init_raw(y, weight)
+    assert best.shape == (loss.n_outputs,)
+    raw = np.repeat(best[:, None], len(y), axis=1)
+    gradient, _, _ = derivatives(loss, y, raw, weight)
+    np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-5 * np.abs(gradient).sum())
+    least = loss.mean(y, raw, weight)
+    rng = np.random.default_rng(1)
+    for step in (1e-3, 0.1, 1.0):
+        other = raw + step * rng.standard_normal((loss.n_outputs, 1))
+        assert loss.mean(y, other, weight) >= least - 1e-12
+
+
+@all_losses
+def test_one_class_or_value_has_a_finite_constant(name, parameters, kind):
+    loss, y, _, weight = problem(name, parameters, kind)
+    for target in (np.zeros_like(y), np.ones_like(y)):
+        for w in (None, weight):
+            raw = loss.init_raw(target, w)
+            assert np.isfinite(raw).all()
+            assert loss.mean(target, np.repeat(raw[:, None], len(y), axis=1), w) < 1e-12
+
+
+@all_losses
+def test_weights_are_multipliers(name, parameters, kind):
+    loss, y, raw, weight = problem(name, parameters, kind)
+    gradient, hessian, _ = derivatives(loss, y, raw)
+    weighted_gradient, weighted_hessian, pairs = derivatives(loss, y, raw, weight)
+    assert pairs.constant_hessian is None
+    np.testing.assert_allclose(weighted_gradient, gradient * weight, rtol=3e-7, atol=1e-30)
+    np.testing.assert_allclose(weighted_hessian, hessian * weight, rtol=3e-7, atol=1e-30)
+    assert loss.mean(y, raw, weight) == pytest.approx(np.average(loss.values(y, raw), weights=weight), rel=1e-12)
+    repeats = np.random.default_rng(0).integers(1, 4, len(y))
+    np.testing.assert_allclose(
+        loss.init_raw(y, repeats.astype(float)), loss.init_raw(np.repeat(y, repeats), None), rtol=1e-12, atol=1e-13
+    )
+
+
+@all_losses
+@pytest.mark.parametrize("weighted", [False, True])
+def test_largest_bounds_the_pairs(name, parameters, kind, weighted):
+    loss, y, raw, weight = problem(name, parameters, kind)
+    _, _, pairs = derivatives(loss, y, raw, weight if weighted else None)
+    tops = np.abs(pairs.pairs).max(axis=(0, 1))
+    np.testing.assert_array_equal(pairs.largest[: len(tops)], tops)
+
+
+@all_losses
+@pytest.mark.parametrize("size", [30.0, 40.0, 800.0, 1e5])
+def test_extreme_raw_predictions(name, parameters, kind, size):
+    loss, y, raw, weight = problem(name, parameters, kind)
+    raw = np.where(raw > 0, size, -size)
+    raw[:, :10] = size
+    raw[:, 10:20] = -size
+    with np.errstate(all="raise", under="ignore"):
+        values = loss.values(y, raw)
+        prediction = loss.inverse_link(raw)
+    assert np.isfinite(values).all() and (values >= 0).all()
+    assert np.isfinite(prediction).all()
+    for w in (None, weight):
+        gradient, hessian, pairs = derivatives(loss, y, raw, w)
+        assert np.isfinite(pairs.pairs).all() and np.isfinite(pairs.largest).all()
+        assert (hessian >= 0).all()
+        if kind != "real":
+            # a confident right answer pulls no more, a confident wrong one pulls by its weight
+            assert (np.abs(gradient) <= (1.0 if w is None else w * (1 + 1e-6))).all()
+
+
+@all_losses
+@pytest.mark.parametrize("weighted", [False, True])
+def test_threads_change_no_byte(name, parameters, kind, weighted):
+    loss, y, raw, weight = problem(name, parameters, kind, n=70_001)  # several blocks and a rest
+    weight = weight if weighted else None
+    one = derivatives(loss, y, raw, weight)[2]
+    for n_threads in (2, 3, 5):
+        many = derivatives(loss, y, raw, weight, n_threads)[2]
+        assert many.pairs.tobytes() == one.pairs.tobytes()
+        assert many.largest.tobytes() == one.largest.tobytes()
+    # and neither does the place of a row in a block
+    tail = np.ascontiguousarray(raw[:, 16_377:])
+    shifted = derivatives(loss, y[16_377:].copy(), tail, None if weight is None else weight[16_377:].copy())[2]
+    assert shifted.pairs.tobytes() == one.pairs[:, 16_377:].tobytes()
+
+
+@all_losses
+def test_parameters_make_the_same_loss(name, parameters, kind):
+    loss = get_loss(name, **parameters)
+    again = get_loss(name, **loss.parameters())
+    assert type(again) is type(loss) and again.n_outputs == loss.n_outputs
+    assert loss.parameters() == parameters and loss.name == name
+
+
+# ---- oracles ---------------------------------------------------------------------------------------------------------
+
+
+def test_squared_error_is_half_of_sklearns():
+    loss, y, raw, weight = problem("squared_error", {}, "real")
+    assert loss.mean(y, raw, weight) == pytest.approx(mean_squared_error(y, raw[0], sample_weight=weight) / 2)
+    np.testing.assert_array_equal(loss.inverse_link(raw), raw)
+    assert loss.init_raw(y, weight) == pytest.approx(np.average(y, weights=weight))
+
+
+def test_binary_log_loss_is_sklearns():
+    loss, y, raw, weight = problem("binary_log_loss", {}, "binary")
+    p = loss.inverse_link(raw)
+    assert p.shape == (2, len(y))
+    np.testing.assert_allclose(p[1], special.expit(raw[0]), rtol=1e-14)
+    np.testing.assert_allclose(p.sum(axis=0), 1, rtol=1e-15)
+    assert loss.mean(y, raw, weight) == pytest.approx(log_loss(y, special.expit(raw[0]), sample_weight=weight))
+    gradient, hessian, _ = derivatives(loss, y, raw)
+    np.testing.assert_allclose(gradient[0], special.expit(raw[0]) - y, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(hessian[0], special.expit(raw[0]) * special.expit(-raw[0]), rtol=1e-6)
+
+
+def test_confident_binary_predictions_keep_their_digits():
+    raw = np.linspace(-80, 80, 321)[None, :]
+    for target in (0.0, 1.0):
+        gradient, hessian, _ = derivatives(BinaryLogLoss(), np.full(321, target), raw)
+        exact = special.expit(raw[0]) if target == 0 else -special.expit(-raw[0])
+        np.testing.assert_allclose(gradient[0], exact, rtol=1e-6)
+        np.testing.assert_allclose(hessian[0], special.expit(raw[0]) * special.expit(-raw[0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 11])
+def test_multinomial_log_loss_is_sklearns(n_classes):
+    loss, y, raw, weight = problem("multinomial_log_loss", {"n_classes": n_classes}, "classes")
+    p = special.softmax(raw, axis=0)
+    np.testing.assert_allclose(loss.inverse_link(raw), p, rtol=1e-13)
+    assert loss.mean(y, raw, weight) == pytest.approx(
+        log_loss(y, p.T, sample_weight=weight, labels=np.arange(n_classes))
+    )
+    gradient, hessian, _ = derivatives(loss, y, raw)
+    np.testing.assert_allclose(gradient, p - (y == np.arange(n_classes)[:, None]), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(hessian, p * (1 - p), rtol=1e-5, atol=1e-9)
+    assert loss.init_raw(y, weight).sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_two_classes_multinomial_is_binary_with_half_the_odds():
+    y = np.random.default_rng(0).integers(0, 2, 50).astype(float)
+    raw = np.random.default_rng(1).standard_normal((1, 50))
+    halves = np.concatenate([-raw / 2, raw / 2])
+    np.testing.assert_allclose(
+        MultinomialLogLoss(2).values(y, halves), BinaryLogLoss().values(y, raw), rtol=1e-12, atol=1e-15
+    )
+
+
+def test_exponential():
+    x = np.concatenate([np.linspace(-708, 709, 100_001), np.random.default_rng(0).standard_normal(10_000), [0.0, -0.0]])
+    np.testing.assert_allclose(_loops.exponential(x), np.exp(x), rtol=4e-16)
+    assert _loops.exponential(np.zeros(1))[0] == 1.0
+    far = _loops.exponential(np.array([-1e308, -np.inf, 1e308, np.inf]))  # clamped to the normal numbers
+    assert (far[:2] < 1e-307).all() and (far[2:] > 1e307).all() and np.isfinite(far).all()
+    assert _loops.exponential(np.empty(0)).shape == (0,)
+    grid = np.arange(12.0).reshape(3, 4)[:, ::2]
+    np.testing.assert_allclose(_loops.exponential(grid), np.exp(grid), rtol=4e-16)
+    assert grid[0, 1] == 2.0  # the argument is left alone
+
+
+# ---- the registry, and losses of one's own ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """A registry that a test may change."""
+    monkeypatch.setattr(losses_base, "_REGISTRY", dict(losses_base._REGISTRY))
+
+
+def test_registry_errors(registry):
+    with pytest.raises(ValueError, match=r"'no_such_loss' is not registered; known are \[.*'squared_error'"):
+        get_loss("no_such_loss")
+    with pytest.raises(ValueError, match="Nameless needs a name"):
+
+        @register
+        class Nameless(Loss):
+            pass
+
+    with pytest.raises(ValueError, match="'squared_error' is registered already: SquaredError"):
+
+        @register
+        class Taken(Loss):
+            name = "squared_error"
+
+    assert get_loss("squared_error").__class__ is SquaredError
+    assert register(SquaredError) is SquaredError  # the same class again is fine
+    registered_losses().clear()
+    assert get_loss("squared_error")  # a copy was cleared
+
+
+def test_base_class_asks_for_its_parts():
+    with pytest.raises(NotImplementedError):
+        Loss().init_raw(np.zeros(1), None)
+    with pytest.raises(NotImplementedError):
+        Loss().values(np.zeros(1), np.zeros((1, 1)))
+    with pytest.raises(NotImplementedError):
+        Loss().gradients(np.zeros(1), np.zeros((1, 1)), None, GradientPairs.empty(1, 1, None))
+
+
+class LogCosh(Loss):
+    """log cosh(raw - y): what a user writes."""
+
+    name = "log_cosh"
+
+    def init_raw(self, y, weight):
+        return np.array([np.median(y)])
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        t = np.tanh(raw[0] - y)
+        w = 1.0 if weight is None else weight
+        out.fill(0, w * t, w * (1 - t**2) + 1e-6)
+
+    def values(self, y, raw):
+        return np.logaddexp(raw[0] - y, y - raw[0]) - np.log(2)
+
+
+def test_a_loss_of_ten_lines_trains():
+    rng = np.random.default_rng(0)
+    X = rng.random((2000, 4))
+    y = np.sin(6 * X[:, 0]) + X[:, 1] + 0.1 * rng.standard_normal(2000)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    loss = LogCosh()
+    for weight in (None, rng.random(2000)):
+        model = BoostGradRegressor(loss=loss, n_estimators=60, early_stopping=False, random_state=0)
+        model.fit(X, y, sample_weight=weight)
+        before = loss.mean(y, np.full((1, 2000), np.median(y)), weight)
+        assert loss.mean(y, model.predict(X)[None, :], weight) < 0.2 * before
+
+
+def test_a_constant_hessian_of_ones_own_gives_the_built_in_model(registry):
+    class Half(Loss):
+        name = "half_squared_error"
+        constant_hessian = 1.0
+
+        def init_raw(self, y, weight):
+            return np.array([np.average(y, weights=weight)])
+
+        def gradients(self, y, raw, weight, out, n_threads=1):
+            w = 1.0 if weight is None else weight
+            out.fill(0, w * (raw[0] - y), None if weight is None else weight)
+
+        def values(self, y, raw):
+            return 0.5 * (raw[0] - y) ** 2
+
+    rng = np.random.default_rng(0)
+    X, y = rng.random((500, 3)), rng.standard_normal(500)
+    for weight in (None, rng.random(500)):
+        own = BoostGradRegressor(loss=Half(), n_estimators=10, random_state=0).fit(X, y, sample_weight=weight)
+        built_in = BoostGradRegressor(n_estimators=10, random_state=0).fit(X, y, sample_weight=weight)
+        np.testing.assert_array_equal(own.predict(X), built_in.predict(X))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["gradient", "hessian"])
+def test_a_loss_that_is_not_finite_is_reported(bad, where):
+    class Broken(LogCosh):
+        def gradients(self, y, raw, weight, out, n_threads=1):
+            gradient, hessian = raw[0] - y, np.ones(len(y))
+            (gradient if where == "gradient" else hessian)[7] = bad
+            out.fill(0, gradient, hessian)
+
+    X = np.arange(100.0)[:, None]
+    with pytest.raises(ValueError, match=rf"{where} of loss .* row 7"), np.errstate(invalid="ignore"):
+        BoostGradRegressor(loss=Broken(), n_estimators=2, early_stopping=False).fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize("output", [0, 1, 2])
+def test_fill_stores_and_bounds(output):
+    pairs = GradientPairs.empty(3, 4, None)
+    pairs.fill(output, np.array([1.0, -5, 2, 0]), np.array([1.0, 2, 3, 0]))
+    np.testing.assert_array_equal(pairs.pairs[output], [[1, 1], [-5, 2], [2, 3], [0, 0]])
+    assert pairs.largest.tolist() == [5, 3] and pairs.n_rows == 4
+    constant = GradientPairs.empty(3, 4, 2.0)
+    constant.fill(output, np.array([1.0, -5, 2, 0]), None)
+    np.testing.assert_array_equal(constant.pairs[output, :, 0], [1, -5, 2, 0])
+    assert constant.largest[0] == 5

@@ -1,0 +1,347 @@
+"""Slow, obvious numpy twins of the kernels: what the fast code must agree with.
+
+Codes are as everywhere in boostgrad: 0 is missing, 1 + bin otherwise. Sums are float64; give gradients that are
+multiples of a power of two and every sum here, and every fixed-point sum there, is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from boostgrad.data.matrix import BinnedMatrix
+from boostgrad.losses import GradientPairs
+from boostgrad.tree.model import Ensemble, Tree, TreeStatistics
+
+# Gains closer than this, relative to the scores they are differences of, are a tie: either split may be made.
+TIE = 1e-9
+
+# ---- what the code under test takes, from plain arrays ---------------------------------------------------------------
+
+
+def binned(codes, n_codes=None, dtype=None) -> BinnedMatrix:
+    """A BinnedMatrix of a two-dimensional array of codes."""
+    codes = np.asarray(codes)
+    n_codes = np.maximum(codes.max(axis=0) + 1, 2) if n_codes is None else np.broadcast_to(n_codes, codes.shape[1])
+    dtype = dtype or (np.uint8 if n_codes.max() <= 256 else np.uint16)
+    codes = codes.astype(dtype)
+    return BinnedMatrix(
+        np.ascontiguousarray(codes), np.ascontiguousarray(codes.T), np.ascontiguousarray(n_codes, dtype=np.uint32)
+    )
+
+
+def edges_between(matrix: BinnedMatrix) -> list[np.ndarray]:
+    """Edges such that the value of a code is the code itself: 1.5, 2.5, ..."""
+    return [np.arange(int(n) - 2) + 1.5 for n in matrix.n_codes]
+
+
+def values_of(codes) -> np.ndarray:
+    """The table that :func:`edges_between` bins into these codes."""
+    return np.where(np.asarray(codes) == 0, np.nan, np.asarray(codes, dtype=float))
+
+
+def gradient_pairs(gradient, hessian) -> GradientPairs:
+    """GradientPairs of one output; ``hessian`` is an array, or one number for all rows."""
+    constant = None if np.ndim(hessian) else float(hessian)
+    pairs = GradientPairs.empty(1, len(gradient), constant)
+    pairs.fill(0, gradient, None if constant is not None else hessian)
+    return pairs
+
+
+def exact(values, bits=10) -> np.ndarray:
+    """The values, rounded to multiples of 2^-bits: sums of them are exact."""
+    return np.round(np.asarray(values, dtype=float) * 2.0**bits) / 2.0**bits
+
+
+# ---- histogram, gain, best split -------------------------------------------------------------------------------------
+
+
+def histogram(codes, gradient, hessian, n_codes):
+    """Sums of gradients and hessians, and the number of rows, of each code of one feature."""
+    g, h, count = np.zeros(n_codes), np.zeros(n_codes), np.zeros(n_codes, dtype=np.int64)
+    for row in range(len(codes)):
+        g[codes[row]] += gradient[row]
+        h[codes[row]] += hessian[row]
+        count[codes[row]] += 1
+    return g, h, count
+
+
+def _fast_histogram(codes, gradient, hessian, n_codes):
+    """The same, for the many histograms of a tree."""
+    return (
+        np.bincount(codes, weights=gradient, minlength=n_codes),
+        np.bincount(codes, weights=hessian, minlength=n_codes),
+        np.bincount(codes, minlength=n_codes),
+    )
+
+
+def goes_left(codes, code, missing_left):
+    """The go-left rule."""
+    codes = np.asarray(codes)
+    return np.where(codes == 0, bool(missing_left), codes <= code)
+
+
+def leaf_step(gradient, hessian, params):
+    """The minimiser w of G w + 1/2 (H + l2) w^2 + l1 |w| within [-max_delta_step, max_delta_step]."""
+    gradient, hessian = np.asarray(gradient, dtype=float), np.asarray(hessian, dtype=float)
+    thresholded = np.sign(gradient) * np.maximum(np.abs(gradient) - params.l1_regularization, 0)
+    curvature = hessian + params.l2_regularization
+    step = np.divide(-thresholded, curvature, out=np.zeros(np.broadcast(gradient, hessian).shape), where=curvature > 0)
+    if params.max_delta_step > 0:
+        step = np.clip(step, -params.max_delta_step, params.max_delta_step)
+    return step
+
+
+def score(gradient, hessian, params):
+    """Twice the decrease of the loss that the best step brings."""
+    step = leaf_step(gradient, hessian, params)
+    curvature = hessian + params.l2_regularization
+    return -2 * (gradient * step + 0.5 * curvature * step**2 + params.l1_regularization * np.abs(step))
+
+
+@dataclass(frozen=True)
+class Split:
+    feature: int
+    code: int
+    missing_left: bool
+    gain: float
+    score: float
+
+
+def best_splits(codes, gradient, hessian, n_codes, params) -> list[Split]:
+    """Of all splits of a node that the constraints allow, by brute force over feature, code and direction, the best
+    one of each feature and direction, and those tied with it.
+
+    Only places after a code that has rows count. Where no value is missing, missing ones go to the larger child.
+    """
+    total_g, total_h, total = gradient.sum(), hessian.sum(), len(gradient)
+    unsplit = float(score(total_g, total_h, params))
+    splits = []
+    for feature in range(codes.shape[1]):
+        g, h, count = _fast_histogram(codes[:, feature], gradient, hessian, int(n_codes[feature]))
+        here = np.flatnonzero(count[1:]) + 1
+        for missing_left in (False, True) if count[0] else (None,):
+            with_missing = 1.0 if missing_left else 0.0
+            left_g = np.cumsum(g[1:])[here - 1] + with_missing * g[0]
+            left_h = np.cumsum(h[1:])[here - 1] + with_missing * h[0]
+            left = np.cumsum(count[1:])[here - 1] + int(with_missing) * count[0]
+            enough = (left >= params.min_samples_leaf) & (total - left >= params.min_samples_leaf)
+            enough &= (left_h >= params.min_child_weight) & (total_h - left_h >= params.min_child_weight)
+            enough &= (left_h > 0) & (total_h - left_h > 0)
+            both = score(left_g, left_h, params) + score(total_g - left_g, total_h - left_h, params)
+            enough &= both - unsplit > np.maximum(params.min_split_gain, 1e-12 * both)
+            enough &= both >= (1 - 4 * TIE) * np.max(both, where=enough, initial=0.0)
+            for place in np.flatnonzero(enough):
+                direction = bool(2 * left[place] >= total) if missing_left is None else missing_left
+                gain = float(both[place] - unsplit)
+                splits.append(Split(feature, int(here[place]), direction, gain, float(both[place])))
+    return splits
+
+
+def best_split(codes, gradient, hessian, n_codes, params) -> Split | None:
+    """The admissible split of the largest gain, the first one of several."""
+    return max(best_splits(codes, gradient, hessian, n_codes, params), key=lambda s: s.gain, default=None)
+
+
+# ---- a whole tree ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(eq=False)
+class _Node:
+    rows: np.ndarray
+    depth: int
+    splits: list[Split]
+    parent: int = -1
+    side: str = ""
+    number: int = -1
+    split: Split | None = None
+    children: list = field(default_factory=list)
+
+    @property
+    def best(self) -> Split:
+        return max(self.splits, key=lambda s: s.gain)
+
+
+def grow(codes, n_codes, gradient, hessian, params, like=None):
+    """Grow a tree.
+
+    Parameters
+    ----------
+    codes, n_codes : as in BinnedMatrix (by_row)
+    gradient : ndarray, shape (n_rows,)
+    hessian : ndarray, shape (n_rows,), or float
+    params : TreeParams
+    like : GrownTree or None
+        Decides ties, and nothing but ties.
+
+    Returns
+    -------
+    tree : Tree
+        Its thresholds are those of :func:`edges_between`.
+    code : ndarray
+    """
+    codes, gradient = np.asarray(codes).astype(np.int64), np.asarray(gradient, dtype=np.float64)
+    hessian = np.broadcast_to(np.asarray(hessian, dtype=np.float64), gradient.shape)
+    max_leaves = params.max_leaf_nodes or np.inf
+    max_depth = params.max_depth or np.inf
+
+    def node_of(rows, depth, parent=-1, side=""):
+        splits = []
+        if depth < max_depth:
+            splits = best_splits(codes[rows], gradient[rows], hessian[rows], n_codes, params)
+        return _Node(rows, depth, splits, parent, side)
+
+    root = node_of(np.arange(len(codes)), 0)
+    open_nodes, made = [root], []
+    while len(made) + 1 < max_leaves:
+        candidates = [node for node in open_nodes if node.splits]
+        if not candidates:
+            break
+        if params.grow_policy == "depthwise":
+            shallowest = min(node.depth for node in candidates)
+            candidates = [node for node in candidates if node.depth == shallowest]
+        node = max(candidates, key=lambda n: n.best.gain)
+        split = node.best
+        if like is not None and len(made) < like.tree.n_splits:
+            node, split = _settle_tie(candidates, node, like, len(made))
+        node.split, node.number = split, len(made)
+        left = goes_left(codes[node.rows, split.feature], split.code, split.missing_left)
+        for side, chosen in (("left", left), ("right", ~left)):
+            node.children.append(node_of(node.rows[chosen], node.depth + 1, node.number, side))
+        open_nodes.remove(node)
+        open_nodes += node.children
+        made.append(node)
+    return _as_tree(root, made, gradient, hessian, params)
+
+
+def _settle_tie(candidates, node, like, number):
+    """Follow the other tree where its next split is as good as the best one."""
+    tree = like.tree
+    for other in candidates:
+        if other.parent >= 0 and getattr(tree, other.side)[other.parent] != number:
+            continue
+        for split in other.splits:
+            same = (split.feature, split.code, split.missing_left) == (
+                tree.feature[number],
+                like.code[number],
+                bool(tree.missing_left[number]),
+            )
+            best_here, best = other.best, node.best
+            if (
+                same
+                and split.gain >= best_here.gain - TIE * best_here.score
+                and best_here.gain >= best.gain - TIE * max(best.score, best_here.score)
+            ):
+                return other, split
+    return node, node.best
+
+
+def _as_tree(root, made, gradient, hessian, params):
+    leaves = []
+
+    def number_leaves(node):
+        if node.split is None:
+            node.number = ~len(leaves)
+            leaves.append(node)
+        for child in node.children:
+            number_leaves(child)
+
+    number_leaves(root)
+    g = np.array([gradient[leaf.rows].sum() for leaf in leaves])
+    h = np.array([hessian[leaf.rows].sum() for leaf in leaves])
+    code = np.array([node.split.code for node in made], dtype=np.uint32)
+    feature = np.array([node.split.feature for node in made], dtype=np.int32)
+    tree = Tree(
+        feature=feature,
+        threshold=code + 0.5,
+        missing_left=np.array([node.split.missing_left for node in made], dtype=np.uint8),
+        left=np.array([node.children[0].number for node in made], dtype=np.int32),
+        right=np.array([node.children[1].number for node in made], dtype=np.int32),
+        leaf_value=params.learning_rate * leaf_step(g, h, params)[:, None],
+        output=0,
+        statistics=TreeStatistics(
+            split_gain=np.array([node.split.gain for node in made]),
+            split_cover=np.array([hessian[node.rows].sum() for node in made]),
+            split_count=np.array([len(node.rows) for node in made], dtype=np.int64),
+            leaf_cover=h,
+            leaf_count=np.array([len(leaf.rows) for leaf in leaves], dtype=np.int64),
+        ),
+    )
+    return tree, code
+
+
+def assert_same_tree(grown, matrix, gradient, hessian, params, rtol=1e-9):
+    """Assert that a GrownTree is the one that :func:`grow` grows; returns that one."""
+    expected, code = grow(matrix.by_row, matrix.n_codes, gradient, hessian, params, like=grown)
+    tree = grown.tree
+    assert tree.n_leaves == expected.n_leaves
+    for name in ("feature", "missing_left", "left", "right"):
+        np.testing.assert_array_equal(getattr(tree, name), getattr(expected, name), err_msg=name)
+    np.testing.assert_array_equal(grown.code, code)
+    last = code == matrix.n_codes[tree.feature] - 1 if len(code) else np.zeros(0, bool)
+    np.testing.assert_array_equal(tree.threshold, np.where(last, np.inf, expected.threshold))
+    np.testing.assert_array_equal(tree.statistics.split_count, expected.statistics.split_count)
+    np.testing.assert_array_equal(tree.statistics.leaf_count, expected.statistics.leaf_count)
+    for name in ("split_cover", "leaf_cover"):
+        np.testing.assert_allclose(
+            getattr(tree.statistics, name), getattr(expected.statistics, name), rtol=rtol, err_msg=name
+        )
+    np.testing.assert_allclose(tree.leaf_value, expected.leaf_value, rtol=rtol, atol=1e-14)
+    np.testing.assert_allclose(tree.statistics.split_gain, expected.statistics.split_gain, rtol=rtol, atol=rtol)
+    return expected
+
+
+# ---- prediction ------------------------------------------------------------------------------------------------------
+
+
+def leaf_of(tree: Tree, row) -> int:
+    """The leaf that one row of raw values reaches."""
+    at = 0 if tree.n_splits else -1
+    while at >= 0:
+        x = float(row[tree.feature[at]])
+        left = bool(tree.missing_left[at]) if np.isnan(x) else x <= tree.threshold[at]
+        at = int(tree.left[at] if left else tree.right[at])
+    return ~at
+
+
+def leaves(ensemble: Ensemble, X) -> np.ndarray:
+    """Leaf numbers, shape (n_rows, n_trees)."""
+    found = np.zeros((len(X), len(ensemble.trees)), dtype=np.int32)
+    for i in range(len(X)):
+        for t, tree in enumerate(ensemble.trees):
+            found[i, t] = leaf_of(tree, X[i])
+    return found
+
+
+def predict(ensemble: Ensemble, X) -> np.ndarray:
+    """Raw predictions, shape (n_outputs, n_rows); sums in the order of the trees."""
+    raw = np.repeat(np.asarray(ensemble.base_score, dtype=float)[:, None], len(X), axis=1)
+    for tree, column in zip(ensemble.trees, leaves(ensemble, X).T, strict=True):
+        raw[tree.output] += tree.leaf_value[column, 0]
+    return raw
+
+
+# ---- binning ---------------------------------------------------------------------------------------------------------
+
+
+def codes_of(x, edges) -> np.ndarray:
+    """Codes of a column of values: 0 for NaN, else 1 + the number of edges below the value."""
+    x = np.asarray(x, dtype=np.float64)
+    return np.where(np.isnan(x), 0, 1 + np.searchsorted(edges, x, side="left"))
+
+
+def assert_valid_edges(edges, values, max_bins):
+    """Edges rise, are not too many, and no bin is without a value."""
+    values = np.asarray(values, dtype=np.float64)
+    values = np.unique(values[~np.isnan(values)])
+    assert edges.dtype == np.float64 and edges.ndim == 1
+    assert len(edges) <= max_bins - 1
+    assert not np.isnan(edges).any() and not np.isposinf(edges).any()
+    assert (np.diff(edges) > 0).all()
+    if len(values):
+        assert len(np.unique(codes_of(values, edges))) == len(edges) + 1
+        if len(values) <= max_bins:
+            assert len(edges) == len(values) - 1
+    else:
+        assert len(edges) == 0
