@@ -15,6 +15,9 @@ from boostgrad.tree.grower import TreeGrower
 from boostgrad.tree.model import Tree
 from boostgrad.tree.predictor import add_binned
 
+# Rows are numbered in 32 bits while a tree grows, and sums over them must leave room for a hessian.
+MAX_ROWS = 2**30
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -69,8 +72,10 @@ def train(
     Raises
     ------
     ValueError
-        If a gradient is not finite.
+        If a gradient is not finite, or there are too many rows.
     """
+    if rows.matrix.n_rows >= MAX_ROWS:
+        raise ValueError(f"X has {rows.matrix.n_rows} rows; at most {MAX_ROWS - 1} can be trained on")
     base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
     raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)

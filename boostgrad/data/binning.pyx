@@ -199,8 +199,8 @@ def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins)
     """Edges between bins of about equal weight.
 
     Where there are no more distinct values than bins, every value has its own bin. Otherwise bins are filled from the
-    left up to an even share of the weight that is left; a value that weighs as much as a share by itself owns its bin,
-    and the shares of the others are computed without it.
+    left up to an even share of the weight that is left; a value that weighs as much as a bin by itself owns one, and the
+    shares of the others are computed without it.
 
     Parameters
     ----------
@@ -218,9 +218,9 @@ def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins)
     cdef bint weighted = weights.shape[0] > 0
     cdef double[::1] distinct = np.empty(n)
     cdef double[::1] mass = np.empty(n)
-    cdef double total = 0, owned = 0, light, share, even_share, filled
-    cdef Py_ssize_t shares, n_edges = 0
-    cdef bint close, owner, next_owner
+    cdef double total = 0, owned = 0, light, share, filled
+    cdef Py_ssize_t shares, n_edges = 0, n_owners = 0, n_reserved = 0
+    cdef bint owner
     edges_array = np.empty(max(max_bins - 1, 0))
     cdef double[::1] edges = edges_array
     with nogil:
@@ -236,44 +236,46 @@ def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins)
                 edges[n_edges] = halfway(distinct[i], distinct[i + 1])
                 n_edges += 1
         else:
-            # Which values own a bin: each one lowers the share of the others, so look again until none is added.
-            shares = max_bins
-            share = total / max_bins
-            close = True
-            while close and shares > 1:
-                close = False
-                owned = 0
-                shares = max_bins
-                for i in range(n_distinct):
-                    if mass[i] >= share:
-                        owned += mass[i]
-                        shares -= 1
-                if shares < 1:
-                    shares = 1
-                if (total - owned) / shares < share * (1 - 1e-12):
-                    share = (total - owned) / shares
-                    close = True
+            share = owners_share(&mass[0], n_distinct, total, max_bins, &n_owners, &n_reserved, &owned)
             light = total - owned
-            even_share = light / shares
+            shares = max_bins - n_owners
             filled = 0
             for i in range(n_distinct - 1):
-                if n_edges == max_bins - 1:
-                    break
                 filled += mass[i]
                 owner = mass[i] >= share
-                next_owner = mass[i + 1] >= share
-                # close the bin after this value: it owns the bin, the next one does, the bin is full, or it would be
-                # further from full with the next value than without
-                if (owner or (next_owner and (filled >= 0.5 * even_share or mass[i + 1] >= 2 * share))
-                        or (not next_owner and (filled >= even_share or filled + 0.5 * mass[i + 1] > even_share))):
-                    edges[n_edges] = halfway(distinct[i], distinct[i + 1])
-                    n_edges += 1
-                    if not owner:
-                        light -= filled
-                        shares = shares - 1 if shares > 1 else 1
-                        even_share = light / shares
-                    filled = 0
+                if owner or mass[i + 1] >= share:  # this edge is reserved
+                    n_reserved -= 1
+                elif (n_edges + n_reserved >= max_bins - 1
+                      # not full yet, and nearer to full with the next value than without
+                      or (filled * shares < light and (filled + 0.5 * mass[i + 1]) * shares <= light)):
+                    continue
+                edges[n_edges] = halfway(distinct[i], distinct[i + 1])
+                n_edges += 1
+                if not owner:
+                    light -= filled
+                    shares = max(shares - 1, 1)
+                filled = 0
     return edges_array[:n_edges].copy()
+
+
+cdef double owners_share(const double *mass, Py_ssize_t n, double total, Py_ssize_t max_bins, Py_ssize_t *n_owners,
+                         Py_ssize_t *n_reserved, double *owned) noexcept nogil:
+    """The weight from which a value owns its bin: an even share of the total, or so much more that the edges around the
+    owners, whose number is OUT n_reserved, are not too many. OUT owned: what the owners weigh."""
+    cdef double share = total / max_bins
+    cdef Py_ssize_t i
+    while True:
+        n_owners[0] = n_reserved[0] = 0
+        owned[0] = 0
+        for i in range(n):
+            if mass[i] >= share:
+                n_owners[0] += 1
+                owned[0] += mass[i]
+            if i + 1 < n and (mass[i] >= share or mass[i + 1] >= share):
+                n_reserved[0] += 1
+        if n_reserved[0] <= max_bins - 1:
+            return share
+        share *= 1.25
 
 
 cdef inline double halfway(double low, double high) noexcept nogil:
@@ -282,7 +284,7 @@ cdef inline double halfway(double low, double high) noexcept nogil:
     if isnan(middle) or isinf(middle):
         if isinf(low) and isinf(high):
             return 0.0
-        return low if isinf(high) else -1.7976931348623157e308
+        return -1.7976931348623157e308 if isinf(low) and high > -1.7976931348623157e308 else low
     if middle >= high or middle < low:
         return low
     return middle

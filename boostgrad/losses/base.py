@@ -45,7 +45,7 @@ class GradientPairs:
         if self.constant_hessian is None:
             self.pairs[output, :, 1] = hessian
         tops = np.abs(self.pairs[output]).max(axis=0)
-        self.largest[: len(tops)] = np.fmax(self.largest[: len(tops)], tops)
+        self.largest[: len(tops)] = np.maximum(self.largest[: len(tops)], tops)
 
     @property
     def n_rows(self) -> int:

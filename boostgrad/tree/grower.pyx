@@ -9,7 +9,7 @@ The growth policy is the order of the queue and nothing else.
 
 from dataclasses import dataclass
 
-from libc.math cimport frexp, ldexp
+from libc.math cimport fabs, frexp, ldexp
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -29,7 +29,7 @@ DEF PARALLEL_CODES = 12000
 # Rows a task sums or updates; the order of the sums follows from it, so it must not depend on the threads.
 DEF ROWS_PER_TASK = 16384
 
-# Narrow histograms need gradients that keep at least this many bits of the mean gradient.
+# Narrow histograms need scales that leave a typical gradient at least this many bits.
 DEF NARROW_BITS = 8
 
 
@@ -222,8 +222,8 @@ cdef class TreeGrower:
         cdef int64_t n_rows = self.partition.n_rows
         cdef bint byte_codes = self.matrix.by_row.itemsize == 1
         cdef int64_t i, step
-        cdef double mean = 0
-        cdef int sampled = 0
+        cdef double size, mean = 0, typical = 0
+        cdef int sampled = 0, n_typical = 0
         count_bits = int(n_rows).bit_length()
         frexp(largest_gradient, &gradient_exponent)
         frexp(largest_hessian, &hessian_exponent)
@@ -238,10 +238,16 @@ cdef class TreeGrower:
             return
         step = n_rows // 4096 + 1
         for i in range(0, n_rows, step):
-            mean += abs(self.pairs[i])
+            mean += fabs(self.pairs[i])
             sampled += 1
         mean /= sampled
-        if ldexp(mean, room - gradient_exponent - NARROW_BITS) >= 1:
+        for i in range(0, n_rows, step):  # without those above the mean, among which outliers are
+            size = fabs(self.pairs[i])
+            if size <= mean:
+                typical += size
+                n_typical += 1
+        typical /= n_typical
+        if ldexp(typical, room - gradient_exponent - NARROW_BITS) >= 1:
             packing.gradient_scale = ldexp(1.0, min(1000, room - gradient_exponent))
             self.pool.start_tree(self.pairs, self.k.histogram_narrow_u8 if byte_codes else self.k.histogram_narrow_u16,
                                  1, packing)
@@ -385,6 +391,8 @@ cdef class TreeGrower:
         if self.nodes[node].choice.gain <= 0:
             self.close(node)
             return 0
+        if self.pool.is_full():  # its children will be built from their rows
+            self.close(node)
         return self.queue.push(node)
 
     cdef void find_splits(self, int32_t built, int32_t derived, bint scan_built) noexcept nogil:

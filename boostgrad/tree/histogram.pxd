@@ -39,6 +39,7 @@ cdef class HistogramPool:
     cdef void add_tile(self, const BuildContext *c, int64_t chunk) noexcept nogil
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
     cdef int take(self) noexcept nogil
+    cdef bint is_full(self) noexcept nogil
     cdef void give(self, int slot) noexcept nogil
     cdef int64_t *at(self, int slot, int feature) noexcept nogil
     cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil

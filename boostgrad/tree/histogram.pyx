@@ -127,6 +127,10 @@ cdef class HistogramPool:
         self.n_free -= 1
         return self.free_slots[self.n_free]
 
+    cdef bint is_full(self) noexcept nogil:
+        """Whether a leaf that waits should not keep its slot: two are always left for the nodes at work."""
+        return self.n_free == 0 and self.n_slots + 2 > self.max_slots
+
     cdef void give(self, int slot) noexcept nogil:
         if slot >= 0:
             self.free_slots[self.n_free] = slot
