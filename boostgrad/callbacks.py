@@ -75,11 +75,13 @@ class EarlyStopping(Callback):
 class Progress(Callback):
     """A progress bar on stderr: tqdm's where it is installed, else a line for every tenth of the way."""
 
+    _bar = None
+
     def before_training(self, state):
         try:
             from tqdm import tqdm
         except ImportError:
-            self._bar = None
+            pass
         else:
             self._bar = tqdm(total=state.n_estimators, desc="boostgrad", unit="iteration", file=sys.stderr)
 
@@ -95,3 +97,4 @@ class Progress(Callback):
     def after_training(self, state):
         if self._bar is not None:
             self._bar.close()
+            self._bar = None  # a closed one could not be pickled

@@ -26,6 +26,8 @@ from boostgrad.tree.predictor import Predictor
 
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
+# Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
+LARGEST_INPUT = 1e60
 
 
 class _BoostGrad(BaseEstimator):
@@ -203,6 +205,11 @@ class _BoostGrad(BaseEstimator):
                 ) from None
         if len(kept) == 0 or len(held_out) == 0:
             raise ValueError(f"validation_fraction={self.validation_fraction!r} leaves a part of the split empty.")
+        if max(np.max(kept), np.max(held_out)) >= len(target):
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction!r} splits more than the {len(target)} rows that there "
+                "are (rows of weight 0 are left out before the split)."
+            )
         return np.sort(kept), np.sort(held_out)
 
     def _validation_rows(self, X_val, y_val, sample_weight_val, columns, mapper, loss, fitted, n_threads) -> Rows:
@@ -309,33 +316,27 @@ class _BoostGrad(BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
-    def _stored(self, with_parameters: bool) -> dict[str, Any]:
-        """The fitted state as the file format takes it."""
-        arrays = {"train_score_": self.train_score_, "validation_score_": self.validation_score_}
-        stored: dict[str, Any] = {"class": type(self).__name__}
-        classes = getattr(self, "classes_", None)
-        if classes is not None and classes.dtype.kind == "O":
-            stored["object_classes"] = classes.tolist()
-        elif classes is not None:
-            arrays["classes_"] = classes
-        if with_parameters:
-            plain = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
-            stored["parameters"] = {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
-        return {"ensemble": self.ensemble_, "estimator": stored, "arrays": arrays}
+    def _stored(self) -> dict[str, Any]:
+        """The fitted state as the file format takes it, without what differs between a file and a pickle."""
+        return {
+            "ensemble": self.ensemble_,
+            "estimator": {"class": type(self).__name__},
+            "arrays": {"train_score_": self.train_score_, "validation_score_": self.validation_score_},
+        }
 
-    def _restore(self, stored: native.StoredModel) -> None:
-        more = dict(stored.arrays)
-        if "object_classes" in stored.estimator:
-            more["classes_"] = np.array(stored.estimator["object_classes"], dtype=object)
-        known = {name: more[name] for name in ("classes_", "train_score_", "validation_score_") if name in more}
-        self._set_fitted(stored.ensemble, get_loss(stored.ensemble.loss, **stored.ensemble.loss_parameters), known)
+    def _restore(self, stored: native.StoredModel, classes: np.ndarray | None) -> None:
+        more = {name: stored.arrays[name] for name in ("train_score_", "validation_score_") if name in stored.arrays}
+        if classes is not None:
+            more["classes_"] = classes
+        self._set_fitted(stored.ensemble, get_loss(stored.ensemble.loss, **stored.ensemble.loss_parameters), more)
 
     def __getstate__(self):
         state = dict(super().__getstate__())
         if "ensemble_" in state and self._loss_is_registered():
             for name in self._FITTED:
-                state.pop(name, None)
-            state["_stored_model"] = native.dump_bytes(**self._stored(with_parameters=False))
+                if name != "classes_":  # labels may be of any type, and pickle takes any
+                    state.pop(name, None)
+            state["_stored_model"] = native.dump_bytes(**self._stored())
         elif "ensemble_" in state:  # a loss of one's own: pickle knows where its class is, the file format does not
             state.pop("_predictor")
         return state
@@ -345,7 +346,7 @@ class _BoostGrad(BaseEstimator):
         stored = state.pop("_stored_model", None)
         super().__setstate__(state)
         if stored is not None:
-            self._restore(native.load_bytes(stored, "the pickled model"))
+            self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
         elif "ensemble_" in self.__dict__:
             self._predictor = Predictor(self.ensemble_)
 
@@ -368,6 +369,8 @@ class _BoostGrad(BaseEstimator):
             If the estimator is not fitted.
         ValueError
             If the loss has no registered name by which the file could refer to it.
+        TypeError
+            If class labels are neither numbers, bools nor strings.
         """
         if not self.__sklearn_is_fitted__():
             raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet: there is no model to save.")
@@ -376,7 +379,15 @@ class _BoostGrad(BaseEstimator):
                 f"loss {type(self._loss).__name__} has no registered name, so a file cannot refer to it; register it "
                 "with boostgrad.losses.register before fitting"
             )
-        native.save(path, **self._stored(with_parameters=True))
+        stored = self._stored()
+        plain = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
+        stored["estimator"]["parameters"] = {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
+        classes = getattr(self, "classes_", None)
+        if classes is not None and classes.dtype.kind == "O":
+            stored["estimator"]["object_classes"] = classes.tolist()  # all of them are strings
+        elif classes is not None:
+            stored["arrays"]["classes_"] = classes
+        native.save(path, **stored)
 
     @classmethod
     def load(cls, path):
@@ -402,9 +413,14 @@ class _BoostGrad(BaseEstimator):
             raise ValueError(
                 f"{str(path)!r} holds a {stored.estimator.get('class', 'bare ensemble')}, not a {cls.__name__}"
             )
-        known = set(cls._get_param_names())
-        model = cls(**{k: v for k, v in stored.estimator.get("parameters", {}).items() if k in known})
-        model._restore(stored)
+        classes = stored.arrays.get("classes_")
+        if "object_classes" in stored.estimator:
+            classes = np.array(stored.estimator["object_classes"], dtype=object)
+        values = stored.estimator.get("parameters", {})
+        model = cls(**{name: values[name] for name in cls._get_param_names() if name in values})
+        model._restore(stored, classes)
+        if "loss" not in values:  # it was an object
+            model.loss = model._loss
         return model
 
     # -- what the faces differ in -------------------------------------------------------------------------------------
@@ -507,7 +523,8 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
         -------
         ndarray of float64, shape (n_samples,)
         """
-        return self._loss.inverse_link(self._raw(X))[0]
+        raw = self._raw(X)
+        return self._loss.inverse_link(raw)[0]
 
     def staged_predict(self, X):
         """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
@@ -518,16 +535,19 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
         y = _column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "c":
             raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
+        if y.dtype.kind in "mM":
+            raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
         try:
             y = np.ascontiguousarray(y, dtype=np.float64)
         except (TypeError, ValueError):
-            for row, value in enumerate(y):
+            for row, value in enumerate(y.tolist()):
                 try:
                     float(value)
                 except (TypeError, ValueError):
                     raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
             raise
         _check_finite(y, name)
+        _check_size(y, name)
         return y
 
     def _encode_target(self, y):
@@ -546,8 +566,10 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
                 f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
                 f"boostgrad.losses.Loss. Got {self.loss!r} instead."
             )
-        if loss.n_outputs != 1:
-            raise ValueError(f"The 'loss' parameter of {type(self).__name__} must have one output, not {loss.n_outputs}.")
+        if loss.n_outputs != 1 or _n_predictions(loss) != 1:
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, which {loss!r} does not."
+            )
         return loss
 
 
@@ -692,46 +714,43 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
         return self.classes_[(raw[0] > 0).astype(np.intp) if len(raw) == 1 else raw.argmax(axis=0)]
 
     def _check_target(self, y, n_rows, name):
+        if isinstance(y, list | tuple):
+            y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
         y = _column(y, n_rows, name, type(self).__name__)
-        if y.dtype.kind == "f":
-            _check_finite(y, name)
         if y.dtype.kind == "O":
-            for row, value in enumerate(y):
-                if value is None or value != value:
-                    raise ValueError(f"Input {name} contains NaN: a label is missing at row {row}.")
+            y = _plain_labels(y, name)
+        if y.dtype.kind in "fmM":
+            _check_finite(y, name)
         check_classification_targets(y)
         return y
 
     def _encode_target(self, y):
-        try:
-            classes, codes = np.unique(y, return_inverse=True)
-        except TypeError:
-            kinds = sorted({type(label).__name__ for label in y})
-            raise ValueError(f"Labels in y must be of one kind that can be sorted. Got {', '.join(kinds)}.") from None
+        classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
-                f"one class, {classes[0]!r}."
+                f"one class, {classes.tolist()[0]!r}."
             )
         return codes.astype(np.float64), {"classes_": classes}
 
     def _encode_validation_target(self, y, fitted):
         classes = fitted["classes_"]
-        try:
-            positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
-        except TypeError:
-            raise ValueError("Labels in y_val are of another kind than those in y.") from None
+        if _family(classes) != _family(y):
+            raise ValueError(f"Labels in y_val are {_family(y)}, those in y are {_family(classes)}.")
+        positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
         unknown = np.flatnonzero(classes[positions] != y)
         if len(unknown):
-            raise ValueError(f"y_val, row {unknown[0]}: label {y[unknown[0]]!r} does not occur in y.")
+            raise ValueError(f"y_val, row {unknown[0]}: label {y[unknown].tolist()[0]!r} does not occur in y.")
         return positions.astype(np.float64)
 
     def _make_loss(self, fitted):
         n_classes = len(fitted["classes_"])
         if isinstance(self.loss, Loss):
-            if self.loss.n_outputs != (1 if n_classes == 2 else n_classes):
+            n_outputs = 1 if n_classes == 2 else n_classes
+            if self.loss.n_outputs != n_outputs or _n_predictions(self.loss) != n_classes:
                 raise ValueError(
-                    f"The 'loss' parameter has {self.loss.n_outputs} outputs, which does not fit {n_classes} classes."
+                    f"The 'loss' parameter of {type(self).__name__} must have {n_outputs} output(s) and predict "
+                    f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not."
                 )
             return self.loss
         if not isinstance(self.loss, str) or self.loss != "log_loss":
@@ -772,6 +791,11 @@ def _regression_losses() -> list[str]:
             and cls is not MultinomialLogLoss]
 
 
+def _n_predictions(loss: Loss) -> int:
+    """How many numbers a row the loss predicts."""
+    return len(loss.inverse_link(np.zeros((loss.n_outputs, 1))))
+
+
 def _by_row(raw: np.ndarray) -> np.ndarray:
     return raw[0] if len(raw) == 1 else np.ascontiguousarray(raw.T)
 
@@ -788,11 +812,39 @@ def _column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
     return y
 
 
+def _family(labels: np.ndarray) -> str:
+    return {"O": "strings", "U": "strings", "m": "times", "M": "dates"}.get(labels.dtype.kind, "numbers")
+
+
+def _plain_labels(y: np.ndarray, name: str) -> np.ndarray:
+    """Labels that came as objects: strings as they are, all others as an array of their own dtype."""
+    labels = y.tolist()
+    for row, label in enumerate(labels):
+        if label is None or type(label).__name__ in ("NAType", "NaTType") or label != label:
+            raise ValueError(f"Input {name} contains NaN: a label is missing at row {row}.")
+    n_text = sum(isinstance(label, str) for label in labels)
+    if n_text == len(labels):
+        return y
+    if n_text > 0:
+        kinds = sorted({type(label).__name__ for label in labels})
+        raise ValueError(f"Labels in {name} must all be strings, or none of them. Got {', '.join(kinds)}.")
+    plain = np.array(labels)
+    return plain if plain.ndim == 1 else y
+
+
 def _check_finite(values: np.ndarray, name: str) -> None:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         what = "NaN" if np.isnan(values[bad[0]]) else f"infinity or a value too large for {values.dtype!r}"
         raise ValueError(f"Input {name} contains {what}: row {bad[0]} is {values[bad[0]]}.")
+
+
+def _check_size(values: np.ndarray, name: str) -> None:
+    large = np.flatnonzero(np.abs(values) > LARGEST_INPUT)
+    if len(large):
+        raise ValueError(
+            f"{name} must not be larger than {LARGEST_INPUT:g} in absolute terms: row {large[0]} is {values[large[0]]}."
+        )
 
 
 def _check_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
@@ -802,6 +854,9 @@ def _check_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
     if np.isscalar(weight) and not isinstance(weight, str):
         weight = np.full(n_rows, weight)
     try:
+        weight = np.asarray(weight)
+        if weight.dtype.kind == "c":
+            raise TypeError
         weight = np.ascontiguousarray(weight, dtype=np.float64)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must hold numbers.") from None
@@ -810,6 +865,7 @@ def _check_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
     if len(weight) != n_rows:
         raise ValueError(f"{name} has {len(weight)} values for {n_rows} rows.")
     _check_finite(weight, name)
+    _check_size(weight, name)
     negative = np.flatnonzero(weight < 0)
     if len(negative):
         raise ValueError(f"Negative values in data passed to `{name}`: row {negative[0]} is {weight[negative[0]]}.")

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
+# Counts are kept in 32 bits in places.
+LARGEST = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Number:
@@ -32,10 +35,11 @@ class Number:
     def __str__(self) -> str:
         noun = "an integer" if self.kind is Integral else "a number"
         if math.isinf(self.low):
-            return f"{noun} <= {self.high:g}"
+            return f"{noun} <= {self.high:.12g}"
         if math.isinf(self.high):
-            return f"{noun} {'>' if self.low_open else '>='} {self.low:g}"
-        return f"{noun} in {'(' if self.low_open else '['}{self.low:g}, {self.high:g}{')' if self.high_open else ']'}"
+            return f"{noun} {'>' if self.low_open else '>='} {self.low:.12g}"
+        brackets = "(" if self.low_open else "[", ")" if self.high_open else "]"
+        return f"{noun} in {brackets[0]}{self.low:.12g}, {self.high:.12g}{brackets[1]}"
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,12 @@ class Having:
 
 
 class Callbacks:
-    """An iterable of callbacks that can be iterated more than once."""
+    """A list or tuple of callbacks."""
+
+    CALLBACK = Having("a callback", ("before_training", "after_iteration", "after_training"))
 
     def accepts(self, value: Any) -> bool:
-        return isinstance(value, list | tuple) and all(callable(getattr(c, "after_iteration", None)) for c in value)
+        return isinstance(value, list | tuple) and all(self.CALLBACK.accepts(callback) for callback in value)
 
     def __str__(self) -> str:
         return "a list of boostgrad.callbacks.Callback"
@@ -92,13 +98,16 @@ class TreeParams:
     """What a tree grower is told."""
 
     max_leaf_nodes: int | None = parameter(
-        31, Number(Integral, 2), OneOf((None,)), doc="Most leaves of a tree. None: no limit."
+        31, Number(Integral, 2, LARGEST), OneOf((None,)), doc="Most leaves of a tree. None: no limit."
     )
     max_depth: int | None = parameter(
-        None, Number(Integral, 1), OneOf((None,)), doc="Most splits between the root and a leaf. None: no limit."
+        None,
+        Number(Integral, 1, LARGEST),
+        OneOf((None,)),
+        doc="Most splits between the root and a leaf. None: no limit.",
     )
     min_samples_leaf: int = parameter(
-        20, Number(Integral, 1), doc="Fewest training rows in a leaf; counted, never estimated."
+        20, Number(Integral, 1, LARGEST), doc="Fewest training rows in a leaf; counted, never estimated."
     )
     min_child_weight: float = parameter(
         1e-3, Finite(Real, 0), doc="Least sum of the hessians (times the sample weights) in a leaf."
@@ -126,7 +135,7 @@ class BoostParams:
     """What the boosting loop is told."""
 
     n_estimators: int = parameter(
-        100, Number(Integral, 1), doc="Boosting iterations; the upper bound where early stopping is on."
+        100, Number(Integral, 1, LARGEST), doc="Boosting iterations; the upper bound where early stopping is on."
     )
     max_bins: int = parameter(
         255, Number(Integral, 2, 65535), doc="Most bins for the non-missing values of a feature."
@@ -144,14 +153,14 @@ class BoostParams:
         "is used. Ignored when X_val is given.",
     )
     n_iter_no_change: int = parameter(
-        10, Number(Integral, 1), doc="Early stopping: iterations without improvement before it stops."
+        10, Number(Integral, 1, LARGEST), doc="Early stopping: iterations without improvement before it stops."
     )
     tol: float = parameter(1e-7, Finite(Real, 0), doc="Early stopping: smaller improvements do not count.")
     callbacks: Any = parameter(None, OneOf((None,)), Callbacks(), doc="Callbacks, called in their order.")
     n_jobs: int | None = parameter(
         None,
-        Number(Integral, 1),
-        Number(Integral, -math.inf, -1),
+        Number(Integral, 1, LARGEST),
+        Number(Integral, -LARGEST, -1),
         OneOf((None,)),
         doc="Threads. None: what the process may use; -1: all processors. The model does not depend on it.",
     )

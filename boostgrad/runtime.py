@@ -8,6 +8,9 @@ from numbers import Integral
 
 import numpy as np
 
+# No call uses more threads than this, whatever is asked for: each of them needs memory of its own.
+MOST_THREADS = 1024
+
 
 def effective_threads(n_jobs: int | None) -> int:
     """How many threads a call may use.
@@ -15,9 +18,9 @@ def effective_threads(n_jobs: int | None) -> int:
     Parameters
     ----------
     n_jobs : int or None
-        A positive number is taken as it is. None: the processors that the process may use (affinity, cgroup quota),
-        fewer where ``OMP_NUM_THREADS`` or a surrounding joblib worker says so. -1: as None without looking at those;
-        -2: one fewer, and so on.
+        A positive number is taken as it is, up to ``MOST_THREADS``. None: the processors that the process may use
+        (affinity, cgroup quota), fewer where ``OMP_NUM_THREADS`` or a surrounding joblib worker says so. -1: as None
+        without looking at those; -2: one fewer, and so on.
 
     Returns
     -------
@@ -25,7 +28,7 @@ def effective_threads(n_jobs: int | None) -> int:
         At least 1.
     """
     if n_jobs is not None and n_jobs > 0:
-        return int(n_jobs)
+        return min(int(n_jobs), MOST_THREADS)
     import joblib
 
     processors = joblib.cpu_count()
@@ -34,7 +37,7 @@ def effective_threads(n_jobs: int | None) -> int:
     limits = [processors]
     for variable in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
         text = os.environ.get(variable, "").split(",")[0].strip()
-        if text.isdigit() and int(text) > 0:
+        if text.isdecimal() and int(text) > 0:
             limits.append(int(text))
     return min(limits)
 

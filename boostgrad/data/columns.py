@@ -73,20 +73,16 @@ def as_columns(X, *, min_rows: int = 1) -> Columns:
     Raises
     ------
     ValueError
-        If X is not two-dimensional, has no columns or fewer than ``min_rows`` rows, is sparse or complex, or holds
-        something that is not a number; the message names the column, row and value.
+        If X is not two-dimensional, has no columns or fewer than ``min_rows`` rows, is complex, holds text that is
+        not a number (the message names the column, row and value), or has a column name twice.
     TypeError
-        If X is not a table at all.
+        If X is sparse or masked, holds objects that are not numbers, or has names of which only some are strings.
     """
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError(
             f"Sparse data was passed ({type(X).__name__}), but dense data is required. Use '.toarray()' to convert it."
         )
-    module = type(X).__module__.partition(".")[0]
-    if module == "pandas" and hasattr(X, "iloc") and X.ndim == 2:
-        columns = _from_pandas(X)
-    else:
-        columns = _from_array(X)
+    columns = _from_pandas(X) if _is_pandas_frame(X) else _from_array(X)
     if columns.n_columns == 0:
         raise ValueError(
             f"Found array with 0 feature(s) (shape=({columns.n_rows}, 0)) while a minimum of 1 is required."
@@ -99,11 +95,18 @@ def as_columns(X, *, min_rows: int = 1) -> Columns:
     return columns
 
 
+def _is_pandas_frame(X) -> bool:
+    """Whether X is a frame of pandas or of a subclass, found out without importing pandas."""
+    return any(c.__name__ == "DataFrame" and c.__module__.partition(".")[0] == "pandas" for c in type(X).__mro__)
+
+
 def _from_array(X) -> Columns:
     if not isinstance(X, np.ndarray):
         if isinstance(X, str | bytes) or X is None or np.isscalar(X):
             raise ValueError(f"Expected 2D array, got {type(X).__name__} instead: X must be a table of numbers.")
         X = np.asarray(X)
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("Masked arrays are not accepted. Use '.filled(numpy.nan)' to mark missing values.")
     X = X.view(np.ndarray) if type(X) is not np.ndarray else X
     if X.ndim != 2:
         raise ValueError(
@@ -130,9 +133,24 @@ def _from_pandas(X) -> Columns:
         else:
             values = series.to_numpy(dtype=object)
         arrays.append(_native(values) if values.dtype.kind in REAL_KINDS else _real_column(values, label))
-    names = list(X.columns)
-    all_text = len(names) > 0 and all(isinstance(name, str) for name in names)
-    return Columns(arrays, X.shape[0], tuple(names) if all_text else None)
+    return Columns(arrays, X.shape[0], _text_names(list(X.columns)))
+
+
+def _text_names(names: list) -> tuple[str, ...] | None:
+    """The names where all are strings, None where none is."""
+    n_text = sum(isinstance(name, str) for name in names)
+    if n_text == 0:
+        return None
+    if n_text < len(names):
+        kinds = sorted({type(name).__name__ for name in names})
+        raise TypeError(
+            f"Feature names are only supported if all input features have string names, but they are of the types "
+            f"{kinds}. Use X.columns = X.columns.astype(str) to make them strings."
+        )
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"Feature names must be unique, as columns are matched by name: {twice!r} is there twice.")
+    return tuple(names)
 
 
 def _plain_float(dtype) -> np.dtype:
@@ -158,7 +176,7 @@ def _real_column(values: np.ndarray, label: str) -> np.ndarray:
             return values.astype(np.float64)
         except (TypeError, ValueError):
             pass
-    for row, value in enumerate(values):
+    for row, value in enumerate(values.tolist()):
         try:
             float(value)
         except (TypeError, ValueError):

@@ -1,0 +1,123 @@
+"""Models that earlier versions wrote must load for ever, and predict what they predicted then.
+
+``fixtures/<name>.bg`` is a model file, ``fixtures/<name>.json`` beside it says what it must give for which rows. When
+the format changes, run this file: it adds models of the new version and leaves the old ones alone.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import boostgrad
+from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad.io import native
+
+FIXTURES = Path(__file__).parent / "fixtures"
+NAMES = sorted(path.stem for path in FIXTURES.glob("*.bg"))
+
+
+def load(name):
+    expected = json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
+    X = np.array(expected["X"], dtype=float)  # null is NaN
+    return getattr(boostgrad, expected["class"]).load(FIXTURES / f"{name}.bg"), X, expected
+
+
+def test_every_version_is_there():
+    kinds = ("binary", "multiclass", "regressor")
+    assert NAMES == [f"v{v}_{kind}" for v in range(1, native.FORMAT_VERSION + 1) for kind in kinds]
+    assert sorted(path.stem for path in FIXTURES.glob("*.json")) == NAMES
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize("name", NAMES)
+def test_predictions(name):
+    model, X, expected = load(name)
+    np.testing.assert_allclose(model._raw(X), expected["raw"], rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(model.apply(X), expected["leaves"])
+    if expected["class"] == "BoostGradClassifier":
+        assert model.predict(X).tolist() == expected["predict"]
+        np.testing.assert_allclose(model.predict_proba(X), expected["predict_proba"], rtol=1e-12)
+    else:
+        np.testing.assert_allclose(model.predict(X), expected["predict"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_all_else_that_a_file_holds(name):
+    model, _, expected = load(name)
+    attributes = expected["attributes"]
+    assert model.get_params() == {**model.get_params(), **expected["parameters"]}
+    assert model.n_iter_ == attributes["n_iter_"] and model.n_features_in_ == attributes["n_features_in_"]
+    names = getattr(model, "feature_names_in_", None)
+    assert attributes["feature_names_in_"] == (None if names is None else names.tolist())
+    if "classes_" in attributes:
+        assert model.classes_.tolist() == attributes["classes_"]
+    for score in ("feature_importances_", "train_score_", "validation_score_"):
+        np.testing.assert_allclose(getattr(model, score), attributes[score], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_was_loaded_can_be_stored_again(name, tmp_path):
+    model, X, _ = load(name)
+    model.save(tmp_path / "again.bg")
+    again = type(model).load(tmp_path / "again.bg")
+    assert native.dump_bytes(again.ensemble_) == native.dump_bytes(model.ensemble_)
+    assert again.get_params() == model.get_params()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nobody_changed_the_files(name):
+    assert native.load(FIXTURES / f"{name}.bg").format_version == int(name[1:].partition("_")[0])
+    assert (FIXTURES / f"{name}.bg").stat().st_size < 20_000
+
+
+# ---- making them -----------------------------------------------------------------------------------------------------
+
+
+def write(name, model, X):
+    path = FIXTURES / f"v{native.FORMAT_VERSION}_{name}.bg"
+    if path.exists():
+        raise FileExistsError(f"{path.name} is there and must stay as it is")
+    rows = X.to_numpy() if hasattr(X, "to_numpy") else X
+    classifies = isinstance(model, BoostGradClassifier)
+    names = getattr(model, "feature_names_in_", None)
+    expected = {
+        "class": type(model).__name__,
+        "parameters": {k: v for k, v in model.get_params().items() if v != type(model)().get_params()[k]},
+        "attributes": {
+            "n_iter_": model.n_iter_,
+            "n_features_in_": model.n_features_in_,
+            "feature_names_in_": None if names is None else names.tolist(),
+            **({"classes_": model.classes_.tolist()} if classifies else {}),
+            **{name: getattr(model, name).tolist() for name in
+               ("feature_importances_", "train_score_", "validation_score_")},
+        },
+        "X": [[None if np.isnan(x) else float(x) for x in row] for row in rows],
+        "raw": model._raw(X).tolist(),
+        "leaves": model.apply(X).tolist(),
+        "predict": model.predict(X).tolist(),
+        **({"predict_proba": model.predict_proba(X).tolist()} if classifies else {}),
+    }
+    model.save(path)
+    path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+
+
+def main():
+    import pandas as pd
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)).round(3)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    X[:3, 0], X[3:6, 0] = np.inf, -np.inf
+    score = np.nan_to_num(X[:, 1]) + np.sign(np.nan_to_num(X[:, 2], posinf=1.0)) * 0.5
+    frame = pd.DataFrame(X, columns=["age", "l\u00e4nge", "x y"])
+    small = {"n_estimators": 4, "max_leaf_nodes": 6, "random_state": 0}
+    write("regressor", BoostGradRegressor(**small, l2_regularization=0.5).fit(frame, score), frame[:12])
+    write("binary", BoostGradClassifier(**small, grow_policy="depthwise").fit(X, score > 0), X[:12])
+    labels = np.array(["red", "gr\u00fcn", "blue"], dtype=object)[np.digitize(score, [-0.5, 0.5])]
+    write("multiclass", BoostGradClassifier(**small, early_stopping=True).fit(X, labels), X[:12])
+
+
+if __name__ == "__main__":
+    main()
