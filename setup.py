@@ -73,7 +73,7 @@ class BuildExtensions(build_ext):
 
     def build_extensions(self) -> None:
         compile_args, link_args = self.threads()
-        if X86 and self.compiles("int main(void) { return !__builtin_cpu_supports(\"avx2\"); }\n", [], []):
+        if X86 and self.compiles('int main(void) { return !__builtin_cpu_supports("avx2"); }\n', [], []):
             compile_args.append("-DBOOSTGRAD_X86")
         for extension in self.extensions:
             extension.extra_compile_args += compile_args

@@ -26,6 +26,9 @@ from boostgrad.tree.predictor import Predictor
 
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
+
+# Fewer rows are predicted by one thread.
+SERIAL_ROWS = 1024
 # Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
 LARGEST_INPUT = 1e60
 
@@ -235,14 +238,18 @@ class _BoostGrad(BaseEstimator):
         _check_features(columns, self.n_features_in_, names, type(self).__name__, "X")
         return columns.in_order_of(names)
 
+    def _threads(self, columns: Columns) -> int:
+        """Threads of a prediction; to ask what the process may use takes longer than a few rows do."""
+        return 1 if columns.n_rows < SERIAL_ROWS else effective_threads(self.n_jobs)
+
     def _raw(self, X) -> np.ndarray:
         """Raw predictions, shape (n_outputs, n_rows)."""
         columns = self._columns(X)
-        return self._predictor.raw(columns, effective_threads(self.n_jobs))
+        return self._predictor.raw(columns, self._threads(columns))
 
     def _staged_raw(self, X):
         columns = self._columns(X)
-        n_threads = effective_threads(self.n_jobs)
+        n_threads = self._threads(columns)
         raw = np.repeat(self.ensemble_.base_score[:, None], columns.n_rows, axis=1)
         for iteration in range(self.n_iter_):
             raw += Predictor(self.ensemble_.iteration(iteration)).raw(columns, n_threads)
@@ -261,7 +268,7 @@ class _BoostGrad(BaseEstimator):
             Leaves are numbered from 0, left to right, tree by tree.
         """
         columns = self._columns(X)
-        leaves = self._predictor.leaves(columns, effective_threads(self.n_jobs))
+        leaves = self._predictor.leaves(columns, self._threads(columns))
         if self.ensemble_.n_outputs > 1:
             leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.n_outputs)
         return leaves
@@ -725,12 +732,13 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
         return y
 
     def _encode_target(self, y):
-        classes, codes = np.unique(y, return_inverse=True)
+        classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
                 f"one class, {classes.tolist()[0]!r}."
             )
+        codes = np.searchsorted(classes, y)  # many times faster than return_inverse of unique
         return codes.astype(np.float64), {"classes_": classes}
 
     def _encode_validation_target(self, y, fitted):
@@ -787,8 +795,11 @@ for _face in (BoostGradRegressor, BoostGradClassifier):
 
 def _regression_losses() -> list[str]:
     """Names of the registered losses that a regressor can make without being told more."""
-    return [name for name, cls in registered_losses().items() if cls.n_outputs == 1 and cls is not BinaryLogLoss
-            and cls is not MultinomialLogLoss]
+    return [
+        name
+        for name, cls in registered_losses().items()
+        if cls.n_outputs == 1 and cls is not BinaryLogLoss and cls is not MultinomialLogLoss
+    ]
 
 
 def _n_predictions(loss: Loss) -> int:

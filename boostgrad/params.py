@@ -137,9 +137,7 @@ class BoostParams:
     n_estimators: int = parameter(
         100, Number(Integral, 1, LARGEST), doc="Boosting iterations; the upper bound where early stopping is on."
     )
-    max_bins: int = parameter(
-        255, Number(Integral, 2, 65535), doc="Most bins for the non-missing values of a feature."
-    )
+    max_bins: int = parameter(255, Number(Integral, 2, 65535), doc="Most bins for the non-missing values of a feature.")
     early_stopping: bool | str = parameter(
         "auto",
         OneOf(("auto", True, False)),

@@ -54,8 +54,10 @@ def test_scores_are_those_of_the_model(loss, weighted):
     assert np.all(np.diff(state.train_scores) > 0) and state.validation_scores[-1] > state.validation_scores[0]
     for n in (0, 4, 10):
         raw = Predictor(ensemble(trained, loss).first(n)).raw(data.columns, 1)
-        for part, rows, score in ((data.training, slice(0, 300), state.train_scores[n]),
-                                  (data.validation, slice(300, 400), state.validation_scores[n])):
+        for part, rows, score in (
+            (data.training, slice(0, 300), state.train_scores[n]),
+            (data.validation, slice(300, 400), state.validation_scores[n]),
+        ):
             np.testing.assert_allclose(-score, loss.mean(part.y, raw[:, rows], part.weight), rtol=1e-10)
 
 

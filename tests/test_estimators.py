@@ -92,8 +92,15 @@ def test_memory_layouts_give_the_same_model(tmp_path):
     mapped = np.memmap(tmp_path / "X", dtype=X.dtype, mode="w+", shape=X.shape)
     mapped[:] = X
     mapped.flush()
-    layouts = [np.asfortranarray(X), wide[::2, ::3], X[::-1][::-1], read_only, X.tolist(), X.astype(object),
-               np.memmap(tmp_path / "X", dtype=X.dtype, mode="r", shape=X.shape)]
+    layouts = [
+        np.asfortranarray(X),
+        wide[::2, ::3],
+        X[::-1][::-1],
+        read_only,
+        X.tolist(),
+        X.astype(object),
+        np.memmap(tmp_path / "X", dtype=X.dtype, mode="r", shape=X.shape),
+    ]
     model = BoostGradRegressor(n_estimators=5, random_state=0).fit(X, y)
     for layout in layouts:
         other = BoostGradRegressor(n_estimators=5, random_state=0).fit(layout, y)
@@ -220,8 +227,10 @@ def test_labels_of_pandas():
     X, codes = problem(BoostGradClassifier, 2)
     for dtype in ("str", "string", "category", "object"):
         y = pd.Series(np.array(["no", "yes"])[codes]).astype(dtype)
-        assert BoostGradClassifier(n_estimators=10).fit(X, y).predict(X[:3]).tolist() == np.array(["no", "yes"])[
-            codes[:3]].tolist()
+        assert (
+            BoostGradClassifier(n_estimators=10).fit(X, y).predict(X[:3]).tolist()
+            == np.array(["no", "yes"])[codes[:3]].tolist()
+        )
     with pytest.raises(ValueError, match="label is missing at row 0"):
         BoostGradClassifier().fit(X, y.astype("string").where(codes != codes[0]))
 
@@ -246,8 +255,12 @@ def test_copies(face, tmp_path):
     joblib.dump(model, tmp_path / "model.joblib")
     model.save(tmp_path / "model.bg")
     copies = [pickle.loads(pickle.dumps(model, protocol)) for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)]
-    copies += [copy.copy(model), copy.deepcopy(model), joblib.load(tmp_path / "model.joblib"),
-               face.load(tmp_path / "model.bg")]
+    copies += [
+        copy.copy(model),
+        copy.deepcopy(model),
+        joblib.load(tmp_path / "model.joblib"),
+        face.load(tmp_path / "model.bg"),
+    ]
     for other in copies:
         assert other.get_params() == model.get_params()
         assert bytes_of(other) == bytes_of(model)
@@ -335,8 +348,9 @@ def test_metadata_routing(routing):
     for name in ("sample_weight", "X_val", "y_val", "sample_weight_val"):
         model.set_fit_request(**{name: True})
     model.set_score_request(sample_weight=True)
-    pipeline = Pipeline([("scale", StandardScaler().set_fit_request(sample_weight=False)), ("model", model)],
-                        transform_input=["X_val"])
+    pipeline = Pipeline(
+        [("scale", StandardScaler().set_fit_request(sample_weight=False)), ("model", model)], transform_input=["X_val"]
+    )
     pipeline.fit(X, y, sample_weight=weight, X_val=X[:50], y_val=y[:50], sample_weight_val=weight[:50])
     scaled = StandardScaler().fit_transform(X)
     by_hand = clone(model).fit(scaled, y, weight, X_val=scaled[:50], y_val=y[:50], sample_weight_val=weight[:50])
@@ -478,8 +492,9 @@ def test_classifier_outputs(n_classes):
     np.testing.assert_array_equal(model.predict(X), model.classes_[proba.argmax(axis=1)])
 
 
-@pytest.mark.parametrize("face, n_classes", [(BoostGradRegressor, 1), (BoostGradClassifier, 2),
-                                             (BoostGradClassifier, 3)])
+@pytest.mark.parametrize(
+    "face, n_classes", [(BoostGradRegressor, 1), (BoostGradClassifier, 2), (BoostGradClassifier, 3)]
+)
 def test_stages_and_leaves(face, n_classes):
     X, y = problem(face, n_classes)
     model = face(n_estimators=6, random_state=0).fit(X, y)
@@ -504,8 +519,9 @@ def test_stages_and_leaves(face, n_classes):
 def test_limits_of_a_tree(face, grow_policy):
     X, y = problem(face)
     for least, depth, leaves in ((1, None, 7), (13, 3, None), (37, None, None)):
-        model = face(n_estimators=10, min_samples_leaf=least, max_depth=depth, max_leaf_nodes=leaves,
-                     grow_policy=grow_policy).fit(X, y, np.random.default_rng(0).random(N_ROWS))
+        model = face(
+            n_estimators=10, min_samples_leaf=least, max_depth=depth, max_leaf_nodes=leaves, grow_policy=grow_policy
+        ).fit(X, y, np.random.default_rng(0).random(N_ROWS))
         for tree in model.ensemble_.trees:
             assert tree.statistics.leaf_count.min() >= least
             assert tree.statistics.leaf_count.sum() == N_ROWS

@@ -42,8 +42,10 @@ CASES = {
     ),
     "n_jobs": ((0, 1.5, "all", True, LARGE, -LARGE), (None, 1, 3, -1, -2, np.int64(2))),
     "verbose": ((-1, 1.5, "x", None), (0, 1, 2, True, False)),
-    "random_state": ((-1, 2**32, 1.5, "x", True, np.random.RandomState),
-                     (None, 0, 2**32 - 1, np.int32(5), np.random.RandomState(0))),
+    "random_state": (
+        (-1, 2**32, 1.5, "x", True, np.random.RandomState),
+        (None, 0, 2**32 - 1, np.int32(5), np.random.RandomState(0)),
+    ),
 }
 
 

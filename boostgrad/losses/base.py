@@ -35,9 +35,7 @@ class GradientPairs:
     @classmethod
     def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:
         width = 2 if constant_hessian is None else 1
-        return cls(
-            np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros(2)
-        )
+        return cls(np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros(2))
 
     def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None) -> None:
         """Store whole arrays of one output; for losses written in numpy. ``hessian`` is not read where constant."""

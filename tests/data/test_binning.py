@@ -93,9 +93,7 @@ def test_weights_are_repetition_through_fit():
     weighted = fit(X, weight=weight.astype(float), max_bins=20)
     for a, b in zip(weighted.edges, fit(np.repeat(X, weight, axis=0), max_bins=20).edges, strict=True):
         np.testing.assert_array_equal(a, b)
-    for a, b in zip(
-        fit(X, weight=np.full(len(X), 3.0), max_bins=20).edges, fit(X, max_bins=20).edges, strict=True
-    ):
+    for a, b in zip(fit(X, weight=np.full(len(X), 3.0), max_bins=20).edges, fit(X, max_bins=20).edges, strict=True):
         np.testing.assert_array_equal(a, b)
 
 

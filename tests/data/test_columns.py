@@ -9,8 +9,9 @@ REAL = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 
 
 def table(dtype, shape=(7, 3)):
-    return (np.arange(np.prod(shape)).reshape(shape) % 2 if dtype == "?" else
-            np.arange(np.prod(shape)).reshape(shape)).astype(dtype)
+    return (
+        np.arange(np.prod(shape)).reshape(shape) % 2 if dtype == "?" else np.arange(np.prod(shape)).reshape(shape)
+    ).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", REAL)

@@ -90,8 +90,10 @@ def write(name, model, X):
             "n_features_in_": model.n_features_in_,
             "feature_names_in_": None if names is None else names.tolist(),
             **({"classes_": model.classes_.tolist()} if classifies else {}),
-            **{name: getattr(model, name).tolist() for name in
-               ("feature_importances_", "train_score_", "validation_score_")},
+            **{
+                name: getattr(model, name).tolist()
+                for name in ("feature_importances_", "train_score_", "validation_score_")
+            },
         },
         "X": [[None if np.isnan(x) else float(x) for x in row] for row in rows],
         "raw": model._raw(X).tolist(),

@@ -131,4 +131,3 @@ def test_fit_in_a_forked_child_after_a_fit(data):
         pytest.fail("the child hung")
     assert os.waitstatus_to_exitcode(status) == 0
     assert dump_bytes(model_of("regression", X, signal, None, n_jobs=2).ensemble_) == expected
-
