@@ -45,8 +45,7 @@ class BinaryLogLoss(Loss):
         return np.logaddexp(0.0, raw[0]) - y * raw[0]
 
     def inverse_link(self, raw):
-        positive = _loops.sigmoid(raw[0])
-        return np.stack([1.0 - positive, positive])
+        return np.stack([_loops.sigmoid(-raw[0]), _loops.sigmoid(raw[0])])  # 1 - p would lose a small probability
 
 
 @register

@@ -67,7 +67,7 @@ def in_a_process(isa: str | None, script: str):
     if isa is not None:
         environment["BOOSTGRAD_ISA"] = isa
     return subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
 
 
