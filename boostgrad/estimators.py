@@ -29,6 +29,7 @@ AUTO_EARLY_STOPPING_ROWS = 10_000
 
 # Fewer rows are predicted by one thread.
 SERIAL_ROWS = 1024
+
 # Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
 LARGEST_INPUT = 1e60
 
@@ -228,11 +229,7 @@ class _BoostGrad(BaseEstimator):
     # -- predict ------------------------------------------------------------------------------------------------------
 
     def _columns(self, X) -> Columns:
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
-                "using this estimator."
-            )
+        self._check_fitted()
         columns = as_columns(X)
         names = self.ensemble_.feature_names
         _check_features(columns, self.n_features_in_, names, type(self).__name__, "X")
@@ -280,8 +277,7 @@ class _BoostGrad(BaseEstimator):
         Like all importances from training data they favour features with many distinct values; see
         :func:`sklearn.inspection.permutation_importance` for an alternative.
         """
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet.")
+        self._check_fitted()
         total = np.zeros(self.n_features_in_)
         for tree in self.ensemble_.trees:
             np.add.at(total, tree.feature, tree.statistics.split_gain)
@@ -317,6 +313,14 @@ class _BoostGrad(BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return "ensemble_" in self.__dict__
+
+    def _check_fitted(self) -> None:
+        """As scikit-learn's check_is_fitted, which takes longer than a small prediction does."""
+        if not self.__sklearn_is_fitted__():
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
+                "using this estimator."
+            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -379,8 +383,7 @@ class _BoostGrad(BaseEstimator):
         TypeError
             If class labels are neither numbers, bools nor strings.
         """
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(f"This {type(self).__name__} instance is not fitted yet: there is no model to save.")
+        self._check_fitted()
         if not self._loss_is_registered():
             raise ValueError(
                 f"loss {type(self._loss).__name__} has no registered name, so a file cannot refer to it; register it "

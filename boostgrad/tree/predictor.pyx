@@ -229,7 +229,7 @@ cdef class Predictor:
         ends = np.cumsum([tree.n_splits for tree in trees])[: len(trees) - 1] if trees else []
         self.packed = PackedTrees(trees, np.split(slot, ends), np.split(code, ends))
 
-    cdef void run(self, columns, int64_t begin, double *raw, int32_t *leaves, int n_threads):
+    cdef void run(self, columns, double *raw, int32_t *leaves, int n_threads):
         cdef ColumnViews views = ColumnViews(columns)
         cdef PredictContext context
         cdef int64_t n_blocks
@@ -271,7 +271,7 @@ cdef class Predictor:
         out[:] = self.ensemble.base_score[:, None]
         cdef double[:, ::1] view = out
         if columns.n_rows:
-            self.run(columns, 0, &view[0, 0], NULL, n_threads)
+            self.run(columns, &view[0, 0], NULL, n_threads)
         return out
 
     def leaves(self, columns, int n_threads=1):
@@ -289,5 +289,5 @@ cdef class Predictor:
         out = np.empty((columns.n_rows, self.packed.n_trees), dtype=np.int32)
         cdef int32_t[:, ::1] view = out
         if out.size:
-            self.run(columns, 0, NULL, &view[0, 0], n_threads)
+            self.run(columns, NULL, &view[0, 0], n_threads)
         return out
