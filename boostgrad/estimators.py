@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -86,7 +88,16 @@ class _BoostGrad(BaseEstimator):
 
     # -- fit ----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters
@@ -244,7 +255,7 @@ class _BoostGrad(BaseEstimator):
         columns = self._columns(X)
         return self._predictor.raw(columns, self._threads(columns))
 
-    def _staged_raw(self, X):
+    def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
         columns = self._columns(X)
         n_threads = self._threads(columns)
         raw = np.repeat(self.ensemble_.base_score[:, None], columns.n_rows, axis=1)
@@ -252,7 +263,7 @@ class _BoostGrad(BaseEstimator):
             raw += Predictor(self.ensemble_.iteration(iteration)).raw(columns, n_threads)
             yield raw
 
-    def apply(self, X):
+    def apply(self, X: Any) -> np.ndarray:
         """Leaf that each row reaches in each tree.
 
         Parameters
@@ -364,7 +375,7 @@ class _BoostGrad(BaseEstimator):
     def _loss_is_registered(self) -> bool:
         return registered_losses().get(self._loss.name) is type(self._loss)
 
-    def save(self, path) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one file, whole or not at all.
 
         The file holds numbers and names only: loading it runs no code from it. Parameters that are objects
@@ -400,7 +411,7 @@ class _BoostGrad(BaseEstimator):
         native.save(path, **stored)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a model that :meth:`save` wrote.
 
         Parameters
@@ -522,7 +533,7 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
             random_state=random_state,
         )
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Predict the target.
 
         Parameters
@@ -536,7 +547,7 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
         raw = self._raw(X)
         return self._loss.inverse_link(raw)[0]
 
-    def staged_predict(self, X):
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
         for raw in self._staged_raw(X):
             yield self._loss.inverse_link(raw)[0].copy()
@@ -656,7 +667,7 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
             random_state=random_state,
         )
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Raw predictions: log odds of the second class, or one score a class.
 
         Parameters
@@ -669,7 +680,7 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
         """
         return _by_row(self._raw(X))
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes.
 
         Parameters
@@ -683,12 +694,12 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
         """
         return self._probabilities(self._raw(X))
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> np.ndarray:
         """Natural logarithms of :meth:`predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """The most probable class.
 
         Parameters
@@ -702,17 +713,17 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
         """
         return self._labels(self._raw(X))
 
-    def staged_decision_function(self, X):
+    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
         """:meth:`decision_function` after 1, 2, ... ``n_iter_`` iterations."""
         for raw in self._staged_raw(X):
             yield _by_row(raw).copy()
 
-    def staged_predict_proba(self, X):
+    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
         """:meth:`predict_proba` after 1, 2, ... ``n_iter_`` iterations."""
         for raw in self._staged_raw(X):
             yield self._probabilities(raw)
 
-    def staged_predict(self, X):
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
         """:meth:`predict` after 1, 2, ... ``n_iter_`` iterations."""
         for raw in self._staged_raw(X):
             yield self._labels(raw)
