@@ -20,9 +20,11 @@ MODULES = [
     "boostgrad.native",
     "boostgrad.data.binning",
     "boostgrad.losses._loops",
+    "boostgrad.tree.records",
     "boostgrad.tree.histogram",
     "boostgrad.tree.splitter",
     "boostgrad.tree.partition",
+    "boostgrad.tree.leaves",
     "boostgrad.tree.grower",
     "boostgrad.tree.predictor",
 ]

@@ -8,6 +8,9 @@ cdef extern from "kernels.h" nogil:
         double hessian_scale
         int count_bits
 
+    int BG_WIDE, BG_CONSTANT, BG_NARROW, BG_SINGLE, BG_PAIRED, BG_COMPACT
+    int BG_COMPACT_ROWS, BG_PAIRED_GRADIENT_BITS, BG_PAIRED_HESSIAN_BITS
+
     ctypedef struct bg_scan_rule:
         double inverse_gradient_scale
         double inverse_hessian_scale
@@ -47,10 +50,11 @@ cdef extern from "kernels.h" nogil:
         int32_t output
         int32_t in_planes
 
-    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const void *, size_t, const uint32_t *, size_t, size_t, const double *, bg_packing,
-                                      int, size_t, int64_t *) noexcept nogil
+    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const char *, size_t, size_t, const uint32_t *, size_t, size_t,
+                                                            const double *, bg_packing, int, size_t,
+                                                            int64_t *) noexcept nogil
     ctypedef size_t (*partition_kernel "bg_partition_kernel")(const void *, uint32_t, uint32_t, const uint32_t *, size_t,
-                                        uint32_t *) noexcept nogil
+                                        size_t, uint32_t *) noexcept nogil
     ctypedef void (*predict_kernel "bg_predict_kernel")(const bg_tree *, size_t, const void *, size_t, size_t, double *,
                                     size_t) noexcept nogil
     ctypedef void (*leaves_kernel "bg_leaves_kernel")(const bg_tree *, const void *, size_t, size_t, int32_t *, size_t) noexcept nogil
@@ -59,12 +63,10 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct bg_kernels:
         const char *name
-        histogram_kernel histogram_wide_u8
-        histogram_kernel histogram_wide_u16
-        histogram_kernel histogram_constant_u8
-        histogram_kernel histogram_constant_u16
-        histogram_kernel histogram_narrow_u8
-        histogram_kernel histogram_narrow_u16
+        histogram_kernel histogram[6][2]
+        void (*unpack_compact)(int64_t *, size_t, int, int64_t *) noexcept nogil
+        int (*quantize_pairs)(const double *, size_t, size_t, uint32_t, bg_packing, char *, size_t) noexcept nogil
+        void (*quantize_gradients)(const double *, size_t, size_t, bg_packing, char *, size_t) noexcept nogil
         void (*add)(int64_t *, const int64_t *, size_t) noexcept nogil
         void (*subtract)(int64_t *, const int64_t *, size_t) noexcept nogil
         void (*scan)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *, bg_scan_scratch *,

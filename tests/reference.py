@@ -26,9 +26,9 @@ def binned(codes, n_codes=None, dtype=None) -> BinnedMatrix:
     n_codes = np.maximum(codes.max(axis=0) + 1, 2) if n_codes is None else np.broadcast_to(n_codes, codes.shape[1])
     dtype = dtype or (np.uint8 if n_codes.max() <= 256 else np.uint16)
     codes = codes.astype(dtype)
-    return BinnedMatrix(
-        np.ascontiguousarray(codes), np.ascontiguousarray(codes.T), np.ascontiguousarray(n_codes, dtype=np.uint32)
-    )
+    by_column = BinnedMatrix.room(codes.shape[1], codes.shape[0], dtype)
+    by_column[:] = codes.T
+    return BinnedMatrix(by_column, np.ascontiguousarray(n_codes, dtype=np.uint32))
 
 
 def edges_between(matrix: BinnedMatrix) -> list[np.ndarray]:

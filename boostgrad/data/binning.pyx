@@ -299,13 +299,12 @@ cdef struct TransformContext:
     const int64_t *rows
     int64_t n_rows
     int64_t n_features
-    void *by_row
     void *by_column
     bint wide
 
 
 cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nogil:
-    """Codes of one block of rows: values of a column are collected, searched, and laid down in both orders."""
+    """Codes of one block of rows: values of a column are collected, searched, and laid down."""
     cdef TransformContext *c = <TransformContext *> context
     cdef int64_t begin = chunk * BLOCK
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
@@ -313,9 +312,7 @@ cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nog
     cdef uint16_t[BLOCK] codes
     cdef const int64_t *rows = c.rows + begin if c.rows != NULL else NULL
     cdef int64_t j, i
-    cdef uint8_t *row8
     cdef uint8_t *column8
-    cdef uint16_t *row16
     for j in range(c.n_features):
         if reads_float32(c.columns[j].kind):
             read_float32(&c.columns[j], rows, begin, n, <float *> values)
@@ -325,16 +322,10 @@ cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nog
             c.k.search_f64(values, n, c.edges64[j], c.size[j], codes)
         if c.wide:
             memcpy(<uint16_t *> c.by_column + j * c.n_rows + begin, codes, n * sizeof(uint16_t))
-            row16 = <uint16_t *> c.by_row + begin * c.n_features + j
-            for i in range(n):
-                row16[i * c.n_features] = codes[i]
         else:
             column8 = <uint8_t *> c.by_column + j * c.n_rows + begin
-            row8 = <uint8_t *> c.by_row + begin * c.n_features + j
             for i in range(n):
                 column8[i] = <uint8_t> codes[i]
-            for i in range(n):
-                row8[i * c.n_features] = <uint8_t> codes[i]
 
 
 class BinMapper:
@@ -425,11 +416,7 @@ class BinMapper:
         wide = bool(n_codes.max() > 256)
         n_rows = columns.n_rows if rows is None else len(rows)
         dtype = np.uint16 if wide else np.uint8
-        by_row = np.empty((n_rows, columns.n_columns), dtype=dtype)
-        # predicting kernels read whole vectors, past the last code too
-        by_column = np.empty(columns.n_columns * n_rows + 64, dtype=dtype)
-        by_column = by_column[: columns.n_columns * n_rows].reshape(columns.n_columns, n_rows)
-        cdef size_t row_address = by_row.__array_interface__["data"][0]
+        by_column = BinnedMatrix.room(columns.n_columns, n_rows, dtype)
         cdef size_t column_address = by_column.__array_interface__["data"][0]
         context.k = kernels()
         context.columns = views.views
@@ -442,9 +429,8 @@ class BinMapper:
             context.rows = &row_view[0]
         context.n_rows = n_rows
         context.n_features = columns.n_columns
-        context.by_row = <void *> row_address
         context.by_column = <void *> column_address
         context.wide = wide
         with nogil:
             parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
-        return BinnedMatrix(by_row=by_row, by_column=by_column, n_codes=n_codes)
+        return BinnedMatrix(by_column=by_column, n_codes=n_codes)

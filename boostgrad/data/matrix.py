@@ -6,34 +6,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
+PADDING = 64
+
 
 @dataclass(frozen=True, eq=False)
 class BinnedMatrix:
-    """Bin codes of a table, in both orders: histograms read rows, partitions read one column.
+    """Bin codes of a table, one column after the other.
 
     A code is 0 where the value is missing and 1 + its bin otherwise::
 
-                 f0  f1  f2
-        row 0  [  1   4   0 ]      by_row     C order, (n_rows, n_features)
-        row 1  [  3   1   2 ]      by_column  C order, (n_features, n_rows): the same codes
+                 row 0  row 1  row 2 ...
+        f0  [      1      3      2  ]      by_column   C order, (n_features, n_rows)
+        f1  [      4      1      0  ]
            ...
 
     Attributes
     ----------
-    by_row : ndarray of uint8 or uint16, shape (n_rows, n_features)
-    by_column : ndarray of the same dtype, shape (n_features, n_rows)
+    by_column : ndarray of uint8 or uint16, shape (n_features, n_rows)
+        Readable for ``PADDING`` codes past its end: make it with :meth:`room`.
     n_codes : ndarray of uint32, shape (n_features,)
         Codes of a feature are below this number; at least 2.
     """
 
-    by_row: np.ndarray
     by_column: np.ndarray
     n_codes: np.ndarray
 
+    @staticmethod
+    def room(n_features: int, n_rows: int, dtype) -> np.ndarray:
+        """An array for ``by_column``: kernels read whole vectors, past the last code too."""
+        return np.empty(n_features * n_rows + PADDING, dtype=dtype)[: n_features * n_rows].reshape(n_features, n_rows)
+
+    @property
+    def by_row(self) -> np.ndarray:
+        """The same codes, shape (n_rows, n_features); a view."""
+        return self.by_column.T
+
     @property
     def n_rows(self) -> int:
-        return self.by_row.shape[0]
+        return self.by_column.shape[1]
 
     @property
     def n_features(self) -> int:
-        return self.by_row.shape[1]
+        return self.by_column.shape[0]

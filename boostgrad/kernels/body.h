@@ -8,8 +8,11 @@
 #define BG_TEXT_(a) #a
 #define BG_TEXT(a) BG_TEXT_(a)
 
+#ifndef PREFETCH_ROWS
 #define PREFETCH_ROWS 16
+#endif
 
+#include "quantize.h"
 #include "histogram.h"
 #include "scan.h"
 #include "partition.h"
@@ -19,12 +22,15 @@
 
 const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .name = BG_TEXT(BG_ISA),
-    .histogram_wide_u8 = histogram_wide_u8,
-    .histogram_wide_u16 = histogram_wide_u16,
-    .histogram_constant_u8 = histogram_constant_u8,
-    .histogram_constant_u16 = histogram_constant_u16,
-    .histogram_narrow_u8 = histogram_narrow_u8,
-    .histogram_narrow_u16 = histogram_narrow_u16,
+    .histogram = {[BG_WIDE] = {histogram_wide_u8, histogram_wide_u16},
+                  [BG_CONSTANT] = {histogram_constant_u8, histogram_constant_u16},
+                  [BG_NARROW] = {histogram_narrow_u8, histogram_narrow_u16},
+                  [BG_SINGLE] = {histogram_single_u8, histogram_single_u16},
+                  [BG_PAIRED] = {histogram_paired_u8, histogram_paired_u16},
+                  [BG_COMPACT] = {histogram_compact_u8, histogram_compact_u16}},
+    .unpack_compact = unpack_compact,
+    .quantize_pairs = quantize_pairs,
+    .quantize_gradients = quantize_gradients,
     .add = add_records,
     .subtract = subtract_records,
     .scan = scan,

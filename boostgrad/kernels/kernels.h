@@ -18,9 +18,10 @@
 
 /* How gradients become integers and how one histogram record is packed.
  *
- *   wide   16 bytes, two lanes:  [ gradient : 64 ] [ hessian : 64 - count_bits | count : count_bits ]
- *          (constant: the same, from rows that store no hessian because it is the same number for all)
- *   narrow  8 bytes, one lane:   [ gradient : 64 - count_bits | count : count_bits ]     constant hessian
+ *   wide    16 bytes, two lanes:  [ gradient : 64 ] [ hessian : 64 - count_bits | count : count_bits ]
+ *   narrow   8 bytes, one lane:   [ gradient : 64 - count_bits | count : count_bits ]     constant hessian
+ *   compact  8 bytes, one lane:   [ gradient : 27 | hessian : 25 | count : 12 ]
+ *            sums of at most BG_COMPACT_ROWS rows, soon added to wide ones
  *
  * The scales are powers of two chosen so that no sum over all rows leaves its field. */
 typedef struct {
@@ -28,6 +29,24 @@ typedef struct {
     double hessian_scale;
     int count_bits;
 } bg_packing;
+
+#define BG_COMPACT_HESSIAN 12  /* where the hessian's field begins */
+#define BG_COMPACT_GRADIENT 37 /* and the gradient's */
+#define BG_COMPACT_ROWS 4064
+/* Bits of one row's numbers: 4064 of them fill no more than the field. */
+#define BG_PAIRED_GRADIENT_BITS 14 /* beside the sign */
+#define BG_PAIRED_HESSIAN_BITS 13
+
+/* What a histogram is made from, and which records it makes. */
+enum {
+    BG_WIDE,     /* double gradient and hessian -> wide */
+    BG_CONSTANT, /* double gradient -> wide; the constant hessian counts as 1 */
+    BG_NARROW,   /* double gradient -> narrow */
+    BG_SINGLE,   /* gradient of 32 bits -> narrow */
+    BG_PAIRED,   /* gradient and hessian of 16 bits -> wide */
+    BG_COMPACT,  /* the same -> compact */
+    BG_HISTOGRAM_KINDS
+};
 
 /* What the split scan needs to know beside the histogram. */
 typedef struct {
@@ -68,12 +87,12 @@ typedef struct {
     int32_t in_planes; /* leaves are numbered from left to right, and are at most 256 */
 } bg_tree;
 
-typedef void (*bg_histogram_kernel)(const void *bins, size_t row_stride, const uint32_t *rows, size_t begin, size_t n,
-                                    const double *pairs, bg_packing packing, int n_features, size_t stride,
-                                    int64_t *hist);
+typedef void (*bg_histogram_kernel)(const char *table, size_t row_bytes, size_t first_code, const uint32_t *rows,
+                                    size_t begin, size_t n, const double *pairs, bg_packing packing, int n_features,
+                                    size_t stride, int64_t *hist);
 
-typedef size_t (*bg_partition_kernel)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,
-                                      uint32_t *to);
+typedef size_t (*bg_partition_kernel)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows,
+                                      size_t begin, size_t n, uint32_t *to);
 typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, double *pairs,
                                     double *largest);
 typedef void (*bg_predict_kernel)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
@@ -85,10 +104,17 @@ typedef struct {
     const char *name;
 
     /* hist[stride * f + code] += record(row) for all rows; rows == NULL: rows begin .. begin + n.
-     * IN  bins: row-major codes, row_stride codes a row; pairs: (gradient, hessian) a row, for the constant and the
-     * narrow ones gradient only. */
-    bg_histogram_kernel histogram_wide_u8, histogram_wide_u16, histogram_constant_u8, histogram_constant_u16,
-        histogram_narrow_u8, histogram_narrow_u16;
+     * IN  table: rows of row_bytes; the code of feature f is the f-th from byte first_code on.
+     *     pairs: numbers of row 0, 1, ... for the kinds that take doubles; the others find theirs in the row.
+     * [kind][0: codes of 8 bits, 1: of 16 bits] */
+    bg_histogram_kernel histogram[BG_HISTOGRAM_KINDS][2];
+    /* OUT to: wide records, += compact; OUT compact = 0 */
+    void (*unpack_compact)(int64_t *compact, size_t n, int count_bits, int64_t *to);
+    /* OUT table: the numbers of rows first .. first + n. Returns whether any hessian is negative. */
+    int (*quantize_pairs)(const double *pairs, size_t first, size_t n, uint32_t seed, bg_packing packing, char *table,
+                          size_t row_bytes);
+    void (*quantize_gradients)(const double *gradients, size_t first, size_t n, bg_packing packing, char *table,
+                               size_t row_bytes);
     /* OUT to[i] += from[i]; OUT to[i] -= from[i] */
     void (*add)(int64_t *to, const int64_t *from, size_t n);
     void (*subtract)(int64_t *to, const int64_t *from, size_t n);
@@ -98,6 +124,7 @@ typedef struct {
                  bg_scan_scratch *scratch, bg_scan_result *out);
 
     /* Rows that go left fill OUT to from its front, in order; the others fill it from its back, last one first.
+     * rows == NULL: rows begin .. begin + n. The column is readable for 64 codes past its end.
      * Returns the number that went left. */
     bg_partition_kernel partition_u8, partition_u16;
 

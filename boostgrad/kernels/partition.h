@@ -3,15 +3,52 @@
  *   rows  [ 4 7 9 12 15 ]   codes of the column: L R L L R
  *   to    [ 4 9 12 | 15 7 ]     left ones from the front, right ones from the back
  */
+
+#if defined(BG_AVX512)
+/* Sixteen rows at a time. Both stores write sixteen, of which the ones that are not meant stay within what is not
+ * filled yet: while 32 rows are left to part, at least so much room lies between both ends. */
+#define PARTITION_VECTORS(CODE)                                                                                        \
+    {                                                                                                                  \
+        const __m512i last_first = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);             \
+        const __m512i mask = _mm512_set1_epi32(sizeof(CODE) == 1 ? 0xff : 0xffff);                                     \
+        const __m512i shifts = _mm512_set1_epi32((int)shift), limits = _mm512_set1_epi32((int)limit);                  \
+        __m512i counted = _mm512_add_epi32(                                                                            \
+            _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32((int)begin));    \
+        for (; i + 32 <= n; i += 16) {                                                                                 \
+            __m512i row, code_of;                                                                                      \
+            if (rows == NULL) {                                                                                        \
+                row = counted;                                                                                         \
+                counted = _mm512_add_epi32(counted, _mm512_set1_epi32(16));                                            \
+                code_of = sizeof(CODE) == 1                                                                            \
+                              ? _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)(codes + begin + i)))               \
+                              : _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(codes + begin + i)));          \
+            } else {                                                                                                   \
+                row = _mm512_loadu_si512(rows + i);                                                                    \
+                code_of = _mm512_and_si512(_mm512_i32gather_epi32(row, codes, sizeof(CODE)), mask);                    \
+            }                                                                                                          \
+            __mmask16 goes_left = _mm512_cmple_epu32_mask(_mm512_sub_epi32(code_of, shifts), limits);                  \
+            int n_left = __builtin_popcount(goes_left);                                                                \
+            _mm512_storeu_si512(to + left, _mm512_maskz_compress_epi32(goes_left, row));                               \
+            left += n_left;                                                                                            \
+            __m512i others = _mm512_maskz_compress_epi32((__mmask16)~goes_left, row);                                  \
+            _mm512_storeu_si512(to + right - 15, _mm512_permutexvar_epi32(last_first, others));                        \
+            right -= 16 - n_left;                                                                                      \
+        }                                                                                                              \
+    }
+#else
+#define PARTITION_VECTORS(CODE)
+#endif
+
 #define DEFINE_PARTITION(NAME, CODE)                                                                                   \
-    static size_t NAME(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t n,              \
-                       uint32_t *to)                                                                                   \
+    static size_t NAME(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows, size_t begin,          \
+                       size_t n, uint32_t *to)                                                                         \
     {                                                                                                                  \
         const CODE *codes = (const CODE *)column;                                                                      \
         const uint32_t limit = code - shift;                                                                           \
-        size_t left = 0, right = n - 1;                                                                                \
-        for (size_t i = 0; i < n; i++) {                                                                               \
-            uint32_t row = rows[i];                                                                                    \
+        size_t left = 0, right = n - 1, i = 0;                                                                         \
+        PARTITION_VECTORS(CODE)                                                                                        \
+        for (; i < n; i++) {                                                                                           \
+            uint32_t row = rows ? rows[i] : (uint32_t)(begin + i);                                                     \
             size_t goes_left = (uint32_t)codes[row] - shift <= limit;                                                  \
             to[left] = row;                                                                                            \
             to[right] = row;                                                                                           \

@@ -2,43 +2,31 @@
 
 ::
 
-    HistogramPool.build -> Splitter.scan -> RowPartition.split -> two children -> GrowthQueue.push
+    RowRecords -> HistogramPool.build -> Splitter.scan -> RowPartition.split -> two children -> GrowthQueue.push
+                                                                             -> LeafRows, when all is split
 
 The growth policy is the order of the queue and nothing else.
 """
 
 from dataclasses import dataclass
 
-from libc.math cimport fabs, frexp, ldexp
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport bg_kernels, bg_packing, histogram_kernel, kernels, parallel_for
+from boostgrad.native cimport parallel_for
 from boostgrad.tree.histogram cimport HistogramPool
+from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport RowPartition
+from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter, leaf_value
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.tree.model import Tree, TreeStatistics
 
 # Codes to scan that are worth waking another thread for.
 DEF PARALLEL_CODES = 12000
-
-# Rows a task sums or updates; the order of the sums follows from it, so it must not depend on the threads.
-DEF ROWS_PER_TASK = 16384
-
-# Narrow histograms need scales that leave a typical gradient at least this many bits.
-DEF NARROW_BITS = 8
-
-
-cdef struct LeafTask:
-    int64_t begin
-    int64_t count
-    int32_t leaf
-    double gradient
-    double hessian
 
 
 cdef class GrowthQueue:
@@ -132,11 +120,12 @@ cdef class TreeGrower:
 
     cdef readonly object matrix
     cdef list edges
+    cdef RowRecords records
     cdef HistogramPool pool
     cdef Splitter splitter
     cdef RowPartition partition
+    cdef LeafRows leaves
     cdef GrowthQueue queue
-    cdef const bg_kernels *k
     cdef Node *nodes
     cdef int n_nodes, room, n_leaves
     cdef int n_threads, n_features
@@ -145,10 +134,7 @@ cdef class TreeGrower:
     cdef const double *pairs
     cdef int pair_width
     cdef double constant_hessian
-    cdef LeafTask *leaf_tasks
-    cdef int n_leaf_tasks
-    cdef double *leaf_values
-    cdef double *raw
+    cdef double *leaf_values  # and behind them the leaves' sums of gradients and hessians
     # the pair of nodes whose histograms are finished and scanned
     cdef int32_t built, derived
     cdef bint scan_built
@@ -158,12 +144,13 @@ cdef class TreeGrower:
         cdef int64_t unlimited = (<int64_t> 1) << 62
         self.matrix = matrix
         self.edges = edges
-        self.k = kernels()
         self.n_threads = n_threads
         self.n_features = matrix.n_features
-        self.pool = HistogramPool(matrix, n_threads)
+        self.records = RowRecords(matrix, n_threads)
+        self.pool = HistogramPool(matrix, self.records, n_threads)
         self.splitter = Splitter(matrix, params, n_threads)
         self.partition = RowPartition(matrix, n_threads)
+        self.leaves = LeafRows(self.partition, n_threads)
         self.queue = GrowthQueue(params.grow_policy)
         self.max_leaves = unlimited if params.max_leaf_nodes is None else min(params.max_leaf_nodes, matrix.n_rows)
         self.max_depth = unlimited if params.max_depth is None else params.max_depth
@@ -177,7 +164,6 @@ cdef class TreeGrower:
     def __dealloc__(self):
         free(self.nodes)
         free(self.choices)
-        free(self.leaf_tasks)
         free(self.leaf_values)
 
     def grow(self, gradient_pairs, int output, int number):
@@ -200,7 +186,11 @@ cdef class TreeGrower:
         self.pair_width = pairs.shape[2]
         self.constant_hessian = gradient_pairs.constant_hessian or 0.0
         self.tree_seed = mix(self.tie_seed ^ mix(number))
-        self.choose_packing(float(gradient_pairs.largest[0]), float(gradient_pairs.largest[1]))
+        self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, gradient_pairs.largest[0],
+                                gradient_pairs.largest[1], <uint32_t> self.tree_seed)
+        self.pool.start_tree()
+        self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
+                                 self.records.packing.count_bits, self.records.lanes == 2)
         with nogil:
             status = self.grow_nodes()
             if status == 0:
@@ -211,52 +201,8 @@ cdef class TreeGrower:
 
     def add_leaf_values(self, double[::1] raw):
         """Add the values of the last tree's leaves to OUT raw, shape (n_rows,)."""
-        self.raw = &raw[0]
         with nogil:
-            parallel_for(update_leaf_rows, <void *> self, self.n_leaf_tasks, self.n_threads)
-
-    cdef void choose_packing(self, double largest_gradient, double largest_hessian):
-        """Scales such that no sum over all rows leaves its field; see kernels.h."""
-        cdef bg_packing packing
-        cdef int gradient_exponent = 0, hessian_exponent = 0, count_bits, room
-        cdef int64_t n_rows = self.partition.n_rows
-        cdef bint byte_codes = self.matrix.by_row.itemsize == 1
-        cdef int64_t i, step
-        cdef double size, mean = 0, typical = 0
-        cdef int sampled = 0, n_typical = 0
-        count_bits = int(n_rows).bit_length()
-        frexp(largest_gradient, &gradient_exponent)
-        frexp(largest_hessian, &hessian_exponent)
-        room = 62 - 2 * count_bits
-        packing.count_bits = count_bits
-        packing.hessian_scale = ldexp(1.0, min(1000, room - hessian_exponent))
-        if self.pair_width == 2:
-            packing.gradient_scale = ldexp(1.0, min(1000, 62 - count_bits - gradient_exponent))
-            self.pool.start_tree(self.pairs, self.k.histogram_wide_u8 if byte_codes else self.k.histogram_wide_u16, 2,
-                                 packing)
-            self.splitter.start_tree(packing.gradient_scale, 1.0 / packing.hessian_scale, count_bits, True)
-            return
-        step = n_rows // 4096 + 1
-        for i in range(0, n_rows, step):
-            mean += fabs(self.pairs[i])
-            sampled += 1
-        mean /= sampled
-        for i in range(0, n_rows, step):  # without those above the mean, among which outliers are
-            size = fabs(self.pairs[i])
-            if size <= mean:
-                typical += size
-                n_typical += 1
-        typical /= n_typical
-        if ldexp(typical, room - gradient_exponent - NARROW_BITS) >= 1:
-            packing.gradient_scale = ldexp(1.0, min(1000, room - gradient_exponent))
-            self.pool.start_tree(self.pairs, self.k.histogram_narrow_u8 if byte_codes else self.k.histogram_narrow_u16,
-                                 1, packing)
-            self.splitter.start_tree(packing.gradient_scale, self.constant_hessian, count_bits, False)
-        else:
-            packing.gradient_scale = ldexp(1.0, min(1000, 62 - count_bits - gradient_exponent))
-            self.pool.start_tree(
-                self.pairs, self.k.histogram_constant_u8 if byte_codes else self.k.histogram_constant_u16, 2, packing)
-            self.splitter.start_tree(packing.gradient_scale, self.constant_hessian, count_bits, True)
+            self.leaves.add_values(self.leaf_values, &raw[0])
 
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth) noexcept nogil:
         cdef Node *nodes
@@ -434,76 +380,40 @@ cdef class TreeGrower:
         return <uint32_t> (mix(self.tree_seed + <uint64_t> node) % <uint64_t> self.n_features)
 
     cdef int sum_leaves(self) noexcept nogil:
-        """Full-precision sums and values of the leaves, in an order that does not depend on the threads."""
-        cdef int64_t n_tasks = 0, begin
-        cdef int node, task = 0
-        cdef LeafTask *tasks
-        cdef double *values
-        cdef double gradient, hessian
-        for node in range(self.n_nodes):
-            if self.nodes[node].child[0] == 0:
-                n_tasks += (self.nodes[node].count + ROWS_PER_TASK - 1) // ROWS_PER_TASK
-        tasks = <LeafTask *> realloc(self.leaf_tasks, n_tasks * sizeof(LeafTask))
-        if tasks == NULL:
-            return -1
-        self.leaf_tasks = tasks
-        values = <double *> realloc(self.leaf_values, 2 * self.n_nodes * sizeof(double))
+        """Values and covers of the leaves, from full-precision sums. Returns -1 without memory."""
+        cdef double *values = <double *> realloc(self.leaf_values, 3 * self.n_leaves * sizeof(double))
+        cdef double *sums = values + self.n_leaves  # (gradient, hessian) of each leaf
+        cdef int32_t leaf
         if values == NULL:
             return -1
         self.leaf_values = values
-        for node in range(self.n_nodes):
-            if self.nodes[node].child[0] != 0:
-                continue
-            begin = 0
-            while begin < self.nodes[node].count:
-                tasks[task].begin = self.nodes[node].begin + begin
-                tasks[task].count = min(<int64_t> ROWS_PER_TASK, self.nodes[node].count - begin)
-                tasks[task].leaf = node
-                begin += ROWS_PER_TASK
-                task += 1
-        self.n_leaf_tasks = task
-        parallel_for(sum_leaf_rows, <void *> self, self.n_leaf_tasks, self.n_threads)
-        task = 0
-        while task < self.n_leaf_tasks:
-            node = tasks[task].leaf
-            gradient = hessian = 0
-            while task < self.n_leaf_tasks and tasks[task].leaf == node:
-                gradient += tasks[task].gradient
-                hessian += tasks[task].hessian
-                task += 1
-            values[2 * node] = leaf_value(gradient, hessian, &self.splitter.leaf_rule)
-            values[2 * node + 1] = hessian
+        if self.leaves.start_tree(self.n_leaves) != 0:
+            return -1
+        self.number_leaves()
+        if self.leaves.sums(self.pairs, self.pair_width, self.constant_hessian, sums) != 0:
+            return -1
+        for leaf in range(self.n_leaves):
+            values[leaf] = leaf_value(sums[2 * leaf], sums[2 * leaf + 1], &self.splitter.leaf_rule)
         return 0
 
-    cdef void sum_rows(self, int64_t number) noexcept nogil:
-        cdef LeafTask *task = &self.leaf_tasks[number]
-        cdef const uint32_t *rows = self.partition.rows + task.begin
-        cdef double gradient = 0, hessian = 0
-        cdef int64_t i
-        if self.pair_width == 2:
-            for i in range(task.count):
-                gradient += self.pairs[2 * <int64_t> rows[i]]
-                hessian += self.pairs[2 * <int64_t> rows[i] + 1]
-        else:
-            for i in range(task.count):
-                gradient += self.pairs[rows[i]]
-            hessian = task.count * self.constant_hessian
-        task.gradient = gradient
-        task.hessian = hessian
-
-    cdef void update_rows(self, int64_t number) noexcept nogil:
-        cdef LeafTask *task = &self.leaf_tasks[number]
-        cdef const uint32_t *rows = self.partition.rows + task.begin
-        cdef double value = self.leaf_values[2 * task.leaf]
-        cdef int64_t i
-        for i in range(task.count):
-            self.raw[rows[i]] += value
+    cdef void number_leaves(self) noexcept nogil:
+        """Leaves from left to right, as their rows lie in the partition."""
+        cdef int32_t node, leaf = 0
+        cdef int64_t row = 0
+        while row < self.partition.n_rows:
+            node = 0
+            while self.nodes[node].child[0] != 0:
+                node = self.nodes[node].child[row >= self.nodes[self.nodes[node].child[1]].begin]
+            self.nodes[node].order = leaf
+            self.leaves.begin[leaf] = row
+            leaf += 1
+            row += self.nodes[node].count
+        self.leaves.begin[leaf] = row
 
     cdef object finished_tree(self, int output):
         """The nodes as a Tree: splits in the order they were made, leaves from left to right."""
         cdef int n_splits = self.n_leaves - 1
-        cdef int node, s, depth, side, child
-        cdef int leaf = 0
+        cdef int node, s, side, child, leaf
         feature = np.empty(n_splits, dtype=np.int32)
         code = np.empty(n_splits, dtype=np.uint32)
         threshold = np.empty(n_splits)
@@ -515,19 +425,12 @@ cdef class TreeGrower:
         value = np.empty((self.n_leaves, 1))
         leaf_cover = np.empty(self.n_leaves)
         leaf_count = np.empty(self.n_leaves, dtype=np.int64)
-        leaf_number = {}
-        open_nodes = [0]
-        while open_nodes:
-            node = open_nodes.pop()
+        for node in range(self.n_nodes):
             if self.nodes[node].child[0] == 0:
-                leaf_number[node] = leaf
-                value[leaf, 0] = self.leaf_values[2 * node]
-                leaf_cover[leaf] = self.leaf_values[2 * node + 1]
+                leaf = self.nodes[node].order
+                value[leaf, 0] = self.leaf_values[leaf]
+                leaf_cover[leaf] = self.leaf_values[self.n_leaves + 2 * leaf + 1]
                 leaf_count[leaf] = self.nodes[node].count
-                leaf += 1
-            else:
-                open_nodes.append(self.nodes[node].child[1])
-                open_nodes.append(self.nodes[node].child[0])
         for node in range(self.n_nodes):
             if self.nodes[node].child[0] == 0:
                 continue
@@ -540,7 +443,7 @@ cdef class TreeGrower:
             missing_left[s] = self.nodes[node].choice.missing_left
             for side in range(2):
                 child = self.nodes[node].child[side]
-                children[side, s] = self.nodes[child].order if self.nodes[child].child[0] else ~leaf_number[child]
+                children[side, s] = self.nodes[child].order if self.nodes[child].child[0] else ~self.nodes[child].order
             split_gain[s] = self.nodes[node].choice.gain
             split_cover[s] = self.splitter.hessian_sum(self.nodes[node].total)
             split_count[s] = self.nodes[node].count
@@ -559,11 +462,3 @@ cdef inline uint64_t mix(uint64_t x) noexcept nogil:
 
 cdef void finish_feature(void *grower, int64_t feature, int worker) noexcept nogil:
     (<TreeGrower> grower).finish(feature, worker)
-
-
-cdef void sum_leaf_rows(void *grower, int64_t task, int worker) noexcept nogil:
-    (<TreeGrower> grower).sum_rows(task)
-
-
-cdef void update_leaf_rows(void *grower, int64_t task, int worker) noexcept nogil:
-    (<TreeGrower> grower).update_rows(task)

@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
-from boostgrad.native cimport bg_kernels, bg_packing, histogram_kernel
+from boostgrad.native cimport bg_kernels
+from boostgrad.tree.records cimport RowRecords
 
 cdef struct BuildContext:
     void *pool
@@ -8,35 +9,34 @@ cdef struct BuildContext:
     const uint32_t *rows
     int64_t begin
     int64_t n
+    int64_t rows_per_chunk
 
 
 cdef class HistogramPool:
     cdef const bg_kernels *k
-    cdef histogram_kernel kernel
+    cdef RowRecords records
     cdef object matrix
-    cdef const char *bins
-    cdef size_t code_bytes
     cdef const uint32_t *n_codes
     cdef readonly int n_features
     cdef int n_threads, tile
     cdef int64_t n_rows
     cdef size_t stride           # records between two features
     cdef readonly int lanes      # int64 a record: 2 wide, 1 narrow
-    cdef bg_packing packing
-    cdef const double *pairs
+    cdef int64_t total_codes
     cdef int64_t **slots
     cdef int *free_slots
     cdef int n_slots, n_free, max_slots
     cdef int64_t **scratch       # one a helper thread
+    cdef int64_t **compact       # one a thread: compact records of one tile, zero between two uses
     cdef char *touched           # which scratches hold sums of the node that is being built
 
-    cdef void start_tree(self, const double *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept
+    cdef int start_tree(self) except -1
     cdef void release(self) noexcept
     cdef int64_t *allocate(self) noexcept nogil
     cdef void clear(self, int64_t *target, int first, int last) noexcept nogil
-    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first,
-                       int last) noexcept nogil
-    cdef void add_tile(self, const BuildContext *c, int64_t chunk) noexcept nogil
+    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first, int last,
+                       int worker) noexcept nogil
+    cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
     cdef int take(self) noexcept nogil
     cdef bint is_full(self) noexcept nogil

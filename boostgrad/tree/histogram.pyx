@@ -11,13 +11,17 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
-from boostgrad.native cimport bg_kernels, bg_packing, histogram_kernel, kernels, parallel_for
+from boostgrad.native cimport BG_COMPACT_ROWS, bg_kernels, kernels, parallel_for
+from boostgrad.tree.records cimport RowRecords
 
 # Updates (rows times features) that are worth waking another thread for.
 DEF PARALLEL_UPDATES = 40000
 
-# Rows a task takes at a time where threads share the rows of a node.
-DEF ROWS_PER_TASK = 8192
+# Rows a task takes at a time, about, where threads share the rows of a node.
+DEF ROWS_PER_TASK = 8128
+
+# Fewer rows are not worth the way through compact records: unpacking takes a pass over all codes.
+DEF COMPACT_UPDATES_PER_CODE = 3
 
 # Bytes of histogram that rows are spread over at a time: they and the rows' codes stay in the second-level cache.
 DEF TILE_BYTES = 262144
@@ -35,17 +39,18 @@ cdef class HistogramPool:
     Parameters
     ----------
     matrix : BinnedMatrix
+    records : RowRecords
+        What the rows add.
     n_threads : int
     """
 
-    def __cinit__(self, matrix, int n_threads):
+    def __cinit__(self, matrix, RowRecords records, int n_threads):
         cdef size_t address
         cdef size_t widest = int(matrix.n_codes.max())
         self.k = kernels()
         self.matrix = matrix
-        address = matrix.by_row.__array_interface__["data"][0]
-        self.bins = <const char *> address
-        self.code_bytes = matrix.by_row.itemsize
+        self.records = records
+        self.total_codes = int(matrix.n_codes.sum())
         address = matrix.n_codes.__array_interface__["data"][0]
         self.n_codes = <const uint32_t *> address
         self.n_features = matrix.n_features
@@ -55,13 +60,15 @@ cdef class HistogramPool:
         if self.stride * 16 % 4096 == 0 or self.stride * 8 % 4096 == 0:
             self.stride += 4
         self.scratch = <int64_t **> calloc(n_threads, sizeof(int64_t *))
+        self.compact = <int64_t **> calloc(n_threads, sizeof(int64_t *))
         self.touched = <char *> calloc(n_threads, 1)
-        if self.scratch == NULL or self.touched == NULL:
+        if self.scratch == NULL or self.compact == NULL or self.touched == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
         self.release()
         free(self.scratch)
+        free(self.compact)
         free(self.touched)
 
     cdef void release(self) noexcept:
@@ -72,28 +79,36 @@ cdef class HistogramPool:
             for i in range(self.n_threads):
                 free(self.scratch[i])
                 self.scratch[i] = NULL
+        if self.compact != NULL:
+            for i in range(self.n_threads):
+                free(self.compact[i])
+                self.compact[i] = NULL
         free(self.slots)
         free(self.free_slots)
         self.slots = NULL
         self.free_slots = NULL
         self.n_slots = self.n_free = 0
 
-    cdef void start_tree(self, const double *pairs, histogram_kernel kernel, int lanes, bg_packing packing) noexcept:
-        """What the next histograms are made of. All slots are free afterwards."""
+    cdef int start_tree(self) except -1:
+        """All slots are free; the next histograms are made of the records as they are now."""
         cdef int i
         cdef size_t slot_bytes
-        if lanes != self.lanes:
+        if self.records.lanes != self.lanes:
             self.release()
-            self.lanes = lanes
-            slot_bytes = self.n_features * self.stride * lanes * 8
+            self.lanes = self.records.lanes
+            slot_bytes = self.n_features * self.stride * self.lanes * 8
             self.max_slots = max(4, <int> min(POOL_BYTES // slot_bytes, <size_t> 1000000))
-            self.tile = max(8, <int> (TILE_BYTES // (self.stride * lanes * 8)) // 8 * 8)
-        self.pairs = pairs
-        self.kernel = kernel
-        self.packing = packing
+            self.tile = max(8, <int> (TILE_BYTES // (self.stride * self.lanes * 8)) // 8 * 8)
+        if self.records.compact != NULL:
+            for i in range(self.n_threads):
+                if self.compact[i] == NULL:
+                    self.compact[i] = <int64_t *> calloc(min(self.tile, self.n_features) * self.stride, 8)
+                    if self.compact[i] == NULL:
+                        raise MemoryError()
         self.n_free = self.n_slots
         for i in range(self.n_slots):
             self.free_slots[i] = self.n_slots - 1 - i
+        return 0
 
     cdef int64_t *allocate(self) noexcept nogil:
         cdef void *memory = NULL
@@ -144,23 +159,42 @@ cdef class HistogramPool:
         for f in range(first, last):
             memset(target + f * self.stride * self.lanes, 0, self.n_codes[f] * self.lanes * 8)
 
-    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first,
-                       int last) noexcept nogil:
-        """OUT target: records of the rows, features first .. last; rows NULL: rows begin .. begin + n."""
-        self.kernel(self.bins + first * self.code_bytes, self.n_features, rows, begin, n, self.pairs, self.packing,
-                    last - first, self.stride, target + first * self.stride * self.lanes)
+    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first, int last,
+                       int worker) noexcept nogil:
+        """OUT target: records of the rows, features first .. last, at most a tile; rows NULL: rows begin .. begin + n.
 
-    cdef void add_tile(self, const BuildContext *c, int64_t chunk) noexcept nogil:
+        Compact records are added up in a place of their own, and unpacked to the target before they overflow.
+        """
+        cdef size_t first_code = 4 + first * self.records.code_bytes
+        cdef int64_t *compact = self.compact[worker]
+        cdef int64_t done = 0, piece
+        cdef int f
+        target += first * self.stride * self.lanes
+        if self.records.compact == NULL or n * self.n_features < COMPACT_UPDATES_PER_CODE * self.total_codes:
+            self.records.kernel(self.records.table, self.records.row_bytes, first_code, rows, begin, n,
+                                self.records.pairs, self.records.packing, last - first, self.stride, target)
+            return
+        while done < n:
+            piece = min(<int64_t> BG_COMPACT_ROWS, n - done)
+            self.records.compact(self.records.table, self.records.row_bytes, first_code,
+                                 rows + done if rows != NULL else NULL, begin + done, piece, self.records.pairs,
+                                 self.records.packing, last - first, self.stride, compact)
+            for f in range(last - first):
+                self.k.unpack_compact(compact + f * self.stride, self.n_codes[first + f],
+                                      self.records.packing.count_bits, target + f * self.stride * self.lanes)
+            done += piece
+
+    cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
         """All rows, the features of one tile, straight into the slot."""
         cdef int first = chunk * self.tile
         cdef int last = min(first + self.tile, self.n_features)
         self.clear(c.target, first, last)
-        self.add_rows(c.target, c.rows, c.begin, c.n, first, last)
+        self.add_rows(c.target, c.rows, c.begin, c.n, first, last, worker)
 
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
         """A chunk of the rows, all features tile by tile, into the worker's own histogram."""
-        cdef int64_t begin = chunk * ROWS_PER_TASK
-        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - begin)
+        cdef int64_t begin = chunk * c.rows_per_chunk
+        cdef int64_t n = min(c.rows_per_chunk, c.n - begin)
         cdef int64_t *target = c.target
         cdef int first = 0
         if worker > 0:
@@ -170,7 +204,7 @@ cdef class HistogramPool:
                 self.touched[worker] = 1
         while first < self.n_features:
             self.add_rows(target, c.rows + begin if c.rows != NULL else NULL, c.begin + begin, n, first,
-                          min(first + self.tile, self.n_features))
+                          min(first + self.tile, self.n_features), worker)
             first += self.tile
 
     cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil:
@@ -180,6 +214,7 @@ cdef class HistogramPool:
         """
         cdef BuildContext context
         cdef int n_tiles = (self.n_features + self.tile - 1) // self.tile
+        cdef int64_t n_chunks
         cdef int worker
         context.pool = <void *> self
         context.target = self.slots[slot]
@@ -189,7 +224,7 @@ cdef class HistogramPool:
         memset(self.touched, 0, self.n_threads)
         if self.n_threads == 1 or n * self.n_features < PARALLEL_UPDATES:
             parallel_for(build_tile, &context, n_tiles, 1)
-        elif n_tiles >= 2 * self.n_threads or n < 2 * ROWS_PER_TASK // 8:
+        elif n_tiles >= 2 * self.n_threads:
             parallel_for(build_tile, &context, n_tiles, self.n_threads)
         else:
             for worker in range(1, self.n_threads):
@@ -198,7 +233,10 @@ cdef class HistogramPool:
                     if self.scratch[worker] == NULL:
                         return -1
             self.clear(context.target, 0, self.n_features)
-            parallel_for(build_rows, &context, (n + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
+            # an equal number of chunks for each thread
+            n_chunks = self.n_threads * ((n + ROWS_PER_TASK * self.n_threads - 1) // (ROWS_PER_TASK * self.n_threads))
+            context.rows_per_chunk = (n + n_chunks - 1) // n_chunks
+            parallel_for(build_rows, &context, n_chunks, self.n_threads)
         return 0
 
     cdef void merge(self, int slot, int feature) noexcept nogil:
@@ -227,7 +265,7 @@ cdef class HistogramPool:
 
 cdef void build_tile(void *context, int64_t chunk, int worker) noexcept nogil:
     cdef BuildContext *c = <BuildContext *> context
-    (<HistogramPool> c.pool).add_tile(c, chunk)
+    (<HistogramPool> c.pool).add_tile(c, chunk, worker)
 
 
 cdef void build_rows(void *context, int64_t chunk, int worker) noexcept nogil:

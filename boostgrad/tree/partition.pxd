@@ -23,8 +23,8 @@ cdef class RowPartition:
     cdef uint32_t *rows
     cdef uint32_t *other
     cdef int64_t *n_left
+    cdef bint whole  # nothing is split yet, and rows are not written down
 
-    cdef void number(self, int64_t chunk) noexcept nogil
     cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil
     cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil
     cdef void reset(self) noexcept nogil

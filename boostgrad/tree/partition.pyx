@@ -46,15 +46,11 @@ cdef class RowPartition:
         free(self.other)
         free(self.n_left)
 
-    cdef void number(self, int64_t chunk) noexcept nogil:
-        cdef int64_t i
-        for i in range(chunk * ROWS_PER_TASK, min((chunk + 1) * ROWS_PER_TASK, self.n_rows)):
-            self.rows[i] = <uint32_t> i
-
     cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil:
         cdef int64_t begin = c.begin + chunk * ROWS_PER_TASK
         cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - chunk * ROWS_PER_TASK)
-        self.n_left[chunk] = self.kernel(c.column, c.code, c.shift, self.rows + begin, n, self.other + begin)
+        self.n_left[chunk] = self.kernel(c.column, c.code, c.shift, NULL if self.whole else self.rows + begin, begin, n,
+                                         self.other + begin)
 
     cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil:
         cdef int64_t offset = chunk * ROWS_PER_TASK
@@ -69,8 +65,8 @@ cdef class RowPartition:
             right[i] = parted[n - 1 - i]
 
     cdef void reset(self) noexcept nogil:
-        """All rows in one node."""
-        parallel_for(number_rows, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
+        """All rows in one node; they are written down when it is split."""
+        self.whole = True
 
     cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left) noexcept nogil:
         """Part rows[begin : begin + n] by a feature; returns how many went left.
@@ -95,11 +91,8 @@ cdef class RowPartition:
         self.n_left[n_tasks] = before
         context.total_left = before
         parallel_for(copy_rows, &context, n_tasks, self.n_threads)
+        self.whole = False
         return before
-
-
-cdef void number_rows(void *context, int64_t chunk, int worker) noexcept nogil:
-    (<RowPartition> context).number(chunk)
 
 
 cdef void part_rows(void *context, int64_t chunk, int worker) noexcept nogil:

@@ -18,5 +18,5 @@ cdef struct Node:
     int32_t depth
     int32_t slot           # its histogram in the pool, -1: none
     int32_t child[2]       # node numbers (left, right), 0: a leaf
-    int32_t order          # splits are numbered as they are made
+    int32_t order          # splits are numbered as they are made, leaves from left to right
     SplitChoice choice

@@ -39,8 +39,7 @@ def assert_codes(matrix, X, mapper, rows=None):
         np.testing.assert_array_equal(matrix.by_row[:, j], reference.codes_of(X[:, j], edges), err_msg=f"column {j}")
         assert matrix.n_codes[j] == len(edges) + 2
     np.testing.assert_array_equal(matrix.by_row, matrix.by_column.T)
-    assert matrix.by_row.flags.c_contiguous and matrix.by_column.flags.c_contiguous
-    assert matrix.by_row.dtype == matrix.by_column.dtype
+    assert matrix.by_column.flags.c_contiguous
     assert (matrix.by_row < matrix.n_codes).all()
 
 
@@ -372,7 +371,7 @@ def test_no_copy_of_the_table(dtype, order):
         assert tracemalloc.get_traced_memory()[1] < 40 * len(X)  # a few columns at a time
         tracemalloc.reset_peak()
         matrix = mapper.transform(columns)
-        codes = matrix.by_row.nbytes + matrix.by_column.nbytes
+        codes = matrix.by_column.nbytes
         assert tracemalloc.get_traced_memory()[1] < codes + 2_000_000
     finally:
         tracemalloc.stop()

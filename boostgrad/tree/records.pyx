@@ -1,0 +1,180 @@
+"""The rows as histograms read them: codes, and what the row adds to a histogram, side by side.
+
+::
+
+    loss     [ gradient 8 | hessian 8 ]                     double precision, for the values of leaves
+    table    row 0  [ gradient 2 | hessian 2 | codes ]      for the choice of splits; with a constant hessian
+             row 1  [ gradient 2 | hessian 2 | codes ]      [ gradient 4 | codes ]
+    record   see bg_packing in kernels.h
+
+The rows of a node lie all over the table, and each costs a trip to memory. Small integers beside the codes make that
+one trip where there were three, and they halve the histogram's records. They are rounded at random, which keeps all
+sums unbiased (as in the quantized training of Shi et al. 2022, NeurIPS, with more bits), and their noise is far below
+that of the data: they are used where a typical gradient is worth many steps of them, and not where outliers or a few
+positives among many negatives leave too few. Small tables keep the precise numbers.
+"""
+
+from libc.math cimport fabs, frexp, ldexp
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+
+import numpy as np
+
+from boostgrad.native cimport (BG_COMPACT, BG_CONSTANT, BG_NARROW, BG_PAIRED, BG_PAIRED_GRADIENT_BITS,
+                               BG_PAIRED_HESSIAN_BITS, BG_SINGLE, BG_WIDE, bg_kernels, kernels, parallel_for)
+
+# Fewer rows keep the numbers that the loss computed.
+DEF INTEGER_ROWS = 50000
+
+# Rows a task writes: they stay in the second-level cache.
+DEF ROWS_PER_TASK = 4096
+
+# Rows of one step of turning columns into rows: their piece of the table stays in the first-level cache.
+DEF ROWS_PER_STEP = 256
+
+# A typical gradient and hessian is worth at least so many bits of small integers ...
+DEF PAIRED_BITS = 4
+# ... and a gradient so many of those of narrow histograms.
+DEF NARROW_BITS = 8
+
+# A gradient alone takes so many bits of an int32.
+DEF SINGLE_BITS = 30
+
+
+cdef class RowRecords:
+    """The numbers of all rows, as the trees of one fit want them.
+
+    Parameters
+    ----------
+    matrix : BinnedMatrix
+    n_threads : int
+    """
+
+    def __cinit__(self, matrix, int n_threads):
+        cdef size_t address = matrix.by_column.__array_interface__["data"][0]
+        cdef size_t padded = 4
+        self.k = kernels()
+        self.n_rows = matrix.n_rows
+        self.n_threads = n_threads
+        self.columns = <const char *> address
+        self.code_bytes = matrix.by_column.itemsize
+        self.n_features = matrix.n_features
+        self.row_bytes = (4 + self.n_features * self.code_bytes + 3) // 4 * 4
+        # a power of two keeps a short row within one line of the cache
+        while padded < self.row_bytes:
+            padded *= 2
+        if padded <= 64 and 3 * padded <= 4 * self.row_bytes:
+            self.row_bytes = padded
+        self.held = np.empty(self.n_rows * self.row_bytes + 64, dtype=np.uint8)
+        address = self.held.__array_interface__["data"][0]
+        self.table = <char *> ((address + 63) // 64 * 64)
+        with nogil:
+            parallel_for(lay_down_rows, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, n_threads)
+
+    cdef void lay_down(self, int64_t chunk) noexcept nogil:
+        """Codes from columns to rows."""
+        cdef int64_t begin = chunk * ROWS_PER_TASK, step, n, i
+        cdef int64_t end = min(begin + ROWS_PER_TASK, self.n_rows)
+        cdef size_t row_bytes = self.row_bytes
+        cdef const uint8_t *column
+        cdef const uint16_t *column16
+        cdef char *row
+        cdef int f
+        for step in range(begin, end, ROWS_PER_STEP):
+            n = min(<int64_t> ROWS_PER_STEP, end - step)
+            for f in range(self.n_features):
+                row = self.table + step * row_bytes + 4 + f * self.code_bytes
+                if self.code_bytes == 1:
+                    column = <const uint8_t *> self.columns + f * self.n_rows + step
+                    for i in range(n):
+                        (<uint8_t *> (row + i * row_bytes))[0] = column[i]
+                else:
+                    column16 = <const uint16_t *> self.columns + f * self.n_rows + step
+                    for i in range(n):
+                        (<uint16_t *> (row + i * row_bytes))[0] = column16[i]
+
+    cdef int start_tree(self, const double *pairs, int pair_width, double constant_hessian, double largest_gradient,
+                        double largest_hessian, uint32_t seed) except -1:
+        """Choose kernels and scales; the scales are such that no sum over all rows leaves its field."""
+        cdef int gradient_exponent = 0, hessian_exponent = 0, hessian_bits
+        cdef int count_bits = int(self.n_rows).bit_length()
+        cdef int room = 62 - 2 * count_bits
+        cdef int64_t n_tasks = (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK
+        self.pairs = pairs
+        self.pair_width = pair_width
+        self.seed = seed
+        frexp(largest_gradient, &gradient_exponent)
+        frexp(largest_hessian, &hessian_exponent)
+        self.packing.count_bits = count_bits
+        self.compact = NULL
+        if pair_width == 2:
+            hessian_bits = min(BG_PAIRED_HESSIAN_BITS, room)
+            if (self.n_rows >= INTEGER_ROWS
+                    and ldexp(self.typical(0), BG_PAIRED_GRADIENT_BITS - gradient_exponent) >= 1 << PAIRED_BITS
+                    and ldexp(self.typical(1), hessian_bits - hessian_exponent) >= 1 << PAIRED_BITS):
+                self.packing.gradient_scale = ldexp(1.0, min(1000, BG_PAIRED_GRADIENT_BITS - gradient_exponent))
+                self.packing.hessian_scale = ldexp(1.0, min(1000, hessian_bits - hessian_exponent))
+                self.negative = 0
+                with nogil:
+                    parallel_for(quantize_rows, <void *> self, n_tasks, self.n_threads)
+                if not self.negative:
+                    self.use(BG_PAIRED, 2)
+                    self.compact = self.k.histogram[BG_COMPACT][self.code_bytes - 1]
+                    self.hessian_unit = 1.0 / self.packing.hessian_scale
+                    return 0
+            self.packing.gradient_scale = ldexp(1.0, min(1000, 62 - count_bits - gradient_exponent))
+            self.packing.hessian_scale = ldexp(1.0, min(1000, room - hessian_exponent))
+            self.use(BG_WIDE, 2)
+            self.hessian_unit = 1.0 / self.packing.hessian_scale
+            return 0
+        self.hessian_unit = constant_hessian
+        if self.n_rows >= INTEGER_ROWS:
+            room = min(room, SINGLE_BITS)
+        if ldexp(self.typical(0), room - gradient_exponent) < 1 << NARROW_BITS:
+            self.packing.gradient_scale = ldexp(1.0, min(1000, 62 - count_bits - gradient_exponent))
+            self.use(BG_CONSTANT, 2)
+            return 0
+        self.packing.gradient_scale = ldexp(1.0, min(1000, room - gradient_exponent))
+        if self.n_rows < INTEGER_ROWS:
+            self.use(BG_NARROW, 1)
+            return 0
+        with nogil:
+            parallel_for(quantize_rows, <void *> self, n_tasks, self.n_threads)
+        self.use(BG_SINGLE, 1)
+        return 0
+
+    cdef void use(self, int kind, int lanes) noexcept:
+        self.kernel = self.k.histogram[kind][self.code_bytes - 1]
+        self.lanes = lanes
+
+    cdef double typical(self, int lane) noexcept:
+        """Mean size of a sample of the numbers, without those above the sample's mean, among which outliers are."""
+        cdef int64_t step = self.n_rows // 4096 + 1
+        cdef int64_t i
+        cdef double size, mean = 0, typical = 0
+        cdef int sampled = 0, n_typical = 0
+        for i in range(0, self.n_rows, step):
+            mean += fabs(self.pairs[self.pair_width * i + lane])
+            sampled += 1
+        mean /= sampled
+        for i in range(0, self.n_rows, step):
+            size = fabs(self.pairs[self.pair_width * i + lane])
+            if size <= mean:
+                typical += size
+                n_typical += 1
+        return typical / n_typical
+
+    cdef void quantize(self, int64_t chunk) noexcept nogil:
+        cdef int64_t first = chunk * ROWS_PER_TASK
+        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, self.n_rows - first)
+        if self.pair_width == 1:
+            self.k.quantize_gradients(self.pairs, first, n, self.packing, self.table, self.row_bytes)
+        elif self.k.quantize_pairs(self.pairs, first, n, self.seed, self.packing, self.table, self.row_bytes):
+            self.negative = 1
+
+
+cdef void lay_down_rows(void *records, int64_t chunk, int worker) noexcept nogil:
+    (<RowRecords> records).lay_down(chunk)
+
+
+cdef void quantize_rows(void *records, int64_t chunk, int worker) noexcept nogil:
+    (<RowRecords> records).quantize(chunk)
