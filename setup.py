@@ -18,7 +18,9 @@ from setuptools.command.build_ext import build_ext
 
 MODULES = [
     "boostgrad.native",
+    "boostgrad.data.views",
     "boostgrad.data.binning",
+    "boostgrad.data.quantiles",
     "boostgrad.losses._loops",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",

@@ -16,7 +16,7 @@ if not (PACKAGE / "native.pyx").exists():
     pytest.skip("the sources are not here", allow_module_level=True)
 
 WORDS = {"params", "runtime", "native"}
-GROWING = {"tree.histogram", "tree.splitter", "tree.partition", "tree.structs", "tree.grower"}
+GROWING = {"tree.records", "tree.leaves", "tree.histogram", "tree.splitter", "tree.partition", "tree.structs", "tree.grower"}
 
 # Room by room: the modules of ours that it may import; a name that ends in "." stands for all below it. The first
 # pattern that fits counts.
@@ -25,8 +25,8 @@ ROOMS = {
     r"data\..*": WORDS | {"data."},
     r"losses(\..*)?": WORDS | {"losses", "losses."},
     r"tree\.model": set(),
-    r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning"},
-    r"tree\.(histogram|splitter|partition|structs|grower)": WORDS | GROWING | {"tree.model", "data.matrix"},
+    r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning", "data.views"},
+    r"tree\.(records|histogram|splitter|partition|leaves|structs|grower)": WORDS | GROWING | {"tree.model", "data.matrix"},
     r"callbacks": WORDS,
     r"boosting": WORDS | {"callbacks", "data.matrix", "losses", "losses.", "tree."},
     r"io\..*": {"tree.model", "tree.predictor", "io."},

@@ -6,14 +6,16 @@ and 0 where it is missing.
 
 from concurrent.futures import ThreadPoolExecutor
 
-from libc.math cimport INFINITY, isinf, isnan, nextafterf
-from libc.stdint cimport (int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t)
+from libc.math cimport INFINITY, nextafterf
+from libc.stdint cimport int64_t, uint8_t, uint16_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 import numpy as np
 
 from boostgrad.data.matrix import BinnedMatrix
+from boostgrad.data.quantiles import quantile_edges, sorted_values
+from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, reads_float32
 from boostgrad.native cimport bg_kernels, kernels, parallel_for
 
 # Rows per task of the transform: its two buffers and its rows of codes stay in the caches.
@@ -21,125 +23,6 @@ DEF BLOCK = 2048
 
 # Quantiles of longer columns come from this many rows, drawn without replacement.
 SAMPLE_ROWS = 200_000
-
-COLUMN_KINDS = {
-    np.dtype(np.bool_): 0, np.dtype(np.int8): 1, np.dtype(np.uint8): 2, np.dtype(np.int16): 3, np.dtype(np.uint16): 4,
-    np.dtype(np.float16): 5, np.dtype(np.float32): 6, np.dtype(np.int32): 7, np.dtype(np.uint32): 8,
-    np.dtype(np.int64): 9, np.dtype(np.uint64): 10, np.dtype(np.float64): 11,
-}
-
-
-cdef bint reads_float32(int kind) noexcept nogil:
-    return kind <= 6
-
-
-cdef inline float half_to_float(uint16_t half) noexcept nogil:
-    """IEEE 754 binary16 to binary32."""
-    cdef uint32_t sign = <uint32_t> (half & 0x8000) << 16
-    cdef uint32_t exponent = (half >> 10) & 31
-    cdef uint32_t mantissa = half & 0x3ff
-    cdef uint32_t bits
-    cdef float value
-    if exponent == 0:  # zero and subnormals: mantissa * 2^-24
-        value = <float> mantissa * <float> 5.9604644775390625e-08
-        return -value if sign else value
-    bits = sign | (0x7f800000 if exponent == 31 else (exponent + 112) << 23) | (mantissa << 13)
-    memcpy(&value, &bits, 4)
-    return value
-
-
-ctypedef fused narrow:
-    int8_t
-    uint8_t
-    int16_t
-    uint16_t
-    float
-
-ctypedef fused broad:
-    int32_t
-    uint32_t
-    int64_t
-    uint64_t
-    double
-
-ctypedef fused real:
-    float
-    double
-
-
-cdef inline void gather(const char *data, int64_t stride, const int64_t *rows, int64_t begin, int64_t n, real *out,
-                        narrow *narrow_tag, broad *broad_tag) noexcept nogil:
-    cdef int64_t i
-    if real is float:
-        for i in range(n):
-            out[i] = <float> (<const narrow *> (data + (rows[i] if rows != NULL else begin + i) * stride))[0]
-    else:
-        for i in range(n):
-            out[i] = <double> (<const broad *> (data + (rows[i] if rows != NULL else begin + i) * stride))[0]
-
-
-cdef void read_float32(const ColumnView *column, const int64_t *rows, int64_t begin, int64_t n,
-                       float *out) noexcept nogil:
-    cdef int64_t i
-    if column.kind == 6:
-        gather[float, float, double](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    elif column.kind == 0 or column.kind == 2:
-        gather[float, uint8_t, double](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    elif column.kind == 1:
-        gather[float, int8_t, double](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    elif column.kind == 3:
-        gather[float, int16_t, double](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    elif column.kind == 4:
-        gather[float, uint16_t, double](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    else:
-        for i in range(n):
-            out[i] = half_to_float(
-                (<const uint16_t *> (column.data + (rows[i] if rows != NULL else begin + i) * column.stride))[0])
-
-
-cdef void read_float64(const ColumnView *column, const int64_t *rows, int64_t begin, int64_t n,
-                       double *out) noexcept nogil:
-    if column.kind == 11:
-        gather[double, float, double](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    elif column.kind == 7:
-        gather[double, float, int32_t](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    elif column.kind == 8:
-        gather[double, float, uint32_t](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    elif column.kind == 9:
-        gather[double, float, int64_t](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-    else:
-        gather[double, float, uint64_t](column.data, column.stride, rows, begin, n, out, NULL, NULL)
-
-
-cdef class ColumnViews:
-    """The columns of a ``Columns``, for loops without the GIL; the arrays are kept alive, never copied."""
-
-    def __cinit__(self, columns):
-        cdef Py_ssize_t j
-        cdef size_t address
-        matrix = columns.matrix
-        self.n = columns.n_columns
-        self.views = <ColumnView *> calloc(self.n, sizeof(ColumnView))
-        if self.views == NULL:
-            raise MemoryError()
-        if matrix is not None:
-            self.held = matrix
-            address = matrix.__array_interface__["data"][0]
-            for j in range(self.n):
-                self.views[j].data = <const char *> address + j * <int64_t> matrix.strides[1]
-                self.views[j].stride = matrix.strides[0]
-                self.views[j].kind = COLUMN_KINDS[matrix.dtype]
-            return
-        self.held = columns.views()
-        for j in range(self.n):
-            array = self.held[j]
-            address = array.__array_interface__["data"][0]
-            self.views[j].data = <const char *> address
-            self.views[j].stride = array.strides[0]
-            self.views[j].kind = COLUMN_KINDS[array.dtype]
-
-    def __dealloc__(self):
-        free(self.views)
 
 
 cdef class EdgeTable:
@@ -195,101 +78,6 @@ cdef class EdgeTable:
         free(self.size)
 
 
-def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins):
-    """Edges between bins of about equal weight.
-
-    Where there are no more distinct values than bins, every value has its own bin. Otherwise bins are filled from the
-    left up to an even share of the weight that is left; a value that weighs as much as a bin by itself owns one, and the
-    shares of the others are computed without it.
-
-    Parameters
-    ----------
-    values : ndarray of float64, shape (n,)
-        Sorted, no NaN.
-    weights : ndarray of float64, shape (n,), or of shape (0,) for all equal
-    max_bins : int
-
-    Returns
-    -------
-    ndarray of float64, shape (at most max_bins - 1,)
-        Strictly increasing, finite or -inf, halfway between neighbouring values where a number lies there.
-    """
-    cdef Py_ssize_t n = values.shape[0], n_distinct = 0, i
-    cdef bint weighted = weights.shape[0] > 0
-    cdef double[::1] distinct = np.empty(n)
-    cdef double[::1] mass = np.empty(n)
-    cdef double total = 0, owned = 0, light, share, filled
-    cdef Py_ssize_t shares, n_edges = 0, n_owners = 0, n_reserved = 0
-    cdef bint owner
-    edges_array = np.empty(max(max_bins - 1, 0))
-    cdef double[::1] edges = edges_array
-    with nogil:
-        for i in range(n):
-            if n_distinct == 0 or values[i] != distinct[n_distinct - 1]:
-                distinct[n_distinct] = values[i]
-                mass[n_distinct] = 0
-                n_distinct += 1
-            mass[n_distinct - 1] += weights[i] if weighted else 1.0
-            total += weights[i] if weighted else 1.0
-        if n_distinct <= max_bins:
-            for i in range(n_distinct - 1):
-                edges[n_edges] = halfway(distinct[i], distinct[i + 1])
-                n_edges += 1
-        else:
-            share = owners_share(&mass[0], n_distinct, total, max_bins, &n_owners, &n_reserved, &owned)
-            light = total - owned
-            shares = max_bins - n_owners
-            filled = 0
-            for i in range(n_distinct - 1):
-                filled += mass[i]
-                owner = mass[i] >= share
-                if owner or mass[i + 1] >= share:  # this edge is reserved
-                    n_reserved -= 1
-                elif (n_edges + n_reserved >= max_bins - 1
-                      # not full yet, and nearer to full with the next value than without
-                      or (filled * shares < light and (filled + 0.5 * mass[i + 1]) * shares <= light)):
-                    continue
-                edges[n_edges] = halfway(distinct[i], distinct[i + 1])
-                n_edges += 1
-                if not owner:
-                    light -= filled
-                    shares = max(shares - 1, 1)
-                filled = 0
-    return edges_array[:n_edges].copy()
-
-
-cdef double owners_share(const double *mass, Py_ssize_t n, double total, Py_ssize_t max_bins, Py_ssize_t *n_owners,
-                         Py_ssize_t *n_reserved, double *owned) noexcept nogil:
-    """The weight from which a value owns its bin: an even share of the total, or so much more that the edges around the
-    owners, whose number is OUT n_reserved, are not too many. OUT owned: what the owners weigh."""
-    cdef double share = total / max_bins
-    cdef Py_ssize_t i
-    while True:
-        n_owners[0] = n_reserved[0] = 0
-        owned[0] = 0
-        for i in range(n):
-            if mass[i] >= share:
-                n_owners[0] += 1
-                owned[0] += mass[i]
-            if i + 1 < n and (mass[i] >= share or mass[i + 1] >= share):
-                n_reserved[0] += 1
-        if n_reserved[0] <= max_bins - 1:
-            return share
-        share *= 1.25
-
-
-cdef inline double halfway(double low, double high) noexcept nogil:
-    """A number e with low <= e < high, near the middle; an infinity is no middle."""
-    cdef double middle = 0.5 * low + 0.5 * high
-    if isnan(middle) or isinf(middle):
-        if isinf(low) and isinf(high):
-            return 0.0
-        return -1.7976931348623157e308 if isinf(low) and high > -1.7976931348623157e308 else low
-    if middle >= high or middle < low:
-        return low
-    return middle
-
-
 cdef struct TransformContext:
     const bg_kernels *k
     const ColumnView *columns
@@ -328,6 +116,18 @@ cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nog
                 column8[i] = <uint8_t> codes[i]
 
 
+def sample_rows(n, size, rng):
+    """Numbers of ``size`` of n rows, ascending, none twice: one at random from each of as many equal pieces.
+
+    Parameters
+    ----------
+    n, size : int
+    rng : numpy.random.Generator
+    """
+    bounds = np.arange(size + 1) * n // size
+    return bounds[:-1] + (rng.random(size) * np.diff(bounds)).astype(np.int64)
+
+
 class BinMapper:
     """Bins of every feature.
 
@@ -359,33 +159,22 @@ class BinMapper:
         """
         n = columns.n_rows if rows is None else len(rows)
         if n > SAMPLE_ROWS:
-            picked = np.sort(rng.choice(n, SAMPLE_ROWS, replace=False, shuffle=False))
+            picked = sample_rows(n, SAMPLE_ROWS, rng)
             weight = None if weight is None else weight[picked]
             rows = picked if rows is None else rows[picked]
+            n = SAMPLE_ROWS
         even = weight is None or bool(np.all(weight == weight[0]))
-        no_weights = np.empty(0)
-        # row by row is the cheaper way through an array in C order, as long as the sample is small
-        sample = columns.matrix[rows] if columns.matrix is not None and rows is not None and n > SAMPLE_ROWS else None
+        nothing = np.empty(0)
+        row_numbers = np.empty(0, dtype=np.int64) if rows is None else rows
+        views = ColumnViews(columns)
 
         def edges_of(j):
-            if sample is not None:
-                values = sample[:, j]
-            else:
-                values = columns[j] if rows is None else columns[j][rows]
-            values = np.array(values, dtype=np.float32 if values.dtype.itemsize < 4 else None)  # never the user's
-            present = None
-            if values.dtype.kind == "f":
-                missing = np.isnan(values)
-                if missing.any():
-                    present = ~missing
-                    values = values[present]
             if even:
-                values.sort()
-                return quantile_edges(values.astype(np.float64, copy=False), no_weights, max_bins)
-            order = np.argsort(values, kind="stable")
-            given = weight if present is None else weight[present]
-            return quantile_edges(values[order].astype(np.float64, copy=False), given[order].astype(np.float64),
-                                  max_bins)
+                return quantile_edges(sorted_values(views, j, row_numbers, n), nothing, max_bins)
+            values = np.asarray(columns[j] if rows is None else columns[j][rows], dtype=np.float64)
+            present = np.flatnonzero(~np.isnan(values))
+            present = present[np.argsort(values[present], kind="stable")]
+            return quantile_edges(values[present], weight[present].astype(np.float64, copy=False), max_bins)
 
         if n_threads == 1 or n * columns.n_columns < 100_000:
             return cls([edges_of(j) for j in range(columns.n_columns)])

@@ -13,7 +13,8 @@ from libc.stdlib cimport calloc, free, malloc
 
 import numpy as np
 
-from boostgrad.data.binning cimport ColumnView, ColumnViews, EdgeTable, read_float32, read_float64, reads_float32
+from boostgrad.data.binning cimport EdgeTable
+from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, reads_float32
 from boostgrad.native cimport (BG_PREDICT_BLOCK, bg_kernels, bg_node, bg_tree, kernels, leaves_kernel, parallel_for,
                                predict_kernel)
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import reference
 
-from boostgrad.data.binning import SAMPLE_ROWS, BinMapper, quantile_edges
+from boostgrad.data.binning import SAMPLE_ROWS, BinMapper
 from boostgrad.data.columns import Columns, as_columns
+from boostgrad.data.quantiles import quantile_edges
 
 REAL = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 NONE = np.empty(0)
