@@ -1,6 +1,7 @@
 """What a model must know of a table: learned from the training columns, applied to every later one.
 
-``TableSchema.learn`` decides what each input column is; ``TableSchema.apply`` makes the columns that bins and trees see::
+``TableSchema.learn`` decides what each input column is, ``TableSchema.apply`` makes the columns that bins and trees
+see::
 
     input columns      age (number)   colour (category)       sold (date)
                           |               |                    |        \\
@@ -197,7 +198,9 @@ def _declared(categorical_features: Any, columns: Columns) -> np.ndarray | None:
     for column in which:
         if isinstance(column, str):
             if columns.names is None:
-                raise ValueError(f"categorical_features names the column {column!r}, but the columns of X have no names.")
+                raise ValueError(
+                    f"categorical_features names the column {column!r}, but the columns of X have no names."
+                )
             if column not in columns.names:
                 raise ValueError(f"categorical_features names the column {column!r}, which X does not have.")
             declared[columns.names.index(column)] = True
