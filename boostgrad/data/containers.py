@@ -9,6 +9,7 @@ read by pyarrow, or else polars.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,14 @@ def native(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def _coded(codes: np.ndarray, n_levels: int, take: Callable[[np.ndarray | None], list]) -> CodedColumn:
+    """Codes into ``n_levels`` levels, of which only those that occur are taken where rows are fewer."""
+    if n_levels <= len(codes):
+        return CodedColumn(codes, take(None))
+    used = np.unique(codes[codes >= 0])
+    return CodedColumn(np.where(codes < 0, -1, np.searchsorted(used, codes)), take(used))
+
+
 def _bools(codes: np.ndarray) -> CodedColumn:
     """0, 1, and -1 where missing."""
     return CodedColumn(codes, [False, True])
@@ -164,7 +173,12 @@ def _pandas_column(series: Any, label: str) -> Any:
         return _bools(values.view(np.int8)) if dtype.kind == "b" else from_array(values, label)
     kind = type(dtype).__name__
     if kind == "CategoricalDtype":
-        return CodedColumn(series.array.codes, series.array.categories.tolist())
+        categories = series.array.categories
+        return _coded(
+            series.array.codes,
+            len(categories),
+            lambda used: (categories if used is None else categories.take(used)).tolist(),
+        )
     if kind == "ArrowDtype" or (kind == "StringDtype" and dtype.storage == "pyarrow"):
         return arrow_column(series.array.__arrow_array__(), label)
     if getattr(dtype, "_is_boolean", False) and kind != "SparseDtype":
@@ -209,7 +223,9 @@ def _polars_column(series: Any, label: str) -> Any:
         return _polars_categories(series.cast(own))
     if dtype == polars.Enum:
         codes = series.to_physical().cast(polars.Int32).fill_null(-1).to_numpy()
-        return CodedColumn(narrow(codes, len(dtype.categories)), dtype.categories.to_list())
+        names = dtype.categories
+        codes = narrow(codes, len(names))
+        return _coded(codes, len(names), lambda used: (names if used is None else names.gather(used)).to_list())
     if dtype == polars.Categorical:
         return _polars_categories(series)
     if dtype == polars.Datetime and dtype.time_zone is not None:
@@ -290,10 +306,11 @@ def _arrow_dictionary(column: Any, label: str) -> CodedColumn:
         column = column.unify_dictionaries()
     except pyarrow.ArrowNotImplementedError as error:
         raise TypeError(f"column {label} has the type {column.type}, which cannot be read: {error}") from None
-    levels = column.chunk(0).dictionary.to_pylist()
+    levels = column.chunk(0).dictionary
     pieces = [chunk.indices.fill_null(-1).to_numpy() for chunk in _signed(column).chunks]
     codes = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    return CodedColumn(codes if codes.dtype.itemsize < 4 else narrow(codes, len(levels)), levels)
+    codes = codes if codes.dtype.itemsize < 4 else narrow(codes, len(levels))
+    return _coded(codes, len(levels), lambda used: (levels if used is None else levels.take(used)).to_pylist())
 
 
 def _signed(column: Any) -> Any:

@@ -51,7 +51,7 @@ class CodedColumn:
 
     def values(self) -> np.ndarray:
         """The column as objects, None where missing."""
-        return _objects([*self.levels, None])[self.codes]
+        return _objects([*(None if is_missing(level) else level for level in self.levels), None])[self.codes]
 
 
 class TimeColumn:

@@ -60,7 +60,7 @@ class TableSchema:
         self.n_inputs = 1 + max((info.source for info in features), default=-1)
         self.n_levels = tuple(f.n_levels for f in features) if any(f.kind == "category" for f in features) else None
         self._plain = features == numbers(self.n_inputs)
-        self._tables = [_table(info) if info.kind == "category" else None for info in features]
+        self._tables = [_LevelTable(info) if info.kind == "category" else None for info in features]
 
     @classmethod
     def learn(
@@ -277,26 +277,28 @@ def _levels(coded: CodedColumn, rows: np.ndarray | None, label: str) -> tuple[tu
     return tuple(value for _, value in kept), tuple(value for _, value in rare)
 
 
-def _table(info: FeatureInfo) -> dict[tuple, int]:
+class _LevelTable:
     """Level keys to level numbers. A bool is found as 0 or 1 too, and these as bools, as containers differ there."""
-    table = {level_key(level): number for number, level in enumerate(info.levels)}
-    table |= {level_key(level): len(info.levels) for level in info.rare_levels}
-    for truth in (False, True):
-        as_bool, as_number = ("bool", truth), ("number", int(truth))
-        if as_bool in table:
-            table.setdefault(as_number, table[as_bool])
-        elif as_number in table:
-            table[as_bool] = table[as_number]
-    return table
+
+    def __init__(self, info: FeatureInfo):
+        numbers = {level_key(level): number for number, level in enumerate(info.levels)}
+        numbers |= {level_key(level): len(info.levels) for level in info.rare_levels}
+        for truth in (False, True):
+            as_bool, as_number = ("bool", truth), ("number", int(truth))
+            if as_bool in numbers:
+                numbers.setdefault(as_number, numbers[as_bool])
+            elif as_number in numbers:
+                numbers[as_bool] = numbers[as_number]
+        self.get = numbers.get
+        self.types = {name for name, _ in numbers}
 
 
-def _level_numbers(entry: Any, info: FeatureInfo, table: dict, unknown_category: str, label: str) -> Callable:
+def _level_numbers(entry: Any, info: FeatureInfo, table: _LevelTable, unknown_category: str, label: str) -> Callable:
     """Makes the level numbers of a column; all levels are looked up at once, and rows by their codes."""
     coded = as_levels(entry)
     number_of = np.full(len(coded.levels) + 1, -1, dtype=np.int32)  # the last is for the code -1
     unknown = np.zeros(len(coded.levels), dtype=bool)
     foreign = np.zeros(len(coded.levels), dtype=bool)
-    types = {name for name, _ in table}
     for code in _used(coded):
         key = level_key(coded.levels[code])
         if key is None:
@@ -304,7 +306,7 @@ def _level_numbers(entry: Any, info: FeatureInfo, table: dict, unknown_category:
         number = table.get(key)
         if number is None:
             unknown[code] = True
-            foreign[code] = bool(types) and key[0] not in types
+            foreign[code] = bool(table.types) and key[0] not in table.types
         else:
             number_of[code] = number
     found = coded.first(foreign) if foreign.any() else None
@@ -312,7 +314,7 @@ def _level_numbers(entry: Any, info: FeatureInfo, table: dict, unknown_category:
         row, value = found
         raise ValueError(
             f"column {label}, row {row}: {value!r} is {in_words(value)}, but the levels of this category are "
-            f"{' and '.join(_TYPES.get(name, name) for name in sorted(types))}"
+            f"{' and '.join(_TYPES.get(name, name) for name in sorted(table.types))}"
         )
     if unknown_category == "error" and unknown.any():
         found = coded.first(unknown)
