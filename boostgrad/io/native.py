@@ -266,7 +266,9 @@ def _feature(described: Any) -> FeatureInfo:
     if info.kind not in KINDS or (info.part is not None and (info.kind != "date" or info.part not in DATE_PARTS)):
         raise ValueError(f"a feature is of the unknown kind {info.kind!r}, {info.part!r}")
     levels = info.levels + info.rare_levels
-    if not all(type(level) in _LEVEL_TYPES for level in levels) or (levels and info.kind != "category"):
+    if not all(type(level) in _LEVEL_TYPES and level == level for level in levels) or (
+        levels and info.kind != "category"
+    ):
         raise ValueError("a feature has impossible levels")
     return info
 
