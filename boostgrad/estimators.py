@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any, Self
@@ -12,13 +11,22 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
 
 from boostgrad import params as parameters
 from boostgrad.boosting import Rows, train
 from boostgrad.callbacks import EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
+from boostgrad.data.schema import TableSchema
+from boostgrad.inputs import (
+    check_finite,
+    check_size,
+    checked_weight,
+    label_family,
+    plain_labels,
+    target_column,
+    weights_of,
+)
 from boostgrad.io import native
 from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
 from boostgrad.params import TreeParams
@@ -31,9 +39,6 @@ AUTO_EARLY_STOPPING_ROWS = 10_000
 
 # Fewer rows are predicted by one thread.
 SERIAL_ROWS = 1024
-
-# Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
-LARGEST_INPUT = 1e60
 
 
 class _BoostGrad(BaseEstimator):
@@ -55,6 +60,9 @@ class _BoostGrad(BaseEstimator):
         max_delta_step,
         grow_policy,
         max_bins,
+        categorical_features,
+        unknown_category,
+        date_parts,
         early_stopping,
         validation_fraction,
         n_iter_no_change,
@@ -77,6 +85,9 @@ class _BoostGrad(BaseEstimator):
         self.max_delta_step = max_delta_step
         self.grow_policy = grow_policy
         self.max_bins = max_bins
+        self.categorical_features = categorical_features
+        self.unknown_category = unknown_category
+        self.date_parts = date_parts
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -102,10 +113,12 @@ class _BoostGrad(BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features), or pandas DataFrame
-            Real numbers of any dtype; NaN is missing, infinities are allowed. It is read column by column and never
-            copied as a whole.
-        y : array-like of shape (n_samples,)
+        X : array-like or data frame of shape (n_samples, n_features)
+            A numpy array, lists of rows, or a data frame of pandas, polars, pyarrow or another library that narwhals or
+            the Arrow PyCapsule interface can read. Columns of numbers, bools, text, categories, dates and durations;
+            NaN, None and the missing values of the container are missing, infinities are numbers. It is read column by
+            column and never copied as a whole.
+        y : array-like, series or one-column data frame of shape (n_samples,)
             Target: finite numbers for a regressor, labels of any kind for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight 0 is as if it were not there, one of weight 2 as if it were there
@@ -126,7 +139,7 @@ class _BoostGrad(BaseEstimator):
         self._check_parameters()
         columns = as_columns(X)
         y = self._check_target(y, columns.n_rows, "y")
-        weight = _check_weight(sample_weight, columns.n_rows, "sample_weight")
+        weight = checked_weight(sample_weight, columns.n_rows, "sample_weight")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
         if sample_weight_val is not None and X_val is None:
@@ -147,7 +160,14 @@ class _BoostGrad(BaseEstimator):
             rows, held_out = everything[kept], (everything[held_out], target[held_out])
             target = target[kept]
         loss.check_target(target)
-        row_weight = _weights_of(weight, rows)
+        row_weight = weights_of(weight, rows)
+
+        schema = TableSchema.learn(
+            columns, categorical_features=self.categorical_features, date_parts=self.date_parts, rows=rows
+        )
+        # rows set aside are the user's training data too: what is unknown in them is no error
+        unknown = "missing" if self.unknown_category == "error" else self.unknown_category
+        columns = schema.apply(columns, unknown_category=unknown)
 
         mapper = BinMapper.fit(
             columns,
@@ -161,11 +181,9 @@ class _BoostGrad(BaseEstimator):
         validation = None
         if held_out is not None:
             matrix = mapper.transform(columns, rows=held_out[0], n_threads=n_threads)
-            validation = Rows(matrix, held_out[1], _weights_of(weight, held_out[0]))
+            validation = Rows(matrix, held_out[1], weights_of(weight, held_out[0]))
         elif X_val is not None:
-            validation = self._validation_rows(
-                X_val, y_val, sample_weight_val, columns, mapper, loss, fitted, n_threads
-            )
+            validation = self._validation_rows(X_val, y_val, sample_weight_val, schema, mapper, loss, fitted, n_threads)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
         progress = [Progress()] if self.verbose else []
@@ -185,7 +203,8 @@ class _BoostGrad(BaseEstimator):
             trees=trained.trees,
             base_score=trained.base_score,
             n_features=columns.n_columns,
-            feature_names=columns.names,
+            feature_names=schema.feature_names,
+            features=schema.features,
             loss=loss.name,
             loss_parameters=loss.parameters(),
         ).first(n_iter)
@@ -227,12 +246,12 @@ class _BoostGrad(BaseEstimator):
             )
         return np.sort(kept), np.sort(held_out)
 
-    def _validation_rows(self, X_val, y_val, sample_weight_val, columns, mapper, loss, fitted, n_threads) -> Rows:
-        validation = as_columns(X_val)
-        _check_features(validation, columns.n_columns, columns.names, type(self).__name__, "X_val")
-        validation = validation.in_order_of(columns.names)
+    def _validation_rows(self, X_val, y_val, sample_weight_val, schema, mapper, loss, fitted, n_threads) -> Rows:
+        validation = schema.apply(
+            as_columns(X_val), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
+        )
         y_val = self._check_target(y_val, validation.n_rows, "y_val")
-        weight = _check_weight(sample_weight_val, validation.n_rows, "sample_weight_val")
+        weight = checked_weight(sample_weight_val, validation.n_rows, "sample_weight_val")
         target = self._encode_validation_target(y_val, fitted)
         loss.check_target(target)
         return Rows(mapper.transform(validation, n_threads=n_threads), target, weight)
@@ -241,10 +260,9 @@ class _BoostGrad(BaseEstimator):
 
     def _columns(self, X) -> Columns:
         self._check_fitted()
-        columns = as_columns(X)
-        names = self.ensemble_.feature_names
-        _check_features(columns, self.n_features_in_, names, type(self).__name__, "X")
-        return columns.in_order_of(names)
+        return self._schema.apply(
+            as_columns(X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X"
+        )
 
     def _threads(self, columns: Columns) -> int:
         """Threads of a prediction; to ask what the process may use takes longer than a few rows do."""
@@ -283,15 +301,16 @@ class _BoostGrad(BaseEstimator):
 
     @property
     def feature_importances_(self) -> np.ndarray:
-        """Total gain of the splits of each feature, as shares of 1; all zero where no tree was split.
+        """Total gain of the splits of each input column, as shares of 1; all zero where no tree was split.
 
         Like all importances from training data they favour features with many distinct values; see
         :func:`sklearn.inspection.permutation_importance` for an alternative.
         """
         self._check_fitted()
         total = np.zeros(self.n_features_in_)
+        source = np.array([info.source for info in self.ensemble_.features])
         for tree in self.ensemble_.trees:
-            np.add.at(total, tree.feature, tree.statistics.split_gain)
+            np.add.at(total, source[tree.feature], tree.statistics.split_gain)
         return total / total.sum() if total.sum() > 0 else total
 
     # -- the fitted state ---------------------------------------------------------------------------------------------
@@ -305,19 +324,22 @@ class _BoostGrad(BaseEstimator):
         "train_score_",
         "validation_score_",
         "_loss",
+        "_schema",
         "_predictor",
     )
 
     def _set_fitted(self, ensemble: Ensemble, loss: Loss | None, more: dict[str, Any]) -> None:
         predictor = Predictor(ensemble)
+        schema = TableSchema(ensemble.features, ensemble.input_names)
         for name in self._FITTED:
             self.__dict__.pop(name, None)
         self.ensemble_ = ensemble
-        self.n_features_in_ = ensemble.n_features
-        if ensemble.feature_names is not None:
-            self.feature_names_in_ = np.array(ensemble.feature_names, dtype=object)
+        self.n_features_in_ = schema.n_inputs
+        if schema.names is not None:
+            self.feature_names_in_ = np.array(schema.names, dtype=object)
         self.n_iter_ = ensemble.n_iterations
         self._loss = loss
+        self._schema = schema
         self._predictor = predictor
         for name, value in more.items():
             setattr(self, name, value)
@@ -354,12 +376,14 @@ class _BoostGrad(BaseEstimator):
 
     def __getstate__(self):
         state = dict(super().__getstate__())
-        if "ensemble_" in state and self._loss_is_registered():
+        if "ensemble_" in state and self._loss_is_registered() and native.holds_levels(self.ensemble_):
             for name in self._FITTED:
                 if name != "classes_":  # labels may be of any type, and pickle takes any
                     state.pop(name, None)
             state["_stored_model"] = native.dump_bytes(**self._stored())
-        elif "ensemble_" in state:  # a loss of one's own: pickle knows where its class is, the file format does not
+        elif (
+            "ensemble_" in state
+        ):  # a loss or levels of one's own: pickle knows where their classes are, a file does not
             state.pop("_predictor")
         return state
 
@@ -392,7 +416,7 @@ class _BoostGrad(BaseEstimator):
         ValueError
             If the loss has no registered name by which the file could refer to it.
         TypeError
-            If class labels are neither numbers, bools nor strings.
+            If class labels, or levels of a category, are neither numbers, bools nor strings.
         """
         self._check_fitted()
         if not self._loss_is_registered():
@@ -500,6 +524,9 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
         max_delta_step=0.0,
         grow_policy="leafwise",
         max_bins=255,
+        categorical_features="from_dtype",
+        unknown_category="missing",
+        date_parts=None,
         early_stopping="auto",
         validation_fraction=0.1,
         n_iter_no_change=10,
@@ -523,6 +550,9 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
             max_delta_step=max_delta_step,
             grow_policy=grow_policy,
             max_bins=max_bins,
+            categorical_features=categorical_features,
+            unknown_category=unknown_category,
+            date_parts=date_parts,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
@@ -553,7 +583,7 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
             yield self._loss.inverse_link(raw)[0].copy()
 
     def _check_target(self, y, n_rows, name):
-        y = _column(y, n_rows, name, type(self).__name__)
+        y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "c":
             raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
         if y.dtype.kind in "mM":
@@ -567,8 +597,8 @@ class BoostGradRegressor(RegressorMixin, _BoostGrad):
                 except (TypeError, ValueError):
                     raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
             raise
-        _check_finite(y, name)
-        _check_size(y, name)
+        check_finite(y, name)
+        check_size(y, name)
         return y
 
     def _encode_target(self, y):
@@ -634,6 +664,9 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
         max_delta_step=0.0,
         grow_policy="leafwise",
         max_bins=255,
+        categorical_features="from_dtype",
+        unknown_category="missing",
+        date_parts=None,
         early_stopping="auto",
         validation_fraction=0.1,
         n_iter_no_change=10,
@@ -657,6 +690,9 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
             max_delta_step=max_delta_step,
             grow_policy=grow_policy,
             max_bins=max_bins,
+            categorical_features=categorical_features,
+            unknown_category=unknown_category,
+            date_parts=date_parts,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             n_iter_no_change=n_iter_no_change,
@@ -737,11 +773,11 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
     def _check_target(self, y, n_rows, name):
         if isinstance(y, list | tuple):
             y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
-        y = _column(y, n_rows, name, type(self).__name__)
+        y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "O":
-            y = _plain_labels(y, name)
+            y = plain_labels(y, name)
         if y.dtype.kind in "fmM":
-            _check_finite(y, name)
+            check_finite(y, name)
         check_classification_targets(y)
         return y
 
@@ -757,8 +793,8 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
 
     def _encode_validation_target(self, y, fitted):
         classes = fitted["classes_"]
-        if _family(classes) != _family(y):
-            raise ValueError(f"Labels in y_val are {_family(y)}, those in y are {_family(classes)}.")
+        if label_family(classes) != label_family(y):
+            raise ValueError(f"Labels in y_val are {label_family(y)}, those in y are {label_family(classes)}.")
         positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
         unknown = np.flatnonzero(classes[positions] != y)
         if len(unknown):
@@ -791,14 +827,15 @@ class BoostGradClassifier(ClassifierMixin, _BoostGrad):
 _ATTRIBUTES = """ensemble_ : Ensemble
     The model as data.
 n_features_in_ : int
+    Number of columns of X.
 feature_names_in_ : ndarray of str, shape (n_features_in_,)
-    Only where X had names.
+    Their names, only where X had names.
 n_iter_ : int
     Iterations of the model: all, or those up to the best one where early stopping was on.
 train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0,)
     Negative mean losses of the model after 0, 1, ... iterations; empty where there was no validation data.
 feature_importances_ : ndarray of float64, shape (n_features_in_,)
-    Shares of the total split gain."""
+    Shares of the columns of X in the total split gain."""
 
 for _face in (BoostGradRegressor, BoostGradClassifier):
     if _face.__doc__:  # python -O2 has none
@@ -825,121 +862,14 @@ def _by_row(raw: np.ndarray) -> np.ndarray:
     return raw[0] if len(raw) == 1 else np.ascontiguousarray(raw.T)
 
 
-def _column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
-    """A target as one column of the right length."""
-    if y is None:
-        raise ValueError(f"{owner} requires y to be passed, but the target {name} is None.")
-    y = column_or_1d(y, warn=True)
-    if len(y) != n_rows:
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
-        )
-    return y
-
-
-def _family(labels: np.ndarray) -> str:
-    return {"O": "strings", "U": "strings", "m": "times", "M": "dates"}.get(labels.dtype.kind, "numbers")
-
-
-def _plain_labels(y: np.ndarray, name: str) -> np.ndarray:
-    """Labels that came as objects: strings as they are, all others as an array of their own dtype."""
-    labels = y.tolist()
-    for row, label in enumerate(labels):
-        if label is None or type(label).__name__ in ("NAType", "NaTType") or label != label:
-            raise ValueError(f"Input {name} contains NaN: a label is missing at row {row}.")
-    n_text = sum(isinstance(label, str) for label in labels)
-    if n_text == len(labels):
-        return y
-    if n_text > 0:
-        kinds = sorted({type(label).__name__ for label in labels})
-        raise ValueError(f"Labels in {name} must all be strings, or none of them. Got {', '.join(kinds)}.")
-    plain = np.array(labels)
-    return plain if plain.ndim == 1 else y
-
-
-def _check_finite(values: np.ndarray, name: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        what = "NaN" if np.isnan(values[bad[0]]) else f"infinity or a value too large for {values.dtype!r}"
-        raise ValueError(f"Input {name} contains {what}: row {bad[0]} is {values[bad[0]]}.")
-
-
-def _check_size(values: np.ndarray, name: str) -> None:
-    large = np.flatnonzero(np.abs(values) > LARGEST_INPUT)
-    if len(large):
-        raise ValueError(
-            f"{name} must not be larger than {LARGEST_INPUT:g} in absolute terms: row {large[0]} is {values[large[0]]}."
-        )
-
-
-def _check_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
-    """Weights in float64, or None where all are 1."""
-    if weight is None:
-        return None
-    if np.isscalar(weight) and not isinstance(weight, str):
-        weight = np.full(n_rows, weight)
-    try:
-        weight = np.asarray(weight)
-        if weight.dtype.kind == "c":
-            raise TypeError
-        weight = np.ascontiguousarray(weight, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must hold numbers.") from None
-    if weight.ndim != 1:
-        raise ValueError(f"{name} must be 1D: it has shape {weight.shape}, Sample weights must be 1D array or scalar")
-    if len(weight) != n_rows:
-        raise ValueError(f"{name} has {len(weight)} values for {n_rows} rows.")
-    _check_finite(weight, name)
-    _check_size(weight, name)
-    negative = np.flatnonzero(weight < 0)
-    if len(negative):
-        raise ValueError(f"Negative values in data passed to `{name}`: row {negative[0]} is {weight[negative[0]]}.")
-    if not weight.any():
-        raise ValueError(f"{name} is zero for all rows: Sample weights must contain at least one non-zero number.")
-    return None if np.all(weight == 1) else weight
-
-
-def _weights_of(weight: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray | None:
-    if weight is None or rows is None:
-        return weight
-    weight = weight[rows]
-    return None if np.all(weight == 1) else weight
-
-
-def _check_features(columns: Columns, n_features: int, names: tuple[str, ...] | None, owner: str, what: str) -> None:
-    """Raise unless the columns are those that the model knows, in whatever order."""
-    if names is not None and columns.names is not None and set(names) != set(columns.names):
-        unseen = sorted(set(columns.names) - set(names))
-        missing = sorted(set(names) - set(columns.names))
-        lines = [f"The feature names of {what} should match those that were passed during fit."]
-        for title, group in (
-            ("Feature names unseen at fit time:", unseen),
-            ("Feature names seen at fit time, yet now missing:", missing),
-        ):
-            if group:
-                lines += [title, *(f"- {name}" for name in group[:10]), *(["- ..."] if len(group) > 10 else [])]
-        raise ValueError("\n".join(lines) + "\n")
-    if columns.n_columns != n_features:
-        raise ValueError(
-            f"{what} has {columns.n_columns} features, but {owner} is expecting {n_features} features as input."
-        )
-    if names is not None and columns.names is None:
-        warnings.warn(
-            f"{what} does not have valid feature names, but {owner} was fitted with feature names",
-            UserWarning,
-            stacklevel=4,
-        )
-    elif names is None and columns.names is not None:
-        warnings.warn(
-            f"{what} has feature names, but {owner} was fitted without feature names", UserWarning, stacklevel=4
-        )
-
-
 _NOT_PLAIN = object()
 
 
 def _plain(value: Any) -> Any:
     """The value as JSON holds it, or _NOT_PLAIN."""
-    if isinstance(value, np.generic):
-        value = value.item()
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
     return value if value is None or isinstance(value, bool | int | float | str) else _NOT_PLAIN

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
+from boostgrad.features import DATE_PARTS
+
 # Counts are kept in 32 bits in places.
 LARGEST = 2**31 - 1
 
@@ -89,6 +91,40 @@ class Callbacks:
         return "a list of boostgrad.callbacks.Callback"
 
 
+class ColumnChoice:
+    """A mask, or numbers or names of columns."""
+
+    def accepts(self, value: Any) -> bool:
+        if isinstance(value, str | bytes | dict | set) or not hasattr(value, "__len__"):
+            return False
+        kinds = {self._kind(item) for item in value} if not hasattr(value, "ndim") or value.ndim == 1 else {None}
+        return len(kinds) <= 1 and None not in kinds
+
+    @staticmethod
+    def _kind(item: Any) -> str | None:
+        if isinstance(item, bool) or type(item).__name__ in ("bool_", "bool"):  # numpy's, which is not imported here
+            return "bool"
+        return "number" if isinstance(item, Integral) else "name" if isinstance(item, str) else None
+
+    def __str__(self) -> str:
+        return "a mask, numbers or names of columns"
+
+
+class Several:
+    """A list or tuple of a few words, each at most once."""
+
+    def __init__(self, words: tuple[str, ...]):
+        self.words = words
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, list | tuple):
+            return False
+        return all(isinstance(v, str) and v in self.words for v in value) and len(set(value)) == len(value)
+
+    def __str__(self) -> str:
+        return f"a tuple of some of {', '.join(map(repr, self.words))}"
+
+
 def parameter(default: Any, *accepted: Any, doc: str) -> Any:
     return field(default=default, metadata={"accepted": accepted, "doc": doc})
 
@@ -138,6 +174,27 @@ class BoostParams:
         100, Number(Integral, 1, LARGEST), doc="Boosting iterations; the upper bound where early stopping is on."
     )
     max_bins: int = parameter(255, Number(Integral, 2, 65535), doc="Most bins for the non-missing values of a feature.")
+    categorical_features: Any = parameter(
+        "from_dtype",
+        OneOf(("from_dtype", None)),
+        ColumnChoice(),
+        doc='Columns that are categories. "from_dtype": those of text, of categorical, enum or dictionary types, and '
+        "of bools (but for arrays of bools, whose columns are numbers). Text in columns that are no categories is read "
+        "as numbers.",
+    )
+    unknown_category: str = parameter(
+        "missing",
+        OneOf(("missing", "rare", "error")),
+        doc="What predictions make of a category that training has not seen: a missing value; one of those that were "
+        "so rare that they were pooled (where none was, a missing value); or an error.",
+    )
+    date_parts: Any = parameter(
+        None,
+        OneOf((None,)),
+        Several(DATE_PARTS),
+        doc="Features to make of each column of dates, beside the time in seconds since 1970; they are named "
+        "<column>__<part>.",
+    )
     early_stopping: bool | str = parameter(
         "auto",
         OneOf(("auto", True, False)),

@@ -15,28 +15,36 @@ PACKAGE = Path(__file__).resolve().parent.parent / "boostgrad"
 if not (PACKAGE / "native.pyx").exists():
     pytest.skip("the sources are not here", allow_module_level=True)
 
-WORDS = {"params", "runtime", "native"}
-GROWING = {"tree.records", "tree.leaves", "tree.histogram", "tree.splitter", "tree.partition", "tree.structs", "tree.grower"}
+WORDS = {"params", "runtime", "native", "features"}
+GROWING = {f"tree.{name}" for name in "records histogram splitter partition leaves structs grower".split()}
 
 # Room by room: the modules of ours that it may import; a name that ends in "." stands for all below it. The first
 # pattern that fits counts.
 ROOMS = {
-    r"params|runtime|native": set(),
+    r"features|runtime|native": set(),
+    r"params": {"features"},
     r"data\..*": WORDS | {"data."},
     r"losses(\..*)?": WORDS | {"losses", "losses."},
-    r"tree\.model": set(),
+    r"tree\.model": {"features"},
     r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning", "data.views"},
-    r"tree\.(records|histogram|splitter|partition|leaves|structs|grower)": WORDS | GROWING | {"tree.model", "data.matrix"},
+    r"tree\.(records|histogram|splitter|partition|leaves|structs|grower)": WORDS
+    | GROWING
+    | {"tree.model", "data.matrix"},
     r"callbacks": WORDS,
     r"boosting": WORDS | {"callbacks", "data.matrix", "losses", "losses.", "tree."},
-    r"io\..*": {"tree.model", "tree.predictor", "io."},
-    r"estimators": WORDS | {"boosting", "callbacks", "data.", "losses", "losses.", "tree.", "io."},
+    r"io\..*": {"features", "tree.model", "tree.predictor", "io."},
+    r"inputs": WORDS | {"data."},
+    r"estimators": WORDS | {"inputs", "boosting", "callbacks", "data.", "losses", "losses.", "tree.", "io."},
     r"cli": {"", "runtime", "native"},
     r"": {"estimators"},
     r"(tree|data|io)": set(),
 }
-NOT_NUMPY = {"estimators": {"numpy", "sklearn"}, "": set()}  # all other rooms: numpy alone
-OPTIONAL = {"pandas", "polars", "pyarrow", "matplotlib", "tqdm", "dask", "torch", "jax", "onnx"}
+NOT_NUMPY = {
+    "estimators": {"numpy", "sklearn"},
+    "inputs": {"numpy", "sklearn"},
+    "": set(),
+}  # all other rooms: numpy alone
+OPTIONAL = {"pandas", "polars", "pyarrow", "narwhals", "matplotlib", "tqdm", "dask", "torch", "jax", "onnx"}
 
 IMPORT = re.compile(r"^( *)(?:from +([\w.]+) +c?import +(.*)|c?import +(.+))$", re.MULTILINE)
 SOURCES = sorted(p for suffix in ("py", "pyx", "pxd", "pxi") for p in PACKAGE.rglob(f"*.{suffix}"))

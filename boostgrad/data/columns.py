@@ -1,28 +1,36 @@
-"""Any table as typed columns: the one place that knows what containers people have.
+"""Any table as typed columns.
 
-A column is a one-dimensional numpy array in the container's own dtype, wherever possible a view of it; missing values
-are NaN. Nothing here ever makes a float64 copy of a table.
+A column is taken in the container's own dtype, wherever possible as a view of it, and one by one: nothing here ever
+converts a table as a whole. What must be converted is converted when the column is read, and not kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-# Kinds of numpy dtypes that are numbers: bool, signed, unsigned, float.
-REAL_KINDS = "biuf"
+from boostgrad.data.containers import REAL_KINDS, from_array, is_frame, native, read_frame
+from boostgrad.data.levels import CodedColumn, TimeColumn
 
 
 class Columns:
-    """A table of real columns.
+    """A table of columns.
+
+    ``as_columns`` makes one of what a person has; it may hold any of the kinds of ``boostgrad.data.levels``. What
+    ``TableSchema.apply`` makes of that is what binning and predictors read: real numbers, and level numbers of
+    categories.
 
     Parameters
     ----------
-    arrays : sequence of ndarray, or ndarray of shape (n_rows, n_columns)
-        One-dimensional real arrays, or one two-dimensional array whose columns they are.
+    arrays : sequence of columns, or ndarray of shape (n_rows, n_columns)
+        One-dimensional real arrays, or functions that make them; or one two-dimensional array whose columns they are.
     n_rows : int
     names : tuple of str or None
+    n_levels : tuple of int or None, default=None
+        For each column the number of its levels, 0 where it is a column of numbers; None: all are. A column of levels
+        is a contiguous int32 array of 0, ..., n_levels - 1, and -1 where missing.
 
     Attributes
     ----------
@@ -30,15 +38,23 @@ class Columns:
         The two-dimensional array where the table is one.
     """
 
-    def __init__(self, arrays, n_rows: int, names: tuple[str, ...] | None):
+    def __init__(
+        self, arrays: Any, n_rows: int, names: tuple[str, ...] | None, n_levels: tuple[int, ...] | None = None
+    ):
         self.matrix = arrays if isinstance(arrays, np.ndarray) else None
         self._arrays = arrays
         self.n_rows = n_rows
         self.n_columns = arrays.shape[1] if self.matrix is not None else len(arrays)
         self.names = names
+        self.n_levels = n_levels
 
-    def __getitem__(self, column: int) -> np.ndarray:
+    def entry(self, column: int) -> Any:
+        """The column as it is kept: not yet converted where it has to be."""
         return self._arrays[:, column] if self.matrix is not None else self._arrays[column]
+
+    def __getitem__(self, column: int) -> Any:
+        entry = self.entry(column)
+        return entry() if callable(entry) else entry
 
     def views(self) -> Sequence[np.ndarray]:
         """All columns, each a one-dimensional array of a native-endian real dtype."""
@@ -49,21 +65,24 @@ class Columns:
         if names is None or self.names is None or names == self.names:
             return self
         position = {name: j for j, name in enumerate(self.names)}
-        return Columns([self[position[name]] for name in names], self.n_rows, names)
+        order = [position[name] for name in names]
+        n_levels = None if self.n_levels is None else tuple(self.n_levels[j] for j in order)
+        return Columns([self.entry(j) for j in order], self.n_rows, names, n_levels)
 
     def label(self, column: int) -> str:
         """How a message names the column."""
         return repr(self.names[column]) if self.names is not None else str(column)
 
 
-def as_columns(X, *, min_rows: int = 1) -> Columns:
+def as_columns(X: Any, *, min_rows: int = 1) -> Columns:
     """Take a table as columns.
 
     Parameters
     ----------
-    X : array-like of shape (n_rows, n_columns), or pandas DataFrame
-        Real numbers: bool, integers or floats of any width, in any memory order. NaN is missing, infinities are
-        allowed.
+    X : array-like or data frame of shape (n_rows, n_columns)
+        An array of real numbers in any memory order, of text, dates or objects; lists of rows; a data frame of pandas,
+        polars or pyarrow, or any that narwhals or the Arrow PyCapsule interface can read. NaN, None and the missing
+        values of the container are missing; infinities are numbers.
     min_rows : int, default=1
 
     Returns
@@ -73,16 +92,24 @@ def as_columns(X, *, min_rows: int = 1) -> Columns:
     Raises
     ------
     ValueError
-        If X is not two-dimensional, has no columns or fewer than ``min_rows`` rows, is complex, holds text that is
-        not a number (the message names the column, row and value), or has a column name twice.
+        If X is not two-dimensional, has no columns or fewer than ``min_rows`` rows, is complex, or has a column name
+        twice.
     TypeError
-        If X is sparse or masked, holds objects that are not numbers, or has names of which only some are strings.
+        If X is sparse, masked, structured or lazy, has names of which only some are strings, or holds values that are
+        neither numbers, text, bools, dates nor hashable (the message names the column, and the row where it is one
+        value).
     """
-    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+    if type(X) is np.ndarray:  # first, since one row is predicted in microseconds
+        columns = _from_array(X)
+    elif hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError(
             f"Sparse data was passed ({type(X).__name__}), but dense data is required. Use '.toarray()' to convert it."
         )
-    columns = _from_pandas(X) if _is_pandas_frame(X) else _from_array(X)
+    elif is_frame(X):
+        entries, n_rows, names = read_frame(X)
+        columns = Columns(entries, n_rows, _text_names(names))
+    else:
+        columns = _from_array(X)
     if columns.n_columns == 0:
         raise ValueError(
             f"Found array with 0 feature(s) (shape=({columns.n_rows}, 0)) while a minimum of 1 is required."
@@ -95,19 +122,28 @@ def as_columns(X, *, min_rows: int = 1) -> Columns:
     return columns
 
 
-def _is_pandas_frame(X) -> bool:
-    """Whether X is a frame of pandas or of a subclass, found out without importing pandas."""
-    return any(c.__name__ == "DataFrame" and c.__module__.partition(".")[0] == "pandas" for c in type(X).__mro__)
+def as_values(column: Any) -> np.ndarray:
+    """A column, as it is kept, as one array: numbers or dates as they are, levels as objects."""
+    if isinstance(column, TimeColumn):
+        return column.values
+    if isinstance(column, CodedColumn):
+        return column.values()
+    return column() if callable(column) else column
 
 
-def _from_array(X) -> Columns:
+def _from_array(X: Any) -> Columns:
     if not isinstance(X, np.ndarray):
         if isinstance(X, str | bytes) or X is None or np.isscalar(X):
             raise ValueError(f"Expected 2D array, got {type(X).__name__} instead: X must be a table of numbers.")
-        X = np.asarray(X)
+        given = X
+        X = np.asarray(given)
+        if X.dtype.kind in "SU":  # numpy makes text of the numbers beside it
+            X = np.asarray(given, dtype=object)
     if isinstance(X, np.ma.MaskedArray):
         raise TypeError("Masked arrays are not accepted. Use '.filled(numpy.nan)' to mark missing values.")
     X = X.view(np.ndarray) if type(X) is not np.ndarray else X
+    if X.dtype.kind == "V":
+        raise TypeError("Structured arrays are not accepted. Use a data frame, such as pandas.DataFrame(X).")
     if X.ndim != 2:
         raise ValueError(
             f"Expected 2D array, got {X.ndim}D array instead: X has shape {X.shape}. Reshape your data either using "
@@ -116,24 +152,8 @@ def _from_array(X) -> Columns:
     if X.dtype.kind == "c":
         raise ValueError("Complex data not supported: X must hold real numbers.")
     if X.dtype.kind not in REAL_KINDS:
-        return Columns([_real_column(X[:, j], str(j)) for j in range(X.shape[1])], X.shape[0], None)
-    return Columns(_native(X), X.shape[0], None)
-
-
-def _from_pandas(X) -> Columns:
-    arrays = []
-    for j in range(X.shape[1]):
-        series = X.iloc[:, j]
-        label = repr(X.columns[j])
-        dtype = series.dtype
-        if isinstance(dtype, np.dtype):
-            values = series.to_numpy()
-        elif getattr(dtype, "_is_numeric", False) or getattr(dtype, "_is_boolean", False):
-            values = series.to_numpy(dtype=_plain_float(dtype), na_value=np.nan)  # nullable and Arrow numbers
-        else:
-            values = series.to_numpy(dtype=object)
-        arrays.append(_native(values) if values.dtype.kind in REAL_KINDS else _real_column(values, label))
-    return Columns(arrays, X.shape[0], _text_names(list(X.columns)))
+        return Columns([from_array(X[:, j], str(j)) for j in range(X.shape[1])], X.shape[0], None)
+    return Columns(native(X), X.shape[0], None)
 
 
 def _text_names(names: list) -> tuple[str, ...] | None:
@@ -151,37 +171,3 @@ def _text_names(names: list) -> tuple[str, ...] | None:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"Feature names must be unique, as columns are matched by name: {twice!r} is there twice.")
     return tuple(names)
-
-
-def _plain_float(dtype) -> np.dtype:
-    """The narrowest float that holds the numbers of a nullable dtype exactly (64-bit integers: float64)."""
-    width = getattr(dtype, "itemsize", 8) or 8
-    is_float = getattr(dtype, "kind", "f") == "f"
-    return np.dtype(np.float32 if width < 4 or (is_float and width == 4) else np.float64)
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    """The array with a dtype that the kernels read: longdouble and foreign byte order are converted."""
-    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
-        array = array.astype(np.float64)
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
-    return array
-
-
-def _real_column(values: np.ndarray, label: str) -> np.ndarray:
-    """A column of objects or strings as float64, if all of them are numbers."""
-    if values.dtype.kind in "OSU":
-        try:
-            return values.astype(np.float64)
-        except (TypeError, ValueError):
-            pass
-    for row, value in enumerate(values.tolist()):
-        try:
-            float(value)
-        except (TypeError, ValueError):
-            kind = "argument must be a string or a number" if not isinstance(value, str | bytes) else "not a number"
-            raise (TypeError if not isinstance(value, str | bytes) else ValueError)(
-                f"column {label}, row {row}: could not convert {value!r} to float ({kind}); X must hold real numbers"
-            ) from None
-    raise ValueError(f"column {label}: dtype {values.dtype} is not supported; X must hold real numbers")

@@ -14,7 +14,8 @@ Reading a file runs no code from it. All numbers are little-endian::
 The header is one JSON object::
 
     {"format_version": 1, "boostgrad_version": "...",
-     "ensemble":  {"n_features", "feature_names", "loss", "loss_parameters"},
+     "ensemble":  {"n_features", "feature_names", "loss", "loss_parameters",
+                   "features": [{"kind", "source", "part", "levels", "rare_levels"}, ...]},
      "estimator": {anything the caller wants back},
      "sections":  [{"name", "dtype", "shape", "offset"}, ...]}           offset counts from D, and ascends
 
@@ -28,6 +29,9 @@ tree t owns the splits ``split_offsets[t] : split_offsets[t + 1]`` and the leave
     leaf_value     [v v v    | v     | v v v v ]        leaf by leaf, n_values[t] for each leaf of tree t
     output, n_values                                    T of them
     base_score                                          one per output
+
+``features`` is there only where they are not all plain columns of numbers. What a feature's object leaves out is null
+or empty; levels are JSON strings, numbers and booleans.
 
 Arrays of the estimator are the sections ``arrays/<name>``. Header keys and sections that a reader does not know are
 skipped, so later versions may add some; FORMAT_VERSION grows only when an old reader would misread the file. The
@@ -51,6 +55,7 @@ from typing import Any
 
 import numpy as np
 
+from boostgrad.features import DATE_PARTS, KINDS, FeatureInfo, numbers
 from boostgrad.tree.model import Ensemble, Tree, TreeStatistics
 
 FORMAT_VERSION = 1
@@ -74,6 +79,7 @@ _LEAF_COLUMNS = {"leaf_cover": "<f8", "leaf_count": "<i8"}
 _TREE_COLUMNS = {"output": "<i4", "n_values": "<i4"}
 _OTHER_COLUMNS = {"split_offsets": "<i8", "leaf_offsets": "<i8", "leaf_value": "<f8", "base_score": "<f8"}
 _COLUMNS = _SPLIT_COLUMNS | _LEAF_COLUMNS | _TREE_COLUMNS | _OTHER_COLUMNS
+_LEVEL_TYPES = (str, int, float, bool)
 _STATISTICS = frozenset(column.name for column in fields(TreeStatistics))
 
 
@@ -120,7 +126,7 @@ def dump_bytes(
     Raises
     ------
     TypeError
-        An array, a parameter or a column of the trees is of a type that the file cannot hold.
+        An array, a parameter, a level of a category or a column of the trees is of a type that the file cannot hold.
     ValueError
         The ensemble contradicts itself, so ``load_bytes`` would refuse it.
     """
@@ -131,6 +137,8 @@ def dump_bytes(
         "loss": ensemble.loss,
         "loss_parameters": ensemble.loss_parameters,
     }
+    if ensemble.features != numbers(ensemble.n_features):
+        scalars["features"] = [_described(info, j) for j, info in enumerate(ensemble.features)]
     columns = _concatenated(ensemble)
     _check_ensemble(scalars, columns)
     sections = {f"ensemble/{name}": columns[name] for name in _COLUMNS}
@@ -225,6 +233,60 @@ def _concatenated(ensemble: Ensemble) -> dict[str, np.ndarray]:
         except TypeError as error:
             raise TypeError(f"{name} of the ensemble does not fit the dtype {dtype}: {error}") from error
     return columns
+
+
+def holds_levels(ensemble: Ensemble) -> bool:
+    """Whether a model file can hold the levels of the ensemble's categories."""
+    return all(type(level) in _LEVEL_TYPES for info in ensemble.features for level in info.levels + info.rare_levels)
+
+
+def _described(info: FeatureInfo, feature: int) -> dict[str, Any]:
+    """The feature as JSON holds it."""
+    for level in info.levels + info.rare_levels:
+        if type(level) not in _LEVEL_TYPES:
+            raise TypeError(
+                f"feature {feature} has the level {level!r} of the type {type(level).__name__}; a model file holds "
+                "levels that are strings, numbers or bools"
+            )
+    described = {"kind": info.kind, "source": info.source, "part": info.part}
+    described |= {"levels": list(info.levels), "rare_levels": list(info.rare_levels)}
+    return {name: value for name, value in described.items() if value not in (None, [])}
+
+
+def _feature(described: Any) -> FeatureInfo:
+    if type(described) is not dict:
+        raise ValueError("a feature is not described by an object")
+    info = FeatureInfo(
+        kind=_field(described, "kind", str),
+        source=_field(described, "source", int),
+        part=_field({"part": None, **described}, "part", str, type(None)),
+        levels=tuple(_field({"levels": [], **described}, "levels", list)),
+        rare_levels=tuple(_field({"rare_levels": [], **described}, "rare_levels", list)),
+    )
+    if info.kind not in KINDS or (info.part is not None and (info.kind != "date" or info.part not in DATE_PARTS)):
+        raise ValueError(f"a feature is of the unknown kind {info.kind!r}, {info.part!r}")
+    levels = info.levels + info.rare_levels
+    if not all(type(level) in _LEVEL_TYPES and level == level for level in levels) or (
+        levels and info.kind != "category"
+    ):
+        raise ValueError("a feature has impossible levels")
+    return info
+
+
+def _features(scalars: dict[str, Any]) -> tuple[FeatureInfo, ...]:
+    """The features in the order of the input columns, each of which is there as itself before its parts."""
+    described = _field({"features": None, **scalars}, "features", list, type(None))
+    if described is None:
+        return numbers(scalars["n_features"])
+    features = tuple(_feature(entry) for entry in described)
+    if len(features) != scalars["n_features"]:
+        raise ValueError("the ensemble is not valid: not every feature is described")
+    source = -1
+    for info in features:
+        if info.source != source + (info.part is None) or source + (info.part is None) < 0:
+            raise ValueError("the ensemble is not valid: its features are not in the order of the input columns")
+        source = info.source
+    return features
 
 
 def _storable(name: str, array: Any) -> np.ndarray:
@@ -379,6 +441,8 @@ def _check_ensemble(scalars: dict[str, Any], columns: dict[str, np.ndarray]) -> 
     _field(scalars, "loss", str)
     _field(scalars, "loss_parameters", dict)
     require(0 <= n_features < 2**31, "n_features is out of range")
+    if "features" in scalars:
+        _features(scalars)
     require(names is None or len(names) == n_features, "there is not one feature name for each feature")
     require(names is None or all(isinstance(name, str) for name in names), "a feature name is not a string")
 
@@ -439,4 +503,5 @@ def _assembled(scalars: dict[str, Any], columns: dict[str, np.ndarray]) -> Ensem
         feature_names=None if names is None else tuple(names),
         loss=scalars["loss"],
         loss_parameters=scalars["loss_parameters"],
+        features=_features(scalars),
     )

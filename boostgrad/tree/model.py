@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from boostgrad.features import FeatureInfo, numbers
+
 
 @dataclass(frozen=True, eq=False)
 class TreeStatistics:
@@ -93,12 +95,15 @@ class Ensemble:
     base_score : ndarray of float64, shape (n_outputs,)
         Raw prediction before the first tree.
     n_features : int
+        Number of model columns, which ``Tree.feature`` counts.
     feature_names : tuple of str or None
-        None where the training data had no names.
+        Names of the model columns; None where the training data had no names.
     loss : str
         Registered name of the loss.
     loss_parameters : dict
         What the loss needs beside its name, as JSON would hold it.
+    features : tuple of FeatureInfo, shape (n_features,)
+        What the model columns are made of; left out, each is an input column of numbers.
     """
 
     trees: list[Tree]
@@ -107,6 +112,11 @@ class Ensemble:
     feature_names: tuple[str, ...] | None
     loss: str
     loss_parameters: dict[str, Any] = field(default_factory=dict)
+    features: tuple[FeatureInfo, ...] = ()
+
+    def __post_init__(self):
+        if not self.features:
+            object.__setattr__(self, "features", numbers(self.n_features))
 
     @property
     def n_outputs(self) -> int:
@@ -115,6 +125,13 @@ class Ensemble:
     @property
     def n_iterations(self) -> int:
         return len(self.trees) // self.n_outputs
+
+    @property
+    def input_names(self) -> tuple[str, ...] | None:
+        """Names of the input columns."""
+        if self.feature_names is None:
+            return None
+        return tuple(name for name, info in zip(self.feature_names, self.features, strict=True) if info.part is None)
 
     def first(self, n_iterations: int) -> Ensemble:
         """The ensemble as it was after its first ``n_iterations`` iterations (trees are shared, not copied)."""

@@ -70,7 +70,11 @@ def test_lists_objects_and_numeric_strings():
     np.testing.assert_array_equal(as_columns([[1, 2], [3, 4]]).matrix, [[1, 2], [3, 4]])
     columns = as_columns(np.array([[1, None], [2.5, 4]], dtype=object))
     np.testing.assert_array_equal(columns[1], [np.nan, 4])
-    np.testing.assert_array_equal(as_columns(np.array([["1", "2e3"]]))[1], [2000])
+    for X in (np.array([["1", "2e3"]]), [["1", "2e3"]], np.array([[b"1", b"2e3"]])):
+        column = as_columns(X)[1]  # whether text is numbers is for the schema to say
+        assert column.codes.tolist() == [0] and column.levels == ["2e3"]
+    column = as_columns([[1, "a"], [2, None]])  # not made text by the text beside it
+    assert column[0].tolist() == [1, 2] and column[1].values().tolist() == ["a", None]
 
 
 @pytest.mark.parametrize(
@@ -81,9 +85,9 @@ def test_lists_objects_and_numeric_strings():
         (np.zeros((3, 0)), ValueError, r"0 feature\(s\)"),
         (np.zeros((0, 3)), ValueError, r"0 sample\(s\)"),
         (np.zeros((2, 2), dtype=complex), ValueError, "Complex"),
-        (np.array([["1", "x"]]), ValueError, "column 1, row 0: could not convert .*'x'"),
         (np.array([[1, {}]], dtype=object), TypeError, "column 1, row 0"),
-        (np.zeros((2, 2), dtype="M8[s]"), ValueError, "column 0"),
+        (np.zeros((2, 2), dtype="f8,f8"), TypeError, "Structured arrays are not accepted. Use a data frame"),
+        (np.zeros((2, 2), dtype="V3"), TypeError, "Structured"),
         ("table", ValueError, "table of numbers"),
         (None, ValueError, "table of numbers"),
         (3.0, ValueError, "table of numbers"),
@@ -93,7 +97,7 @@ def test_what_is_not_a_table_is_named(X, error, words):
     # scikit-learn asks for either class in several of these; the message is what people see
     with pytest.raises((ValueError, TypeError), match=words) as raised:
         as_columns(X)
-    assert isinstance(raised.value, error) or np.asarray(X).dtype.kind == "M"
+    assert isinstance(raised.value, error)
 
 
 def test_sparse_is_refused():
@@ -123,15 +127,15 @@ def test_pandas_columns():
             "a": np.arange(3, dtype=np.int8),
             "b": np.array([1.5, np.nan, 3], dtype=np.float32),
             "c": pandas.array([1, None, 3], dtype="Int64"),
-            "d": pandas.array([True, None, False], dtype="boolean"),
-            "e": np.array([True, False, True]),
+            "d": pandas.array([1, 2, 3], dtype="Int8"),
+            "e": pandas.array([1.5, None, 3], dtype="Float32"),
         }
     )
     columns = as_columns(frame)
     assert columns.names == ("a", "b", "c", "d", "e") and columns.matrix is None
     assert columns[0].dtype == np.int8 and columns[1].dtype == np.float32
     np.testing.assert_array_equal(columns[2], [1, np.nan, 3])
-    np.testing.assert_array_equal(columns[3], [1, np.nan, 0])
+    assert columns[3].dtype == np.int8 and columns[4].dtype == np.float32
+    np.testing.assert_array_equal(columns[4], [1.5, np.nan, 3])
+    assert callable(columns.entry(2)) and np.shares_memory(columns[0], frame["a"].to_numpy())
     assert as_columns(pandas.DataFrame(np.zeros((2, 2)))).names is None
-    with pytest.raises(ValueError, match="'t', row 1: could not convert 'x'"):
-        as_columns(pandas.DataFrame({"t": ["1", "x"]}))

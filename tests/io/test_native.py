@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from boostgrad.features import FeatureInfo
 from boostgrad.io import native
 from boostgrad.io.native import ModelFormatError, dump_bytes, load, load_bytes, save
 from boostgrad.tree.model import Ensemble, Tree, TreeStatistics
@@ -87,6 +88,15 @@ ENSEMBLES = {
     "vector leaves": make_ensemble(
         [deeper(n_values=3, seed=1), single_leaf(n_values=3, seed=2), stump(n_values=2, output=1, seed=3)], n_outputs=3
     ),
+    "features": make_ensemble(
+        [stump()],
+        feature_names=("colour", "sold", "sold__year"),
+        features=(
+            FeatureInfo("category", 0, None, (False, -3, 2**70, 0.1, float("inf"), "größe", ""), ("\ud800", 7)),
+            FeatureInfo("date", 1),
+            FeatureInfo("date", 1, "year"),
+        ),
+    ),
     "loss parameters": make_ensemble([stump()], loss="quantile", loss_parameters={"b": 0.1, "a": [1, None, "x"]}),
 }
 
@@ -106,7 +116,7 @@ def assert_same_array(actual, expected):
 
 def assert_same_ensemble(actual, expected):
     assert_same_array(actual.base_score, expected.base_score)
-    for name in ("n_features", "feature_names", "loss", "loss_parameters"):
+    for name in ("n_features", "feature_names", "features", "loss", "loss_parameters"):
         assert getattr(actual, name) == getattr(expected, name)
     assert len(actual.trees) == len(expected.trees)
     for mine, theirs in zip(actual.trees, expected.trees, strict=True):
@@ -637,3 +647,48 @@ def test_save_where_no_file_can_be(small, tmp_path):
         save(tmp_path, small)
     with pytest.raises(FileNotFoundError, match="folder does not exist"):
         save(tmp_path / "nowhere" / "model", small)
+
+
+NUMBER = {"kind": "number", "source": 0}
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        3,
+        [],
+        [NUMBER],
+        [NUMBER, 3, 3],
+        [NUMBER, NUMBER, NUMBER],
+        [NUMBER, NUMBER | {"source": 1}, NUMBER | {"source": 3}],
+        [NUMBER, NUMBER | {"source": 1}, NUMBER | {"source": True}],
+        [NUMBER, NUMBER | {"source": 1}, NUMBER | {"source": 2, "kind": "sound"}],
+        [NUMBER, NUMBER | {"source": 1}, NUMBER | {"source": 2, "levels": ["a"]}],
+        [NUMBER, NUMBER | {"source": 1}, {"kind": "category", "source": 2, "levels": "ab"}],
+        [NUMBER, NUMBER | {"source": 1}, {"kind": "category", "source": 2, "levels": [["a"]]}],
+        [NUMBER, NUMBER | {"source": 1}, {"kind": "category", "source": 2, "levels": [float("nan")]}],
+        [{"kind": "date", "source": -1, "part": "year"}, NUMBER, NUMBER | {"source": 1}],
+        [{"kind": "date", "source": 0}, {"kind": "date", "source": 0, "part": "week"}, NUMBER | {"source": 1}],
+        [NUMBER, {"kind": "number", "source": 0, "part": "year"}, NUMBER | {"source": 1}],
+    ],
+    ids=str,
+)
+def test_crafted_features(small, features):
+    header, sections = taken_apart(dump_bytes(small))
+    header["ensemble"]["features"] = features
+    with pytest.raises(ModelFormatError):
+        load_bytes(put_together(header, sections))
+
+
+def test_features_of_numbers_are_not_written(small):
+    header, _ = taken_apart(dump_bytes(small))
+    assert "features" not in header["ensemble"]
+    with pytest.raises(ValueError, match="not every feature is described"):
+        dump_bytes(make_ensemble([], features=(FeatureInfo("date", 0),)))
+
+
+def test_levels_that_a_file_cannot_hold():
+    odd = make_ensemble([], n_features=1, features=(FeatureInfo("category", 0, None, ("a", (1, 2))),))
+    with pytest.raises(TypeError, match=r"feature 0 has the level \(1, 2\) of the type tuple"):
+        dump_bytes(odd)
+    assert not native.holds_levels(odd) and native.holds_levels(ENSEMBLES["features"])

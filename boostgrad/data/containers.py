@@ -1,0 +1,323 @@
+"""Data frames of other libraries as columns, one by one and where possible without a copy.
+
+Every reader gives (columns, names), each column as one of the kinds of ``boostgrad.data.levels``. Libraries are known
+by the name of the module that a container's class is from; none is imported to find out, and one that is imported here
+is there already because the container is, with one exception: a frame known only by the Arrow PyCapsule interface is
+read by pyarrow, or else polars.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from boostgrad.data.levels import CodedColumn, TimeColumn, from_objects, narrow
+
+# Kinds of numpy dtypes that are numbers: bool, signed, unsigned, float.
+REAL_KINDS = "biuf"
+
+
+def module_of(value: Any) -> str:
+    """The library that a value's class is from."""
+    return type(value).__module__.partition(".")[0]
+
+
+def _is_a(value: Any, library: str, *names: str) -> bool:
+    """Whether the value is of a class of that library, or of a subclass of one."""
+    return any(c.__name__ in names and c.__module__.partition(".")[0] == library for c in type(value).__mro__)
+
+
+def is_frame(X: Any) -> bool:
+    """Whether X is a data frame or a table of one of the libraries that are known here."""
+    if isinstance(X, np.ndarray | list | tuple):
+        return False
+    return (
+        _is_a(X, "pandas", "DataFrame")
+        or _is_a(X, "polars", "DataFrame", "LazyFrame")
+        or _is_a(X, "pyarrow", "Table", "RecordBatch")
+        or _is_a(X, "narwhals", "DataFrame", "LazyFrame")
+        or _is_capsule_table(X)
+        or (hasattr(X, "columns") and _by_narwhals(X) is not None)
+    )
+
+
+def is_series(y: Any) -> bool:
+    """Whether y is one column of a library whose conversion to numpy is not to be relied on."""
+    return (
+        _is_a(y, "polars", "Series", "LazyFrame")
+        or _is_a(y, "pyarrow", "Array", "ChunkedArray")
+        or _is_a(y, "narwhals", "Series", "LazyFrame")
+    )
+
+
+def read_frame(X: Any) -> tuple[list, int, list]:
+    """The columns of a frame, its number of rows and the names as they are.
+
+    Raises
+    ------
+    TypeError
+        If the frame is lazy, nothing installed can read it, or a column is of a type that is neither numbers, text,
+        bools, categories, dates nor durations.
+    """
+    if _is_a(X, "narwhals", "DataFrame", "LazyFrame"):
+        X = X.to_native()
+    if _is_a(X, "polars", "LazyFrame"):
+        raise TypeError("A LazyFrame holds no data yet: call collect() on it and pass the DataFrame.")
+    if _is_a(X, "pandas", "DataFrame"):
+        names = list(X.columns)
+        return [_pandas_column(X.iloc[:, j], repr(name)) for j, name in enumerate(names)], X.shape[0], names
+    if _is_a(X, "polars", "DataFrame"):
+        return [_polars_column(series, repr(series.name)) for series in X.iter_columns()], X.height, X.columns
+    if _is_a(X, "pyarrow", "Table", "RecordBatch"):
+        names = list(X.schema.names)
+        return [arrow_column(X.column(j), repr(name)) for j, name in enumerate(names)], X.num_rows, names
+    if _is_capsule_table(X):
+        return read_frame(_by_capsule(X))
+    frame = _by_narwhals(X)
+    if not hasattr(frame, "iter_columns"):
+        raise TypeError(f"A {type(X).__name__} holds no data yet: collect or compute it and pass the result.")
+    columns = [arrow_column(series.to_arrow(), repr(series.name)) for series in frame.iter_columns()]
+    return columns, len(frame), list(frame.columns)
+
+
+def read_series(y: Any, label: str) -> Any:
+    """One column of polars or pyarrow, or in narwhals' wrapping."""
+    if _is_a(y, "narwhals", "Series", "LazyFrame"):
+        y = y.to_native()
+    if _is_a(y, "polars", "LazyFrame"):
+        raise TypeError(f"{label} is a LazyFrame, which holds no data yet: call collect() on it.")
+    if _is_a(y, "polars", "Series"):
+        return _polars_column(y, label)
+    if _is_a(y, "pyarrow", "Array", "ChunkedArray"):
+        return arrow_column(y, label)
+    return from_array(np.asarray(y), label)
+
+
+def _is_capsule_table(X: Any) -> bool:
+    if is_series(X) or _is_a(X, "pandas", "Series"):  # one column has the interface, too
+        return False
+    return hasattr(X, "__arrow_c_stream__") or (hasattr(X, "__arrow_c_array__") and hasattr(X, "schema"))
+
+
+def _by_capsule(X: Any) -> Any:
+    try:
+        import pyarrow
+    except ImportError:
+        try:
+            import polars
+        except ImportError:
+            raise TypeError(f"To read a {type(X).__name__}, install pyarrow or polars.") from None
+        return polars.DataFrame(X)
+    return pyarrow.table(X) if hasattr(X, "__arrow_c_stream__") else pyarrow.record_batch(X)
+
+
+def _by_narwhals(X: Any) -> Any:
+    """The frame in narwhals' wrapping; None where narwhals does not know it or is not there."""
+    try:
+        import narwhals
+    except ImportError:
+        return None
+    wrapped = narwhals.from_native(X, pass_through=True)
+    return None if wrapped is X else wrapped
+
+
+# ---- numpy -----------------------------------------------------------------------------------------------------------
+
+
+def from_array(values: np.ndarray, label: str) -> Any:
+    """A one-dimensional array of any dtype as a column."""
+    kind = values.dtype.kind
+    if kind in REAL_KINDS:
+        return native(values)
+    if kind in "mM":
+        return TimeColumn(values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("=")))
+    if kind == "S":
+        values = np.char.decode(values, "utf-8", "surrogateescape")
+    elif kind not in "OUT":
+        raise TypeError(f"column {label} has the dtype {values.dtype}, which is neither numbers, text nor dates")
+    return from_objects(values.tolist(), label)
+
+
+def native(array: np.ndarray) -> np.ndarray:
+    """The array with a dtype that the kernels read: longdouble and foreign byte order are converted."""
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def _coded(codes: np.ndarray, n_levels: int, take: Callable[[np.ndarray | None], list]) -> CodedColumn:
+    """Codes into ``n_levels`` levels, of which only those that occur are taken where rows are fewer."""
+    if n_levels <= len(codes):
+        return CodedColumn(codes, take(None))
+    used = np.unique(codes[codes >= 0])
+    return CodedColumn(np.where(codes < 0, -1, np.searchsorted(used, codes)), take(used))
+
+
+def _bools(codes: np.ndarray) -> CodedColumn:
+    """0, 1, and -1 where missing."""
+    return CodedColumn(codes, [False, True])
+
+
+# ---- pandas ----------------------------------------------------------------------------------------------------------
+
+
+def _pandas_column(series: Any, label: str) -> Any:
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype):
+        values = series.to_numpy()
+        return _bools(values.view(np.int8)) if dtype.kind == "b" else from_array(values, label)
+    kind = type(dtype).__name__
+    if kind == "CategoricalDtype":
+        categories = series.array.categories
+        return _coded(
+            series.array.codes,
+            len(categories),
+            lambda used: (categories if used is None else categories.take(used)).tolist(),
+        )
+    if kind == "ArrowDtype" or (kind == "StringDtype" and dtype.storage == "pyarrow"):
+        return arrow_column(series.array.__arrow_array__(), label)
+    if getattr(dtype, "_is_boolean", False) and kind != "SparseDtype":
+        return _bools(series.to_numpy(dtype=np.int8, na_value=-1))
+    if getattr(dtype, "_is_numeric", False) and kind != "SparseDtype":  # nullable integers and floats
+        if not series.hasnans:
+            return native(series.to_numpy(dtype=dtype.numpy_dtype))
+        return lambda: series.to_numpy(dtype=_plain_float(dtype), na_value=np.nan)
+    if kind == "DatetimeTZDtype":
+        return TimeColumn(series.dt.tz_convert(None).to_numpy(), lambda: series.dt.tz_localize(None).to_numpy())
+    if kind == "PeriodDtype":
+        return TimeColumn(series.dt.to_timestamp().to_numpy())
+    if kind == "SparseDtype" and dtype.subtype.kind in REAL_KINDS:
+        return lambda: native(np.asarray(series.array))
+    return from_array(series.to_numpy(dtype=object), label)
+
+
+def _plain_float(dtype: Any) -> np.dtype:
+    """The narrowest float that holds the numbers of a nullable dtype exactly (64-bit integers: float64)."""
+    width = getattr(dtype, "itemsize", 8) or 8
+    is_float = getattr(dtype, "kind", "f") == "f"
+    return np.dtype(np.float32 if width < 4 or (is_float and width == 4) else np.float64)
+
+
+# ---- polars ----------------------------------------------------------------------------------------------------------
+
+
+def _polars_column(series: Any, label: str) -> Any:
+    polars = sys.modules["polars"]
+    dtype = series.dtype
+    if dtype.is_numeric():
+        if dtype.is_decimal() or dtype.to_python() is int and str(dtype).endswith("128"):
+            return lambda: series.cast(polars.Float64).to_numpy()
+        if series.n_chunks() == 1 and series.null_count() == 0:
+            return series.to_numpy()
+        return series.to_numpy
+    if dtype == polars.Boolean:
+        return _bools(series.cast(polars.Int8).fill_null(-1).to_numpy())
+    if dtype == polars.String:
+        # in categories of their own, not in those that the process would keep
+        own = polars.Categorical(polars.Categories.random()) if hasattr(polars, "Categories") else polars.Categorical
+        return _polars_categories(series.cast(own))
+    if dtype == polars.Enum:
+        codes = series.to_physical().cast(polars.Int32).fill_null(-1).to_numpy()
+        names = dtype.categories
+        codes = narrow(codes, len(names))
+        return _coded(codes, len(names), lambda used: (names if used is None else names.gather(used)).to_list())
+    if dtype == polars.Categorical:
+        return _polars_categories(series)
+    if dtype == polars.Datetime and dtype.time_zone is not None:
+        return TimeColumn(series.to_numpy(), lambda: series.dt.replace_time_zone(None).to_numpy())
+    if dtype in (polars.Date, polars.Datetime, polars.Duration):
+        return TimeColumn(series.to_numpy())
+    if dtype == polars.Time:
+        return lambda: series.to_physical().cast(polars.Float64).to_numpy() / 1e9
+    if dtype == polars.Null:
+        return np.full(len(series), np.nan)
+    if dtype in (polars.Object, polars.Binary):
+        return from_objects(series.to_list(), label)
+    raise TypeError(f"column {label} has the dtype {dtype}, which is neither numbers, text, categories nor dates")
+
+
+def _polars_categories(series: Any) -> CodedColumn:
+    """Physical codes may be numbers of a table that the whole process shares: only those that occur are kept."""
+    polars = sys.modules["polars"]
+    seen = series.drop_nulls().unique()
+    physical = seen.to_physical().to_numpy()
+    order = np.argsort(physical)
+    present = physical[order]
+    codes = series.to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
+    if len(present) and present[-1] != len(present) - 1:
+        codes = np.where(codes < 0, -1, np.searchsorted(present, codes))
+    return CodedColumn(narrow(codes, len(seen)), seen.cast(polars.String).gather(order).to_list())
+
+
+# ---- Arrow -----------------------------------------------------------------------------------------------------------
+
+
+def arrow_column(column: Any, label: str) -> Any:
+    """A pyarrow Array or ChunkedArray."""
+    import pyarrow
+    from pyarrow import compute, types
+
+    kind = column.type
+    if isinstance(kind, pyarrow.BaseExtensionType):
+        return arrow_column(column.cast(kind.storage_type), label)
+    if types.is_run_end_encoded(kind):
+        return arrow_column(compute.run_end_decode(column), label)
+    if not isinstance(column, pyarrow.ChunkedArray):
+        column = pyarrow.chunked_array([column])
+    if types.is_integer(kind) or types.is_floating(kind):
+        if column.num_chunks == 1 and column.null_count == 0:
+            return column.chunk(0).to_numpy()
+        return column.to_numpy
+    if types.is_boolean(kind):
+        return _bools(column.cast(pyarrow.int8()).fill_null(-1).to_numpy())
+    if types.is_dictionary(kind):
+        return _arrow_dictionary(column, label)
+    if _is_text(types, kind):
+        return _arrow_dictionary(column.dictionary_encode(), label)
+    if types.is_timestamp(kind) and kind.tz is not None:
+        return TimeColumn(column.to_numpy(), lambda: compute.local_timestamp(column).to_numpy())
+    if types.is_timestamp(kind) or types.is_date(kind) or types.is_duration(kind):
+        return TimeColumn(column.to_numpy())
+    if types.is_time(kind):
+        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
+        whole = pyarrow.int32() if kind.bit_width == 32 else pyarrow.int64()
+        return lambda: column.cast(whole).cast(pyarrow.float64()).to_numpy() / per_second
+    if types.is_decimal(kind) or types.is_null(kind):
+        return lambda: column.cast(pyarrow.float64()).to_numpy()
+    raise TypeError(f"column {label} has the type {kind}, which is neither numbers, text, categories nor dates")
+
+
+def _is_text(types: Any, kind: Any) -> bool:
+    tests = ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary", "is_binary_view")
+    return any(getattr(types, test, lambda _: False)(kind) for test in tests)
+
+
+def _arrow_dictionary(column: Any, label: str) -> CodedColumn:
+    import pyarrow
+
+    if column.num_chunks == 0:
+        return CodedColumn(np.empty(0, np.int8), [])
+    try:
+        column = column.unify_dictionaries()
+    except pyarrow.ArrowNotImplementedError as error:
+        raise TypeError(f"column {label} has the type {column.type}, which cannot be read: {error}") from None
+    levels = column.chunk(0).dictionary
+    pieces = [chunk.indices.fill_null(-1).to_numpy() for chunk in _signed(column).chunks]
+    codes = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+    codes = codes if codes.dtype.itemsize < 4 else narrow(codes, len(levels))
+    return _coded(codes, len(levels), lambda used: (levels if used is None else levels.take(used)).to_pylist())
+
+
+def _signed(column: Any) -> Any:
+    """The dictionary column with signed codes, so that -1 can stand for missing."""
+    import pyarrow
+
+    kind = column.type
+    if pyarrow.types.is_signed_integer(kind.index_type):
+        return column
+    return column.cast(pyarrow.dictionary(pyarrow.int64(), kind.value_type, kind.ordered))

@@ -1,0 +1,412 @@
+"""What a model must know of a table: learned from the training columns, applied to every later one.
+
+``TableSchema.learn`` decides what each input column is, ``TableSchema.apply`` makes the columns that bins and trees
+see::
+
+    input columns      age (number)   colour (category)       sold (date)
+                          |               |                    |        \\
+    model columns      [31.0 nan 8.0] [2 0 -1] (levels)   seconds     sold__weekday
+
+The schema is data: its features are stored in the ensemble, and level numbers depend on the levels alone, not on the
+container that they came in.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from boostgrad.data.columns import Columns
+from boostgrad.data.levels import (
+    CodedColumn,
+    TimeColumn,
+    family,
+    in_words,
+    is_missing,
+    level_key,
+    ordered,
+)
+from boostgrad.features import FeatureInfo, numbers
+
+# Levels of fewer training rows than this share one level number, where a column has more than so many levels.
+RARE_COUNT = 2
+MANY_LEVELS = 50
+
+
+class TableSchema:
+    """Names and kinds of the columns of a table, and the levels of its categories.
+
+    Parameters
+    ----------
+    features : tuple of FeatureInfo
+        One for each model column, in the order of the input columns.
+    names : tuple of str or None
+        Of the input columns.
+
+    Attributes
+    ----------
+    n_inputs : int
+        Number of input columns.
+    n_levels : tuple of int or None
+        For each model column; None where none is a category.
+    """
+
+    def __init__(self, features: tuple[FeatureInfo, ...], names: tuple[str, ...] | None):
+        self.features = features
+        self.names = names
+        self.n_inputs = 1 + max((info.source for info in features), default=-1)
+        self.n_levels = tuple(f.n_levels for f in features) if any(f.kind == "category" for f in features) else None
+        self._plain = features == numbers(self.n_inputs)
+        self._tables = [_LevelTable(info) if info.kind == "category" else None for info in features]
+
+    @classmethod
+    def learn(
+        cls,
+        columns: Columns,
+        *,
+        categorical_features: Any = "from_dtype",
+        date_parts: tuple[str, ...] | None = None,
+        rows: np.ndarray | None = None,
+    ) -> TableSchema:
+        """Learn what the columns are.
+
+        Parameters
+        ----------
+        columns : Columns
+            As ``as_columns`` gives them.
+        categorical_features : "from_dtype", None, or array-like of bool, int or str
+            Which columns are categories: those whose type says so (text, categories, and bools but for numpy's), none,
+            or those of a mask, of these numbers or of these names.
+        date_parts : tuple of str, optional
+            Calendar parts to add for each column of dates.
+        rows : ndarray of int64, optional
+            The rows to learn levels from; None: all.
+
+        Raises
+        ------
+        ValueError
+            If ``categorical_features`` does not fit the table, or a column that is no category holds something that is
+            not a number.
+        """
+        declared = _declared(categorical_features, columns)
+        features = []
+        for j in range(columns.n_columns):
+            entry, label = columns.entry(j), columns.label(j)
+            kind = _kind(entry, None if declared is None else declared[j], label)
+            if kind == "category":
+                features.append(FeatureInfo(kind, j, None, *_levels(as_levels(entry), rows, label)))
+            else:
+                features.append(FeatureInfo(kind, j))
+            if kind == "date":
+                features += [FeatureInfo(kind, j, part) for part in date_parts or ()]
+        return cls(tuple(features), columns.names)
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of the model columns."""
+        if self.names is None:
+            return None
+        return tuple(
+            self.names[f.source] if f.part is None else f"{self.names[f.source]}__{f.part}" for f in self.features
+        )
+
+    def apply(
+        self, columns: Columns, *, unknown_category: str = "missing", owner: str = "The model", what: str = "X"
+    ) -> Columns:
+        """The model columns of a table.
+
+        Parameters
+        ----------
+        columns : Columns
+            As ``as_columns`` gives them; with names, in any order.
+        unknown_category : {"missing", "rare", "error"}
+            What becomes of levels that were not learned; "rare" is "missing" where no rare levels were pooled.
+        owner, what : str
+            How messages name the model and the table.
+
+        Returns
+        -------
+        Columns
+            Columns that are converted are converted when they are read.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the schema, a value cannot be what its column is, or a level is unknown
+            under "error". The message names column, row and value.
+        """
+        if columns.names is not None or self.names is not None or columns.n_columns != self.n_inputs:
+            columns = self._matched(columns, owner, what)
+        if self._plain and columns.matrix is not None:
+            return columns
+        made = []
+        for info, table in zip(self.features, self._tables, strict=True):
+            entry, label = columns.entry(info.source), columns.label(info.source)
+            if info.kind == "number":
+                made.append(as_numbers(entry, label))
+            elif info.kind == "category":
+                made.append(_level_numbers(entry, info, table, unknown_category, label))
+            else:
+                made.append(_as_time(entry, info, label))
+        return Columns(made, columns.n_rows, self.feature_names, self.n_levels)
+
+    def _matched(self, columns: Columns, owner: str, what: str) -> Columns:
+        """The columns in the order of the schema, if they are those of the schema."""
+        names = self.names
+        if names is not None and columns.names is not None and set(names) != set(columns.names):
+            lines = [f"The feature names of {what} should match those that were passed during fit."]
+            for title, group in (
+                ("Feature names unseen at fit time:", sorted(set(columns.names) - set(names))),
+                ("Feature names seen at fit time, yet now missing:", sorted(set(names) - set(columns.names))),
+            ):
+                if group:
+                    lines += [title, *(f"- {name}" for name in group[:10]), *(["- ..."] if len(group) > 10 else [])]
+            raise ValueError("\n".join(lines) + "\n")
+        if columns.n_columns != self.n_inputs:
+            raise ValueError(
+                f"{what} has {columns.n_columns} features, but {owner} is expecting {self.n_inputs} features as input."
+            )
+        if names is not None and columns.names is None:
+            words = f"{what} does not have valid feature names, but {owner} was fitted with feature names"
+            warnings.warn(words, UserWarning, stacklevel=5)
+        elif names is None and columns.names is not None:
+            words = f"{what} has feature names, but {owner} was fitted without feature names"
+            warnings.warn(words, UserWarning, stacklevel=5)
+        return columns.in_order_of(names)
+
+
+# ---- what a column is ------------------------------------------------------------------------------------------------
+
+
+def _declared(categorical_features: Any, columns: Columns) -> np.ndarray | None:
+    """Whether each column was declared a category; None: its type says so."""
+    if isinstance(categorical_features, str) and categorical_features == "from_dtype":
+        return None
+    declared = np.zeros(columns.n_columns, dtype=bool)
+    if categorical_features is None or len(categorical_features) == 0:
+        return declared
+    which = list(categorical_features)
+    if isinstance(which[0], bool | np.bool_):
+        if len(which) != columns.n_columns:
+            raise ValueError(
+                f"categorical_features is a mask of {len(which)} columns, but X has {columns.n_columns} columns."
+            )
+        return np.array(which, dtype=bool)
+    for column in which:
+        if isinstance(column, str):
+            if columns.names is None:
+                raise ValueError(
+                    f"categorical_features names the column {column!r}, but the columns of X have no names."
+                )
+            if column not in columns.names:
+                raise ValueError(f"categorical_features names the column {column!r}, which X does not have.")
+            declared[columns.names.index(column)] = True
+        elif 0 <= column < columns.n_columns:
+            declared[column] = True
+        else:
+            raise ValueError(
+                f"categorical_features must hold column numbers from 0 to {columns.n_columns - 1}. Got {column!r}."
+            )
+    return declared
+
+
+def _kind(entry: Any, declared: bool | None, label: str) -> str:
+    if declared:
+        return "category"
+    if isinstance(entry, TimeColumn):
+        return entry.kind
+    if isinstance(entry, CodedColumn) and declared is None:
+        if entry.mixed:
+            _refuse_mixed(entry, label)
+        return "category"
+    as_numbers(entry, label)  # raises where they are none
+    return "number"
+
+
+def _refuse_mixed(coded: CodedColumn, label: str) -> None:
+    """Raise for a column of objects of several types, naming the first row that differs from those before."""
+    kinds = np.array([family(type(level)) if not is_missing(level) else "" for level in coded.levels])
+    row0, value0 = coded.first(kinds != "")
+    row, value = coded.first((kinds != "") & (kinds != family(type(value0)))) or (row0, value0)
+    if family(type(value)) == "other":
+        raise TypeError(
+            f"column {label}, row {row}: could not convert {value!r} to float (argument must be a string or a number, "
+            f"not {type(value).__name__!r}); declare the column categorical (categorical_features) if its values are "
+            "levels"
+        )
+    raise ValueError(
+        f"column {label}, row {row}: {value!r} is {in_words(value)}, but row {row0} holds {value0!r}, which is "
+        f"{in_words(value0)}; declare the column categorical (categorical_features) or make all of its values one type"
+    )
+
+
+# ---- levels ----------------------------------------------------------------------------------------------------------
+
+
+def as_levels(entry: Any) -> CodedColumn:
+    """A column of whatever kind as levels; of dates and durations these are their seconds."""
+    if isinstance(entry, CodedColumn):
+        return entry
+    values = entry.seconds() if isinstance(entry, TimeColumn) else entry() if callable(entry) else entry
+    distinct, codes = np.unique(values, return_inverse=True)
+    return CodedColumn(codes, distinct.tolist())  # NaN is a level, which is missing
+
+
+def _levels(coded: CodedColumn, rows: np.ndarray | None, label: str) -> tuple[tuple, tuple]:
+    """The levels of these rows in canonical order, and apart from them the rare ones."""
+    codes = coded.codes if rows is None else coded.codes[rows]
+    counts = np.bincount(codes.astype(np.intp) + 1, minlength=len(coded.levels) + 1)[1:]
+    count_of: dict[tuple, int] = {}
+    for code in np.flatnonzero(counts).tolist():
+        key = level_key(coded.levels[code])
+        try:
+            if key is not None:
+                count_of[key] = count_of.get(key, 0) + int(counts[code])
+        except TypeError:
+            raise TypeError(
+                f"column {label}: {coded.levels[code]!r} cannot be a level, as it is of the type "
+                f"{type(coded.levels[code]).__name__}; levels are text, numbers or bools"
+            ) from None
+    keys = ordered(list(count_of))
+    pooled = len(keys) > MANY_LEVELS
+    rare = [key for key in keys if pooled and count_of[key] < RARE_COUNT]
+    kept = [key for key in keys if not pooled or count_of[key] >= RARE_COUNT]
+    return tuple(value for _, value in kept), tuple(value for _, value in rare)
+
+
+class _LevelTable:
+    """Level keys to level numbers. A bool is found as 0 or 1 too, and these as bools, as containers differ there."""
+
+    def __init__(self, info: FeatureInfo):
+        numbers = {level_key(level): number for number, level in enumerate(info.levels)}
+        numbers |= {level_key(level): len(info.levels) for level in info.rare_levels}
+        for truth in (False, True):
+            as_bool, as_number = ("bool", truth), ("number", int(truth))
+            if as_bool in numbers:
+                numbers.setdefault(as_number, numbers[as_bool])
+            elif as_number in numbers:
+                numbers[as_bool] = numbers[as_number]
+        self.get = numbers.get
+        self.types = {name for name, _ in numbers}
+
+
+def _level_numbers(entry: Any, info: FeatureInfo, table: _LevelTable, unknown_category: str, label: str) -> Callable:
+    """Makes the level numbers of a column; all levels are looked up at once, and rows by their codes."""
+    coded = as_levels(entry)
+    number_of = np.full(len(coded.levels) + 1, -1, dtype=np.int32)  # the last is for the code -1
+    unknown = np.zeros(len(coded.levels), dtype=bool)
+    foreign = np.zeros(len(coded.levels), dtype=bool)
+    for code in _used(coded):
+        key = level_key(coded.levels[code])
+        if key is None:
+            continue
+        number = table.get(key)
+        if number is None:
+            unknown[code] = True
+            foreign[code] = bool(table.types) and key[0] not in table.types
+        else:
+            number_of[code] = number
+    found = coded.first(foreign) if foreign.any() else None
+    if found is not None:
+        row, value = found
+        raise ValueError(
+            f"column {label}, row {row}: {value!r} is {in_words(value)}, but the levels of this category are "
+            f"{' and '.join(_TYPES.get(name, name) for name in sorted(table.types))}"
+        )
+    if unknown_category == "error" and unknown.any():
+        found = coded.first(unknown)
+        if found is not None:
+            row, value = found
+            raise ValueError(
+                f"column {label}, row {row}: the category {value!r} was not there when the model was fitted "
+                "(unknown_category='error')"
+            )
+    if unknown_category == "rare" and info.rare_levels:
+        number_of[:-1][unknown] = len(info.levels)
+    number_of = _until_bins_know_categories(number_of)
+    return lambda: number_of[coded.codes]
+
+
+_TYPES = {"str": "text", "number": "numbers", "bool": "bools"}
+
+
+def _used(coded: CodedColumn) -> list[int]:
+    """The codes to look up: those that occur, where that is quickly said."""
+    if len(coded.codes) >= len(coded.levels):
+        return list(range(len(coded.levels)))
+    codes = np.unique(coded.codes)
+    return codes[codes >= 0].tolist()
+
+
+def _until_bins_know_categories(level_numbers: np.ndarray) -> np.ndarray:
+    """PROVISIONAL: level numbers as numbers, NaN where missing. Goes once binning reads ``Columns.n_levels``."""
+    as_numbers = level_numbers.astype(np.float64)
+    as_numbers[level_numbers < 0] = np.nan
+    return as_numbers
+
+
+# ---- numbers and times -----------------------------------------------------------------------------------------------
+
+
+def as_numbers(entry: Any, label: str) -> Any:
+    """A column as numbers: an array, or a function that makes one. Text and levels are read as numbers if they are."""
+    if isinstance(entry, TimeColumn):
+        there = np.flatnonzero(~np.isnat(entry.values))
+        if len(there):
+            raise ValueError(
+                f"column {label}, row {there[0]}: {entry.values[there[0]]} is a {entry.kind}, but this is a column of "
+                "numbers"
+            )
+        return lambda: np.full(len(entry.values), np.nan)
+    if not isinstance(entry, CodedColumn):
+        return entry
+    number_of = np.full(len(entry.levels) + 1, np.nan)
+    bad = np.zeros(len(entry.levels), dtype=bool)
+    for code in _used(entry):
+        level = entry.levels[code]
+        if is_missing(level):
+            continue
+        try:
+            number_of[code] = float(level)
+        except (TypeError, ValueError, OverflowError):
+            bad[code] = True
+    found = entry.first(bad) if bad.any() else None
+    if found is None:
+        return lambda: number_of[entry.codes]
+    row, value = found
+    if isinstance(value, str | bytes):
+        raise ValueError(
+            f"column {label}, row {row}: {value!r} is not a number; declare the column categorical "
+            "(categorical_features) or make all of its values numbers"
+        )
+    raise TypeError(
+        f"column {label}, row {row}: could not convert {value!r} to float (argument must be a string or a number, not "
+        f"{type(value).__name__!r})"
+    )
+
+
+def _as_time(entry: Any, info: FeatureInfo, label: str) -> Callable:
+    """Makes the numbers of a column of dates or durations, or one of its calendar parts."""
+    if isinstance(entry, TimeColumn) and entry.kind == info.kind:
+        return entry.seconds if info.part is None else lambda: entry.part(info.part)
+    if isinstance(entry, TimeColumn):
+        row = np.flatnonzero(~np.isnat(entry.values))
+        found = (int(row[0]), str(entry.values[row[0]])) if len(row) else None
+        n_rows = len(entry.values)
+    elif isinstance(entry, CodedColumn):
+        found = entry.first(np.array([not is_missing(level) for level in entry.levels], dtype=bool))
+        n_rows = len(entry.codes)
+    else:
+        values = entry() if callable(entry) else entry
+        row = np.flatnonzero(~np.isnan(values))
+        found = (int(row[0]), values[row[0]].item()) if len(row) else None
+        n_rows = len(values)
+    if found is not None:
+        raise ValueError(
+            f"column {label}, row {found[0]}: {found[1]!r} is not a {info.kind}, but this was a column of {info.kind}s "
+            "when the model was fitted"
+        )
+    return lambda: np.full(n_rows, np.nan)

@@ -1,0 +1,45 @@
+"""What a model knows of its features: words that tables, trees and files share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KINDS = ("number", "category", "date", "duration")
+
+# Calendar parts that a date can be split into, in the order in which they are documented.
+DATE_PARTS = ("year", "month", "day", "weekday", "hour", "dayofyear")
+
+
+@dataclass(frozen=True)
+class FeatureInfo:
+    """One feature of a model: one column that trees split on.
+
+    Attributes
+    ----------
+    kind : {"number", "category", "date", "duration"}
+        What the input column held. Dates and durations are numbers of seconds, dates since 1970 (UTC).
+    source : int
+        Number of the input column.
+    part : str or None
+        The calendar part that this feature is (one of ``DATE_PARTS``); None: the column itself.
+    levels : tuple of str, int, float or bool
+        Of a category: its levels; the level numbers that trees see are positions in it.
+    rare_levels : tuple
+        Levels too rare to stand alone; they share the number ``len(levels)``.
+    """
+
+    kind: str
+    source: int
+    part: str | None = None
+    levels: tuple = ()
+    rare_levels: tuple = ()
+
+    @property
+    def n_levels(self) -> int:
+        """How many level numbers there are; 0 where the feature is not a category."""
+        return max(1, len(self.levels) + bool(self.rare_levels)) if self.kind == "category" else 0
+
+
+def numbers(n_features: int) -> tuple[FeatureInfo, ...]:
+    """The features of a table of numbers: each is one input column."""
+    return tuple(FeatureInfo("number", j) for j in range(n_features))

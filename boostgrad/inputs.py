@@ -1,0 +1,107 @@
+"""Targets and weights: taken out of whatever they came in, and checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import column_or_1d
+
+from boostgrad.data.columns import as_values
+from boostgrad.data.containers import is_frame, is_series, module_of, read_frame, read_series
+
+# Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
+LARGEST_INPUT = 1e60
+
+
+def plain_array(values: Any, name: str) -> Any:
+    """What one of polars, pyarrow or narwhals holds, as numpy's; all else as it is."""
+    if is_series(values):
+        return as_values(read_series(values, name))
+    if module_of(values) != "pandas" and is_frame(values):
+        return np.column_stack([as_values(column) for column in read_frame(values)[0]])
+    return values
+
+
+def target_column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
+    """A target as one column of the right length."""
+    if y is None:
+        raise ValueError(f"{owner} requires y to be passed, but the target {name} is None.")
+    y = column_or_1d(plain_array(y, name), warn=True)
+    if len(y) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
+        )
+    return y
+
+
+def label_family(labels: np.ndarray) -> str:
+    return {"O": "strings", "U": "strings", "m": "times", "M": "dates"}.get(labels.dtype.kind, "numbers")
+
+
+def plain_labels(y: np.ndarray, name: str) -> np.ndarray:
+    """Labels that came as objects: strings as they are, all others as an array of their own dtype."""
+    labels = y.tolist()
+    for row, label in enumerate(labels):
+        if label is None or type(label).__name__ in ("NAType", "NaTType") or label != label:
+            raise ValueError(f"Input {name} contains NaN: a label is missing at row {row}.")
+    n_text = sum(isinstance(label, str) for label in labels)
+    if n_text == len(labels):
+        return y
+    if n_text > 0:
+        kinds = sorted({type(label).__name__ for label in labels})
+        raise ValueError(f"Labels in {name} must all be strings, or none of them. Got {', '.join(kinds)}.")
+    plain = np.array(labels)
+    return plain if plain.ndim == 1 else y
+
+
+def check_finite(values: np.ndarray, name: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        what = "NaN" if np.isnan(values[bad[0]]) else f"infinity or a value too large for {values.dtype!r}"
+        raise ValueError(f"Input {name} contains {what}: row {bad[0]} is {values[bad[0]]}.")
+
+
+def check_size(values: np.ndarray, name: str) -> None:
+    large = np.flatnonzero(np.abs(values) > LARGEST_INPUT)
+    if len(large):
+        raise ValueError(
+            f"{name} must not be larger than {LARGEST_INPUT:g} in absolute terms: row {large[0]} is {values[large[0]]}."
+        )
+
+
+def checked_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
+    """Weights in float64, or None where all are 1."""
+    if weight is None:
+        return None
+    if np.isscalar(weight) and not isinstance(weight, str):
+        weight = np.full(n_rows, weight)
+    frame = is_frame(weight)
+    try:
+        weight = np.asarray(plain_array(weight, name))
+        if weight.dtype.kind == "c":
+            raise TypeError
+        weight = np.ascontiguousarray(weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers.") from None
+    if frame and weight.ndim == 2 and weight.shape[1] == 1:
+        weight = weight[:, 0].copy()
+    if weight.ndim != 1:
+        raise ValueError(f"{name} must be 1D: it has shape {weight.shape}, Sample weights must be 1D array or scalar")
+    if len(weight) != n_rows:
+        raise ValueError(f"{name} has {len(weight)} values for {n_rows} rows.")
+    check_finite(weight, name)
+    check_size(weight, name)
+    negative = np.flatnonzero(weight < 0)
+    if len(negative):
+        raise ValueError(f"Negative values in data passed to `{name}`: row {negative[0]} is {weight[negative[0]]}.")
+    if not weight.any():
+        raise ValueError(f"{name} is zero for all rows: Sample weights must contain at least one non-zero number.")
+    return None if np.all(weight == 1) else weight
+
+
+def weights_of(weight: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray | None:
+    if weight is None or rows is None:
+        return weight
+    weight = weight[rows]
+    return None if np.all(weight == 1) else weight
