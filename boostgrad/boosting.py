@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from boostgrad.callbacks import Callback, IterationState
-from boostgrad.data.matrix import BinnedMatrix
+from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.losses.base import Loss
 from boostgrad.params import TreeParams
-from boostgrad.tree.grower import TreeGrower
+from boostgrad.tree.grower import grower_for
 from boostgrad.tree.model import Tree
 from boostgrad.tree.predictor import add_binned
 
@@ -23,7 +23,7 @@ MAX_ROWS = 2**30
 class Rows:
     """Rows to train on or to validate with: binned features, target (float64), weights (float64, or None for 1)."""
 
-    matrix: BinnedMatrix
+    matrix: BinnedMatrix | SparseBinnedMatrix
     y: np.ndarray
     weight: np.ndarray | None
 
@@ -79,7 +79,7 @@ def train(
     base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
     raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
-    grower = TreeGrower(rows.matrix, edges, params, n_threads, seed)
+    grower = grower_for(rows.matrix, edges, params, n_threads, seed)
     state = IterationState(n_estimators)
     if validation is not None:
         validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)

@@ -358,6 +358,7 @@ class _BoostGrad(BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
         return tags
 
     def _stored(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The C kernels, as the Cython rooms see them: cimport this, never link a kernel twice."""
 
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct bg_packing:
@@ -61,6 +61,9 @@ cdef extern from "kernels.h" nogil:
     ctypedef void (*pointwise_kernel "bg_pointwise_kernel")(const double *, const double *, const double *, size_t, double *,
                                       double *) noexcept nogil
 
+    ctypedef void (*sparse_kernel "bg_sparse_kernel")(const uint32_t *, const uint16_t *, size_t, const int64_t *, int64_t *,
+                                      int64_t *) noexcept nogil
+
     ctypedef struct bg_kernels:
         const char *name
         histogram_kernel histogram[6][2]
@@ -69,6 +72,11 @@ cdef extern from "kernels.h" nogil:
         void (*quantize_gradients)(const double *, size_t, size_t, bg_packing, char *, size_t) noexcept nogil
         void (*add)(int64_t *, const int64_t *, size_t) noexcept nogil
         void (*subtract)(int64_t *, const int64_t *, size_t) noexcept nogil
+        void (*lay_records)(int, const char *, size_t, const double *, bg_packing, size_t, size_t, int64_t *) noexcept nogil
+        sparse_kernel sparse_wide
+        sparse_kernel sparse_narrow
+        size_t (*sparse_part)(const uint32_t *, const uint16_t *, size_t, const uint8_t *, uint32_t *, uint16_t *,
+                              uint32_t *, uint16_t *) noexcept nogil
         void (*scan)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *, bg_scan_scratch *,
                      bg_scan_result *) noexcept nogil
         partition_kernel partition_u8

@@ -13,8 +13,10 @@ from libc.string cimport memcpy
 
 import numpy as np
 
+from boostgrad.data.columns import SparseColumns
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.quantiles import quantile_edges, sorted_values
+from boostgrad.data.sparse import bin_sparse, sparse_edges
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, reads_float32
 from boostgrad.native cimport bg_kernels, kernels, parallel_for
 
@@ -128,6 +130,13 @@ def sample_rows(n, size, rng):
     return bounds[:-1] + (rng.random(size) * np.diff(bounds)).astype(np.int64)
 
 
+def exact_weights(weight):
+    """Weights as integers in proportion, so few bits that sums of ``SAMPLE_ROWS`` of them are exact in any order: what
+    zeros weigh is then the same whether they are counted or left over."""
+    exponent = int(np.frexp(weight.max())[1])
+    return np.maximum(np.rint(np.ldexp(weight, 34 - exponent)), 1.0)
+
+
 class BinMapper:
     """Bins of every feature.
 
@@ -164,6 +173,10 @@ class BinMapper:
             rows = picked if rows is None else rows[picked]
             n = SAMPLE_ROWS
         even = weight is None or bool(np.all(weight == weight[0]))
+        if not even:
+            weight = exact_weights(weight)
+        if isinstance(columns, SparseColumns):
+            return cls(sparse_edges(columns, rows, None if even else weight, max_bins, n_threads))
         nothing = np.empty(0)
         row_numbers = np.empty(0, dtype=np.int64) if rows is None else rows
         views = ColumnViews(columns)
@@ -193,9 +206,12 @@ class BinMapper:
 
         Returns
         -------
-        BinnedMatrix
-            uint8 codes where no feature has more than 255 bins, uint16 codes otherwise.
+        BinnedMatrix or SparseBinnedMatrix
+            uint8 codes where no feature has more than 255 bins, uint16 codes otherwise; of sparse columns a
+            SparseBinnedMatrix.
         """
+        if isinstance(columns, SparseColumns):
+            return bin_sparse(columns, self.edges, rows, n_threads)
         cdef ColumnViews views = ColumnViews(columns)
         cdef EdgeTable table = self._table
         cdef TransformContext context

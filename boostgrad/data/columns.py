@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.data.containers import REAL_KINDS, from_array, is_frame, native, read_frame
+from boostgrad.data.containers import REAL_KINDS, from_array, is_frame, is_sparse, native, read_frame
 from boostgrad.data.levels import CodedColumn, TimeColumn
 
 
@@ -74,20 +74,75 @@ class Columns:
         return repr(self.names[column]) if self.names is not None else str(column)
 
 
-def as_columns(X: Any, *, min_rows: int = 1) -> Columns:
+class SparseColumns:
+    """A table of numbers of which only some are stored; the others are 0.
+
+    Parameters
+    ----------
+    X : sparse matrix or array of scipy, of shape (n_rows, n_columns)
+
+    Attributes
+    ----------
+    n_rows, n_columns : int
+    names, n_levels, matrix : None
+        As of ``Columns``: there are no names, all columns are numbers, and there is no dense array.
+    """
+
+    names = n_levels = matrix = None
+
+    def __init__(self, X: Any):
+        self._given = X
+        self._by_column: tuple | None = None
+        self._by_row: tuple | None = None
+        self.n_rows, self.n_columns = (int(n) for n in X.shape)
+
+    def by_column(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(values, rows, where each column begins): no row twice in a column."""
+        if self._by_column is None:
+            self._by_column = _parts(self._given, self._given.tocsc())
+        return self._by_column
+
+    def by_row(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(values, columns, where each row begins): no column twice in a row."""
+        if self._by_row is None:
+            self._by_row = _parts(self._given, self._given.tocsr())
+        return self._by_row
+
+    def in_order_of(self, names: tuple[str, ...] | None) -> SparseColumns:
+        return self
+
+    def label(self, column: int) -> str:
+        return str(column)
+
+
+def _parts(given: Any, made: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The arrays of a CSR or CSC matrix, entries of one place summed up; the given one is left as it is."""
+    if made is given:
+        made.check_format(full_check=True)  # the loops rely on it
+    if not made.has_canonical_format:
+        made = made.copy() if made is given else made
+        made.sum_duplicates()
+    values, indices = native(made.data), made.indices
+    if indices.dtype not in (np.int32, np.int64) or not indices.dtype.isnative:
+        indices = indices.astype(np.int64)
+    return np.ascontiguousarray(values), np.ascontiguousarray(indices), np.asarray(made.indptr, dtype=np.int64)
+
+
+def as_columns(X: Any, *, min_rows: int = 1) -> Columns | SparseColumns:
     """Take a table as columns.
 
     Parameters
     ----------
     X : array-like or data frame of shape (n_rows, n_columns)
         An array of real numbers in any memory order, of text, dates or objects; lists of rows; a data frame of pandas,
-        polars or pyarrow, or any that narwhals or the Arrow PyCapsule interface can read. NaN, None and the missing
-        values of the container are missing; infinities are numbers.
+        polars or pyarrow, or any that narwhals or the Arrow PyCapsule interface can read; a sparse matrix or array of
+        scipy. NaN, None and the missing values of the container are missing; infinities are numbers; what a sparse
+        matrix does not store is 0.
     min_rows : int, default=1
 
     Returns
     -------
-    Columns
+    Columns, or SparseColumns of a sparse X
 
     Raises
     ------
@@ -95,15 +150,18 @@ def as_columns(X: Any, *, min_rows: int = 1) -> Columns:
         If X is not two-dimensional, has no columns or fewer than ``min_rows`` rows, is complex, or has a column name
         twice.
     TypeError
-        If X is sparse, masked, structured or lazy, has names of which only some are strings, or holds values that are
+        If X is masked, structured, lazy or sparse in another library's way, has names of which only some are strings, or holds values that are
         neither numbers, text, bools, dates nor hashable (the message names the column, and the row where it is one
         value).
     """
     if type(X) is np.ndarray:  # first, since one row is predicted in microseconds
         columns = _from_array(X)
+    elif is_sparse(X):
+        columns = _from_sparse(X)
     elif hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError(
-            f"Sparse data was passed ({type(X).__name__}), but dense data is required. Use '.toarray()' to convert it."
+            f"Sparse data of an unknown kind was passed ({type(X).__module__}.{type(X).__name__}): pass a sparse "
+            "matrix or array of scipy, or dense data."
         )
     elif is_frame(X):
         entries, n_rows, names = read_frame(X)
@@ -154,6 +212,16 @@ def _from_array(X: Any) -> Columns:
     if X.dtype.kind not in REAL_KINDS:
         return Columns([from_array(X[:, j], str(j)) for j in range(X.shape[1])], X.shape[0], None)
     return Columns(native(X), X.shape[0], None)
+
+
+def _from_sparse(X: Any) -> SparseColumns:
+    if len(X.shape) != 2:
+        raise ValueError(f"Expected 2D array, got {len(X.shape)}D array instead: X is sparse and has shape {X.shape}.")
+    if X.dtype.kind == "c":
+        raise ValueError("Complex data not supported: X must hold real numbers.")
+    if X.dtype.kind not in REAL_KINDS:
+        raise TypeError(f"X is sparse and has the dtype {X.dtype}: a sparse table must hold real numbers.")
+    return SparseColumns(X)
 
 
 def _text_names(names: list) -> tuple[str, ...] | None:

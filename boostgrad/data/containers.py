@@ -44,6 +44,11 @@ def is_frame(X: Any) -> bool:
     )
 
 
+def is_sparse(X: Any) -> bool:
+    """Whether X is a sparse matrix or array of scipy."""
+    return any(c.__module__.startswith("scipy.sparse") for c in type(X).__mro__) and hasattr(X, "tocsr")
+
+
 def is_series(y: Any) -> bool:
     """Whether y is one column of a library whose conversion to numpy is not to be relied on."""
     return (

@@ -48,3 +48,45 @@ class BinnedMatrix:
     @property
     def n_features(self) -> int:
         return self.by_column.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseBinnedMatrix:
+    """Bin codes of a table that is mostly zeros: those that differ from the code of zero, by column and by row.
+
+    ::
+
+        table    row 0  1  2  3       default_code 1      by column   column_begin 0     2  3
+            f0  [    1  4  1  2 ]                         rows                     1  3  0
+            f1  [    7  1  1  1 ]                         codes                    4  2  7
+
+    Attributes
+    ----------
+    n_rows : int
+    n_codes : ndarray of uint32, shape (n_features,)
+        Codes of a feature are below this number; at least 2.
+    default_code : ndarray of uint16, shape (n_features,)
+        The code of 0, which is not stored.
+    column_begin : ndarray of int64, shape (n_features + 1,)
+        Where the entries of each feature begin in ``rows`` and ``codes``.
+    rows : ndarray of uint32, shape (n_stored,)
+    codes : ndarray of uint16, shape (n_stored,)
+    row_begin : ndarray of int64, shape (n_rows + 1,)
+        Where the entries of each row begin in ``row_features`` and ``row_codes``.
+    row_features : ndarray of uint32, shape (n_stored,)
+    row_codes : ndarray of uint16, shape (n_stored,)
+    """
+
+    n_rows: int
+    n_codes: np.ndarray
+    default_code: np.ndarray
+    column_begin: np.ndarray
+    rows: np.ndarray
+    codes: np.ndarray
+    row_begin: np.ndarray
+    row_features: np.ndarray
+    row_codes: np.ndarray
+
+    @property
+    def n_features(self) -> int:
+        return len(self.n_codes)

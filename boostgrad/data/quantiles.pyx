@@ -143,14 +143,12 @@ def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins)
     ndarray of float64, shape (at most max_bins - 1,)
         Strictly increasing, finite or -inf, halfway between neighbouring values where a number lies there.
     """
-    cdef Py_ssize_t n = values.shape[0], n_distinct = 0, i
+    cdef Py_ssize_t n = values.shape[0], n_distinct = 0, n_edges, i
     cdef bint weighted = weights.shape[0] > 0
-    cdef double[::1] distinct = np.empty(n)
-    cdef double[::1] mass = np.empty(n)
-    cdef double total = 0, owned = 0, light, share, filled
-    cdef Py_ssize_t shares, n_edges = 0, n_owners = 0, n_reserved = 0
-    cdef bint owner
-    edges_array = np.empty(max(max_bins - 1, 0))
+    cdef double[::1] distinct = np.empty(n + 1)
+    cdef double[::1] mass = np.empty(n + 1)
+    cdef double total = 0
+    edges_array = np.empty(max(max_bins, 1))
     cdef double[::1] edges = edges_array
     with nogil:
         for i in range(n):
@@ -160,31 +158,40 @@ def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins)
                 n_distinct += 1
             mass[n_distinct - 1] += weights[i] if weighted else 1.0
             total += weights[i] if weighted else 1.0
-        if n_distinct <= max_bins:
-            for i in range(n_distinct - 1):
-                edges[n_edges] = halfway(distinct[i], distinct[i + 1])
-                n_edges += 1
-        else:
-            share = owners_share(&mass[0], n_distinct, total, max_bins, &n_owners, &n_reserved, &owned)
-            light = total - owned
-            shares = max_bins - n_owners
-            filled = 0
-            for i in range(n_distinct - 1):
-                filled += mass[i]
-                owner = mass[i] >= share
-                if owner or mass[i + 1] >= share:  # this edge is reserved
-                    n_reserved -= 1
-                elif (n_edges + n_reserved >= max_bins - 1
-                      # not full yet, and nearer to full with the next value than without
-                      or (filled * shares < light and (filled + 0.5 * mass[i + 1]) * shares <= light)):
-                    continue
-                edges[n_edges] = halfway(distinct[i], distinct[i + 1])
-                n_edges += 1
-                if not owner:
-                    light -= filled
-                    shares = max(shares - 1, 1)
-                filled = 0
+        n_edges = edges_between(&distinct[0], &mass[0], n_distinct, total, max_bins, &edges[0])
     return edges_array[:n_edges].copy()
+
+
+cdef Py_ssize_t edges_between(const double *distinct, const double *mass, Py_ssize_t n_distinct, double total,
+                              Py_ssize_t max_bins, double *edges) noexcept nogil:
+    """OUT edges between distinct values in ascending order, whose weights add up to the total; returns how many."""
+    cdef double owned = 0, light, share, filled
+    cdef Py_ssize_t shares, n_edges = 0, n_owners = 0, n_reserved = 0, i
+    cdef bint owner
+    if n_distinct <= max_bins:
+        for i in range(n_distinct - 1):
+            edges[i] = halfway(distinct[i], distinct[i + 1])
+        return max(n_distinct - 1, 0)
+    share = owners_share(mass, n_distinct, total, max_bins, &n_owners, &n_reserved, &owned)
+    light = total - owned
+    shares = max_bins - n_owners
+    filled = 0
+    for i in range(n_distinct - 1):
+        filled += mass[i]
+        owner = mass[i] >= share
+        if owner or mass[i + 1] >= share:  # this edge is reserved
+            n_reserved -= 1
+        elif (n_edges + n_reserved >= max_bins - 1
+              # not full yet, and nearer to full with the next value than without
+              or (filled * shares < light and (filled + 0.5 * mass[i + 1]) * shares <= light)):
+            continue
+        edges[n_edges] = halfway(distinct[i], distinct[i + 1])
+        n_edges += 1
+        if not owner:
+            light -= filled
+            shares = max(shares - 1, 1)
+        filled = 0
+    return n_edges
 
 
 cdef double owners_share(const double *mass, Py_ssize_t n, double total, Py_ssize_t max_bins, Py_ssize_t *n_owners,

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.data.columns import Columns
+from boostgrad.data.columns import Columns, SparseColumns
 from boostgrad.data.levels import (
     CodedColumn,
     TimeColumn,
@@ -92,6 +92,13 @@ class TableSchema:
             not a number.
         """
         declared = _declared(categorical_features, columns)
+        if isinstance(columns, SparseColumns):
+            if declared is not None and declared.any():
+                raise ValueError(
+                    f"categorical_features declares column {np.flatnonzero(declared)[0]} a category, but X is sparse, "
+                    "and columns of a sparse table are numbers; pass a data frame or a dense array."
+                )
+            return cls(numbers(columns.n_columns), None)
         features = []
         for j in range(columns.n_columns):
             entry, label = columns.entry(j), columns.label(j)
@@ -140,8 +147,14 @@ class TableSchema:
         """
         if columns.names is not None or self.names is not None or columns.n_columns != self.n_inputs:
             columns = self._matched(columns, owner, what)
-        if self._plain and columns.matrix is not None:
+        if self._plain and (columns.matrix is not None or isinstance(columns, SparseColumns)):
             return columns
+        if isinstance(columns, SparseColumns):
+            info = next(info for info in self.features if info.kind != "number")
+            raise ValueError(
+                f"{what} is sparse, but {owner} was fitted with a {info.kind} in column {info.source}, and columns of a "
+                "sparse table are numbers"
+            )
         made = []
         for info, table in zip(self.features, self._tables, strict=True):
             entry, label = columns.entry(info.source), columns.label(info.source)

@@ -14,6 +14,7 @@
 
 #include "quantize.h"
 #include "histogram.h"
+#include "sparse.h"
 #include "scan.h"
 #include "partition.h"
 #include "search.h"
@@ -33,6 +34,10 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .quantize_gradients = quantize_gradients,
     .add = add_records,
     .subtract = subtract_records,
+    .lay_records = lay_records,
+    .sparse_wide = sparse_wide,
+    .sparse_narrow = sparse_narrow,
+    .sparse_part = sparse_part,
     .scan = scan,
     .partition_u8 = partition_u8,
     .partition_u16 = partition_u16,

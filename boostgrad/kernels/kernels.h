@@ -91,6 +91,8 @@ typedef void (*bg_histogram_kernel)(const char *table, size_t row_bytes, size_t 
                                     size_t begin, size_t n, const double *pairs, bg_packing packing, int n_features,
                                     size_t stride, int64_t *hist);
 
+typedef void (*bg_sparse_kernel)(const uint32_t *rows, const uint16_t *codes, size_t n, const int64_t *records,
+                                 int64_t *hist, int64_t *sum);
 typedef size_t (*bg_partition_kernel)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows,
                                       size_t begin, size_t n, uint32_t *to);
 typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, double *pairs,
@@ -118,6 +120,13 @@ typedef struct {
     /* OUT to[i] += from[i]; OUT to[i] -= from[i] */
     void (*add)(int64_t *to, const int64_t *from, size_t n);
     void (*subtract)(int64_t *to, const int64_t *from, size_t n);
+
+    /* Sparse columns, see sparse.h. */
+    void (*lay_records)(int kind, const char *table, size_t row_bytes, const double *pairs, bg_packing packing,
+                        size_t first, size_t n, int64_t *records);
+    bg_sparse_kernel sparse_wide, sparse_narrow;
+    size_t (*sparse_part)(const uint32_t *rows, const uint16_t *codes, size_t n, const uint8_t *marked,
+                          uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows, uint16_t *left_codes);
 
     /* Best split of one feature. IN hist: n_codes records; total: packed sums of the node. */
     void (*scan)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,

@@ -16,11 +16,13 @@ from libc.string cimport memset
 
 import numpy as np
 
+from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.native cimport parallel_for
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
-from boostgrad.tree.partition cimport RowPartition
+from boostgrad.tree.partition cimport RowPartition, SparseRowPartition
 from boostgrad.tree.records cimport RowRecords
+from boostgrad.tree.sparse cimport SparseColumnSearch
 from boostgrad.tree.splitter cimport Splitter, leaf_value
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.tree.model import Tree, TreeStatistics
@@ -146,11 +148,7 @@ cdef class TreeGrower:
         self.edges = edges
         self.n_threads = n_threads
         self.n_features = matrix.n_features
-        self.records = RowRecords(matrix, n_threads)
-        self.pool = HistogramPool(matrix, self.records, n_threads)
         self.splitter = Splitter(matrix, params, n_threads)
-        self.partition = RowPartition(matrix, n_threads)
-        self.leaves = LeafRows(self.partition, n_threads)
         self.queue = GrowthQueue(params.grow_policy)
         self.max_leaves = unlimited if params.max_leaf_nodes is None else min(params.max_leaf_nodes, matrix.n_rows)
         self.max_depth = unlimited if params.max_depth is None else params.max_depth
@@ -160,6 +158,12 @@ cdef class TreeGrower:
         self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
         if self.choices == NULL:
             raise MemoryError()
+
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed):
+        self.records = RowRecords(matrix, n_threads)
+        self.pool = HistogramPool(matrix, self.records, n_threads)
+        self.partition = RowPartition(matrix, n_threads)
+        self.leaves = LeafRows(self.partition, n_threads)
 
     def __dealloc__(self):
         free(self.nodes)
@@ -188,9 +192,9 @@ cdef class TreeGrower:
         self.tree_seed = mix(self.tie_seed ^ mix(number))
         self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, gradient_pairs.largest[0],
                                 gradient_pairs.largest[1], <uint32_t> self.tree_seed)
-        self.pool.start_tree()
         self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
                                  self.records.packing.count_bits, self.records.lanes == 2)
+        self.start_histograms()
         with nogil:
             status = self.grow_nodes()
             if status == 0:
@@ -203,6 +207,9 @@ cdef class TreeGrower:
         """Add the values of the last tree's leaves to OUT raw, shape (n_rows,)."""
         with nogil:
             self.leaves.add_values(self.leaf_values, &raw[0])
+
+    cdef int start_histograms(self) except -1:
+        return self.pool.start_tree()
 
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth) noexcept nogil:
         cdef Node *nodes
@@ -450,6 +457,71 @@ cdef class TreeGrower:
         statistics = TreeStatistics(split_gain, split_cover, split_count, leaf_cover, leaf_count)
         tree = Tree(feature, threshold, missing_left, children[0], children[1], value, output, statistics)
         return GrownTree(tree, code)
+
+
+cdef class SparseTreeGrower(TreeGrower):
+    """Grows the same trees from a SparseBinnedMatrix: nodes have columns of stored entries in place of histograms."""
+
+    cdef SparseColumnSearch search
+
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed):
+        no_columns = BinnedMatrix(BinnedMatrix.room(0, matrix.n_rows, np.uint8), np.empty(0, np.uint32))
+        self.records = RowRecords(no_columns, n_threads)
+        self.search = SparseColumnSearch(matrix, self.records, self.splitter, params, n_threads)
+        self.partition = SparseRowPartition(matrix, n_threads)
+        self.leaves = LeafRows(self.partition, n_threads)
+
+    cdef int start_histograms(self) except -1:
+        self.search.start_tree()
+        return 0
+
+    cdef int evaluate_root(self, int32_t root) noexcept nogil:
+        cdef int slot = self.search.take_root(self.nodes[root].total)
+        if slot < 0:
+            return -1
+        self.nodes[root].slot = slot
+        self.search.find_root(&self.nodes[root], self.rotation(root))
+        return self.keep_if_worth_it(root)
+
+    cdef int evaluate_children(self, int32_t node, int32_t left, int32_t right) noexcept nogil:
+        cdef int32_t smaller = left if self.nodes[left].count <= self.nodes[right].count else right
+        cdef int32_t larger = right if smaller == left else left
+        cdef bint small_open = self.may_split(smaller), large_open = self.may_split(larger)
+        cdef int slot = self.nodes[node].slot
+        self.nodes[node].slot = -1
+        if not large_open and not small_open:
+            self.search.give(slot)
+            return 0
+        self.nodes[larger].slot = slot
+        if small_open:
+            self.nodes[smaller].slot = self.search.take()
+            if self.nodes[smaller].slot < 0:
+                return -1
+        if self.search.find_children(&self.nodes[node], &self.nodes[smaller], &self.nodes[larger], large_open,
+                                     self.partition.rows, self.rotation(smaller), self.rotation(larger)) != 0:
+            return -1
+        if not large_open:
+            self.close(larger)
+        elif self.keep_if_worth_it(larger) != 0:
+            return -1
+        return self.keep_if_worth_it(smaller) if small_open else 0
+
+    cdef void close(self, int32_t node) noexcept nogil:
+        self.search.give(self.nodes[node].slot)
+        self.nodes[node].slot = -1
+
+    cdef int keep_if_worth_it(self, int32_t node) noexcept nogil:
+        self.splitter.finish(&self.nodes[node].choice, self.nodes[node].total)
+        if self.nodes[node].choice.gain <= 0:
+            self.close(node)
+            return 0
+        return self.queue.push(node)
+
+
+def grower_for(matrix, list edges, params, int n_threads, uint64_t seed):
+    """A TreeGrower for the kind of table that it is."""
+    kind = SparseTreeGrower if isinstance(matrix, SparseBinnedMatrix) else TreeGrower
+    return kind(matrix, edges, params, n_threads, seed)
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:

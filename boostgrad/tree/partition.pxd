@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from boostgrad.native cimport bg_kernels, partition_kernel
 
@@ -25,7 +25,16 @@ cdef class RowPartition:
     cdef int64_t *n_left
     cdef bint whole  # nothing is split yet, and rows are not written down
 
+    cdef const void *column(self, int feature) noexcept nogil
     cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil
     cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil
     cdef void reset(self) noexcept nogil
     cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left) noexcept nogil
+
+
+cdef class SparseRowPartition(RowPartition):
+    cdef const int64_t *column_begin
+    cdef const uint32_t *stored_rows
+    cdef const uint16_t *stored_codes
+    cdef const uint16_t *default_code
+    cdef uint16_t[::1] scratch

@@ -7,10 +7,13 @@
 Splitting a node parts its piece in place; both halves keep the rows in ascending order.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+import numpy as np
+
+from boostgrad.data.matrix import PADDING
 from boostgrad.native cimport bg_kernels, kernels, parallel_for, partition_kernel
 
 # Rows a task parts; a node of fewer is parted by one thread.
@@ -27,11 +30,14 @@ cdef class RowPartition:
     """
 
     def __cinit__(self, matrix, int n_threads):
-        cdef size_t address = matrix.by_column.__array_interface__["data"][0]
+        cdef size_t address = 0
         self.k = kernels()
         self.matrix = matrix
+        self.code_bytes = 2
+        if type(self) is RowPartition:
+            address = matrix.by_column.__array_interface__["data"][0]
+            self.code_bytes = matrix.by_column.itemsize
         self.columns = <const char *> address
-        self.code_bytes = matrix.by_column.itemsize
         self.kernel = self.k.partition_u8 if self.code_bytes == 1 else self.k.partition_u16
         self.n_rows = matrix.n_rows
         self.n_threads = n_threads
@@ -45,6 +51,10 @@ cdef class RowPartition:
         free(self.rows)
         free(self.other)
         free(self.n_left)
+
+    cdef const void *column(self, int feature) noexcept nogil:
+        """The codes of a feature, of all rows."""
+        return self.columns + feature * self.n_rows * self.code_bytes
 
     cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil:
         cdef int64_t begin = c.begin + chunk * ROWS_PER_TASK
@@ -80,7 +90,7 @@ cdef class RowPartition:
         context.partition = <void *> self
         context.begin = begin
         context.n = n
-        context.column = self.columns + feature * self.n_rows * self.code_bytes
+        context.column = self.column(feature)
         context.code = code
         context.shift = 0 if missing_left else 1
         parallel_for(part_rows, &context, n_tasks, self.n_threads)
@@ -93,6 +103,38 @@ cdef class RowPartition:
         parallel_for(copy_rows, &context, n_tasks, self.n_threads)
         self.whole = False
         return before
+
+
+cdef class SparseRowPartition(RowPartition):
+    """The rows of one fit on a sparse table.
+
+    Parameters
+    ----------
+    matrix : SparseBinnedMatrix
+    n_threads : int
+    """
+
+    def __init__(self, matrix, int n_threads):
+        self.column_begin = <const int64_t *> address_of(matrix.column_begin)
+        self.stored_rows = <const uint32_t *> address_of(matrix.rows)
+        self.stored_codes = <const uint16_t *> address_of(matrix.codes)
+        self.default_code = <const uint16_t *> address_of(matrix.default_code)
+        self.scratch = np.empty(matrix.n_rows + PADDING, dtype=np.uint16)
+
+    cdef const void *column(self, int feature) noexcept nogil:
+        """One column at a time is laid out, for the split at hand."""
+        cdef uint16_t *column = &self.scratch[0]
+        cdef uint16_t zero = self.default_code[feature]
+        cdef int64_t i
+        for i in range(self.n_rows):
+            column[i] = zero
+        for i in range(self.column_begin[feature], self.column_begin[feature + 1]):
+            column[self.stored_rows[i]] = self.stored_codes[i]
+        return column
+
+
+cdef size_t address_of(array):
+    return array.__array_interface__["data"][0]
 
 
 cdef void part_rows(void *context, int64_t chunk, int worker) noexcept nogil:

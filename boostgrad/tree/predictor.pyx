@@ -9,16 +9,23 @@ No copy of X is made; memory is that of a block.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.math cimport isnan
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
 
 import numpy as np
 
+from boostgrad.data.columns import Columns, SparseColumns
+from boostgrad.data.matrix import SparseBinnedMatrix
 from boostgrad.data.binning cimport EdgeTable
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, reads_float32
 from boostgrad.native cimport (BG_PREDICT_BLOCK, bg_kernels, bg_node, bg_tree, kernels, leaves_kernel, parallel_for,
                                predict_kernel)
 
 DEF BLOCK = 256
+
+# Stored entries of a row that are read at a time.
+DEF PIECE = 256
 
 
 cdef class PackedTrees:
@@ -102,11 +109,23 @@ cdef class PackedTrees:
         return True
 
 
+cdef struct SparseBlock:
+    const int64_t *row_begin
+    const int32_t *columns32      # of the entries: one of both
+    const int64_t *columns64
+    const ColumnView *values      # of the entries; NULL: they have codes
+    const uint16_t *codes
+    const int32_t *slot_of        # of a column, -1: no split reads it
+    int64_t n_columns
+    const uint16_t *zero          # of a slot: the code of 0
+
+
 cdef struct PredictContext:
     const bg_kernels *k
     const bg_tree *trees
     Py_ssize_t n_trees
-    const ColumnView *columns     # NULL: codes are there already
+    const ColumnView *columns     # NULL: codes are there already, or entries are
+    SparseBlock *entries          # NULL: not a sparse table
     const int64_t *features       # of the slots
     double **edges64
     float **edges32
@@ -118,6 +137,59 @@ cdef struct PredictContext:
     int64_t n_rows
     double *raw                   # (n_outputs, n_rows)
     int32_t *leaves               # (n_rows, n_trees)
+
+
+cdef void fill_sparse(PredictContext *c, int64_t begin, int64_t n, char *room) noexcept nogil:
+    """OUT room: codes of a block of rows; all are those of 0 but for what is stored."""
+    cdef const SparseBlock *e = c.entries
+    cdef double[PIECE] values
+    cdef float[PIECE] narrow
+    cdef uint16_t code
+    cdef int64_t slot, row, at, piece, n_piece, i, column
+    cdef uint8_t *room8 = <uint8_t *> room
+    cdef uint16_t *room16 = <uint16_t *> room
+    for slot in range(c.n_slots):
+        if c.code_bytes == 1:
+            memset(room8 + slot * BLOCK, e.zero[slot], n)
+        else:
+            for i in range(n):
+                room16[slot * BLOCK + i] = e.zero[slot]
+    for row in range(n):
+        piece = e.row_begin[begin + row]
+        while piece < e.row_begin[begin + row + 1]:
+            n_piece = min(<int64_t> PIECE, e.row_begin[begin + row + 1] - piece)
+            if e.values != NULL and reads_float32(e.values.kind):
+                read_float32(e.values, NULL, piece, n_piece, narrow)
+                for i in range(n_piece):
+                    values[i] = narrow[i]
+            elif e.values != NULL:
+                read_float64(e.values, NULL, piece, n_piece, values)
+            for i in range(n_piece):
+                at = piece + i
+                column = e.columns32[at] if e.columns32 != NULL else e.columns64[at]
+                slot = e.slot_of[column]
+                if slot < 0:
+                    continue
+                if e.values != NULL:
+                    code = code_of(values[i], c.edges64[slot], c.size[slot])
+                else:
+                    code = e.codes[at]
+                if c.code_bytes == 1:
+                    room8[slot * BLOCK + row] = <uint8_t> code
+                else:
+                    room16[slot * BLOCK + row] = code
+            piece += n_piece
+
+
+cdef inline uint16_t code_of(double value, const double *edges, unsigned int size) noexcept nogil:
+    """0 where missing, else 1 + the number of edges below the value; edges are padded to a power of two."""
+    cdef unsigned int below = 0, step = size // 2
+    if isnan(value):
+        return 0
+    while step > 0:
+        below += step if edges[below + step - 1] < value else 0
+        step //= 2
+    return <uint16_t> (1 + below)
 
 
 cdef void predict_block(void *context, int64_t chunk, int worker) noexcept nogil:
@@ -133,7 +205,11 @@ cdef void predict_block(void *context, int64_t chunk, int worker) noexcept nogil
     cdef const ColumnView *column
     cdef int64_t slot, i
     cdef Py_ssize_t t
-    if c.columns != NULL:
+    if c.entries != NULL:
+        codes = room = c.room + worker * c.n_slots * BLOCK * c.code_bytes
+        pitch = BLOCK
+        fill_sparse(c, begin, n, room)
+    elif c.columns != NULL:
         room = c.room + worker * c.n_slots * BLOCK * c.code_bytes
         for slot in range(c.n_slots):
             column = &c.columns[c.features[slot]]
@@ -170,12 +246,15 @@ def add_binned(grown, matrix, raw, int n_threads):
     Parameters
     ----------
     grown : GrownTree
-    matrix : BinnedMatrix
+    matrix : BinnedMatrix or SparseBinnedMatrix
         Binned by the mapper that the tree was grown with.
     raw : ndarray of float64, shape (n_outputs, n_rows)
         OUT: the tree's leaf values are added to its output.
     n_threads : int
     """
+    if isinstance(matrix, SparseBinnedMatrix):
+        add_sparse(grown, matrix, raw, n_threads)
+        return
     cdef PackedTrees packed = PackedTrees([grown.tree], [grown.tree.feature.astype(np.uint32)], [grown.code])
     cdef PredictContext context
     cdef double[:, ::1] raw_view = raw
@@ -185,6 +264,7 @@ def add_binned(grown, matrix, raw, int n_threads):
     context.trees = packed.trees
     context.n_trees = 1
     context.columns = NULL
+    context.entries = NULL
     context.codes = <const char *> address
     context.code_bytes = matrix.by_column.itemsize
     context.n_rows = matrix.n_rows
@@ -192,6 +272,51 @@ def add_binned(grown, matrix, raw, int n_threads):
     context.leaves = NULL
     with nogil:
         parallel_for(predict_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
+
+
+cdef add_sparse(grown, matrix, double[:, ::1] raw, int n_threads):
+    """As ``add_binned``, block by block of rows."""
+    used, slot = np.unique(grown.tree.feature, return_inverse=True)
+    cdef PackedTrees packed = PackedTrees([grown.tree], [slot.astype(np.uint32)], [grown.code])
+    cdef PredictContext context
+    cdef SparseBlock entries
+    cdef size_t address = matrix.row_features.__array_interface__["data"][0]
+    zero = np.append(matrix.default_code[used], np.uint16(0))
+    cdef const uint16_t[::1] zero_view = zero
+    cdef const int32_t[::1] slot_view = slots_of(used, matrix.n_features)
+    cdef const int64_t[::1] begin_view = matrix.row_begin
+    entries.columns32 = <const int32_t *> address
+    address = matrix.row_codes.__array_interface__["data"][0]
+    entries.codes = <const uint16_t *> address
+    entries.columns64 = NULL
+    entries.values = NULL
+    entries.row_begin = &begin_view[0]
+    entries.slot_of = &slot_view[0]
+    entries.n_columns = matrix.n_features
+    entries.zero = &zero_view[0]
+    context.k = kernels()
+    context.trees = packed.trees
+    context.n_trees = 1
+    context.columns = NULL
+    context.codes = NULL
+    context.entries = &entries
+    context.n_slots = len(used)
+    context.code_bytes = 1 if matrix.n_codes[used].max(initial=0) <= 256 else 2
+    context.n_rows = matrix.n_rows
+    context.raw = &raw[0, 0]
+    context.leaves = NULL
+    room = np.empty(n_threads * context.n_slots * BLOCK * context.code_bytes + 128, dtype=np.uint8)
+    cdef uint8_t[::1] room_view = room
+    context.room = <char *> &room_view[0]
+    with nogil:
+        parallel_for(predict_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, n_threads)
+
+
+def slots_of(used, n_columns):
+    """For each column which slot holds its codes, -1 where none does."""
+    slot_of = np.full(n_columns, -1, dtype=np.int32)
+    slot_of[used] = np.arange(len(used), dtype=np.int32)
+    return slot_of
 
 
 cdef class Predictor:
@@ -206,6 +331,8 @@ cdef class Predictor:
     cdef PackedTrees packed
     cdef EdgeTable table
     cdef int64_t[::1] features
+    cdef uint16_t[::1] zero
+    cdef int32_t[::1] slot_of
     cdef size_t code_bytes
 
     def __init__(self, ensemble):
@@ -226,14 +353,38 @@ cdef class Predictor:
             edges.append(distinct)
         self.features = used.astype(np.int64)
         self.table = EdgeTable(edges)
+        # what 0 is in each slot, and which slot a column has: for sparse tables
+        self.zero = np.array([1 + np.searchsorted(e, 0.0) for e in edges] + [0], dtype=np.uint16)
+        self.slot_of = slots_of(used, ensemble.n_features)
         self.code_bytes = 1 if all(len(e) <= 254 for e in edges) else 2
         ends = np.cumsum([tree.n_splits for tree in trees])[: len(trees) - 1] if trees else []
         self.packed = PackedTrees(trees, np.split(slot, ends), np.split(code, ends))
 
-    cdef void run(self, columns, double *raw, int32_t *leaves, int n_threads):
-        cdef ColumnViews views = ColumnViews(columns)
+    cdef run(self, columns, double *raw, int32_t *leaves, int n_threads):
+        cdef bint is_sparse = isinstance(columns, SparseColumns)
+        cdef ColumnViews views
         cdef PredictContext context
+        cdef SparseBlock entries
         cdef int64_t n_blocks
+        cdef size_t address
+        cdef const int64_t[::1] begin_view
+        context.entries = NULL
+        if is_sparse:
+            values, indices, begin = columns.by_row()
+            begin_view = begin
+            address = indices.__array_interface__["data"][0]
+            views = ColumnViews(Columns([values], len(values), None))
+            entries.row_begin = &begin_view[0]
+            entries.columns32 = <const int32_t *> address if indices.itemsize == 4 else NULL
+            entries.columns64 = <const int64_t *> address if indices.itemsize == 8 else NULL
+            entries.values = views.views
+            entries.codes = NULL
+            entries.slot_of = &self.slot_of[0]
+            entries.n_columns = columns.n_columns
+            entries.zero = &self.zero[0]
+            context.entries = &entries
+        else:
+            views = ColumnViews(columns)
         context.n_rows = columns.n_rows
         n_blocks = (context.n_rows + BLOCK - 1) // BLOCK
         n_threads = max(1, min(n_threads, n_blocks // 4))

@@ -18,6 +18,7 @@ cdef class RowRecords:
     cdef uint32_t seed
     cdef int negative
     # of the tree that is being grown
+    cdef int kind                    # of histogram
     cdef histogram_kernel kernel     # adds rows to a slot
     cdef histogram_kernel compact    # adds rows to compact records; NULL: not with these numbers
     cdef bg_packing packing

@@ -143,6 +143,7 @@ cdef class RowRecords:
         return 0
 
     cdef void use(self, int kind, int lanes) noexcept:
+        self.kind = kind
         self.kernel = self.k.histogram[kind][self.code_bytes - 1]
         self.lanes = lanes
 

@@ -1,0 +1,81 @@
+/* Columns of which only some entries are stored: row numbers and codes side by side, the code of zero left out.
+ *
+ *   rows    3 8 9 15        hist[code] += record of the row
+ *   codes   2 7 2  4
+ */
+
+/* OUT records: of rows first .. first + n, from what a histogram of this kind is made from; one lane or two each. */
+static void lay_records(int kind, const char *table, size_t row_bytes, const double *pairs, bg_packing packing,
+                        size_t first, size_t n, int64_t *records)
+{
+    two_lanes *restrict wide = (two_lanes *)records + first;
+    int64_t *restrict narrow = records + first;
+    switch (kind) {
+    case BG_WIDE:
+        for (size_t i = 0; i < n; i++)
+            wide[i] = wide_record(pairs, first + i, packing);
+        break;
+    case BG_CONSTANT:
+        for (size_t i = 0; i < n; i++)
+            wide[i] = constant_record(pairs, first + i, packing);
+        break;
+    case BG_PAIRED:
+        for (size_t i = 0; i < n; i++)
+            wide[i] = paired_record(table + (first + i) * row_bytes, packing);
+        break;
+    case BG_NARROW:
+        for (size_t i = 0; i < n; i++)
+            narrow[i] = narrow_record(pairs, first + i, packing);
+        break;
+    default:
+        for (size_t i = 0; i < n; i++)
+            narrow[i] = single_record(table + (first + i) * row_bytes, packing);
+    }
+}
+
+/* OUT hist: += the records of the entries; OUT sum: what they add up to. */
+static void sparse_wide(const uint32_t *rows, const uint16_t *codes, size_t n, const int64_t *records, int64_t *hist,
+                        int64_t *sum)
+{
+    const two_lanes *record = (const two_lanes *)records;
+    two_lanes *to = (two_lanes *)hist, total = {0, 0};
+    for (size_t i = 0; i < n; i++) {
+        two_lanes here = record[rows[i]];
+        to[codes[i]] += here;
+        total += here;
+    }
+    sum[0] = total[0];
+    sum[1] = total[1];
+}
+
+static void sparse_narrow(const uint32_t *rows, const uint16_t *codes, size_t n, const int64_t *records, int64_t *hist,
+                          int64_t *sum)
+{
+    int64_t total = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t here = records[rows[i]];
+        hist[codes[i]] += here;
+        total += here;
+    }
+    sum[0] = total;
+}
+
+/* OUT to_rows, to_codes: entries whose row is not marked, in order, and from kept places on the others. The targets may
+ * be the sources themselves; left_rows and left_codes are room for n entries. Returns how many are not marked. */
+static size_t sparse_part(const uint32_t *rows, const uint16_t *codes, size_t n, const uint8_t *marked,
+                          uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows, uint16_t *left_codes)
+{
+    size_t kept = 0, left = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t row = rows[i];
+        uint16_t code = codes[i];
+        size_t leaves = marked[row];
+        to_rows[kept] = left_rows[left] = row;
+        to_codes[kept] = left_codes[left] = code;
+        left += leaves;
+        kept += 1 - leaves;
+    }
+    memcpy(to_rows + kept, left_rows, left * sizeof *rows);
+    memcpy(to_codes + kept, left_codes, left * sizeof *codes);
+    return kept;
+}

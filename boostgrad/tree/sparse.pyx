@@ -1,0 +1,443 @@
+"""Best splits of the nodes of a tree on a sparse table.
+
+A dense node has a histogram. With tens of thousands of features of which each row has a few, histograms would be mostly
+empty and far larger than the entries they come from, so a node here has its entries themselves, feature by feature, and
+a feature's histogram is made when it is scanned, in the first-level cache. What zero's code adds is the node's total
+less all else::
+
+    entries of f     rows  3 8 9 15 | 1 4        of which the larger child has the front, the smaller one the back
+                     codes 2 7 2  4 | 2 4
+    histogram of f   zero: total - rest   2: r3 + r9   4: r15   7: r8
+
+Splitting a node parts the entries of each feature that has any in the smaller child, in place. Features that have fewer
+than ``min_samples_leaf`` entries in a node cannot be split there nor below, and are left out.
+
+Most features have no entry in a small child. For them the sums S off zero in the larger child are those of the parent,
+and only the node's own sums changed, so their gains hardly did. With the sums G, H, ``T = H + 2 l2``, of the side off
+zero the sums x, h, ``a = h + l2``, and ``c = G / T``,
+
+    score(left) + score(right) = G^2 / T + T / (T - a) * z^2,       z = (x - c a) / sqrt(a)
+
+and where c becomes c', ``abs(z') <= abs(z) + abs(c' - c) sqrt(a)``. A feature whose largest z is known for a parent is not
+scanned while this says that it cannot beat the best split found so far. The bound is exact (with room for rounding), so
+the tree is the same.
+"""
+
+from libc.math cimport INFINITY, fabs, fmax, sqrt
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memmove, memset
+
+import numpy as np
+
+from boostgrad.native cimport BG_WIDE, kernels, parallel_for
+from boostgrad.tree.records cimport RowRecords
+from boostgrad.tree.splitter cimport Splitter
+from boostgrad.tree.structs cimport Node, SplitChoice
+
+# Columns a task takes at a time.
+DEF COLUMNS_PER_TASK = 32
+
+# Rows a task takes at a time.
+DEF ROWS_PER_TASK = 8192
+
+# Entries to part or to scan that are worth waking another thread for.
+DEF PARALLEL_ENTRIES = 20000
+
+# With more entries than so many a column nearly all columns have one, and to note which costs more than it saves.
+DEF TOUCHING_ENTRIES = 2
+
+# Shares of a score that are more than all rounding in it.
+DEF ROUNDING = 1e-9
+
+
+cdef class SparseColumnSearch:
+    """The columns of the open nodes, and their best splits.
+
+    Parameters
+    ----------
+    matrix : SparseBinnedMatrix
+    records : RowRecords
+        What the rows add; without codes.
+    splitter : Splitter
+    params : TreeParams
+    n_threads : int
+    """
+
+    def __cinit__(self, matrix, RowRecords records, Splitter splitter, params, int n_threads):
+        cdef int64_t feature, count
+        cdef const int64_t *column_begin = <const int64_t *> address_of(matrix.column_begin)
+        self.k = kernels()
+        self.matrix = matrix
+        self.records = records
+        self.splitter = splitter
+        self.n_threads = n_threads
+        self.n_rows = matrix.n_rows
+        self.n_features = matrix.n_features
+        self.min_samples = max(params.min_samples_leaf, 1)
+        self.plain = params.l1_regularization == 0 and params.max_delta_step == 0
+        self.n_codes = <const uint32_t *> address_of(matrix.n_codes)
+        self.default_code = <const uint16_t *> address_of(matrix.default_code)
+        self.rows = <const uint32_t *> address_of(matrix.rows)
+        self.codes = <const uint16_t *> address_of(matrix.codes)
+        self.row_begin = <const int64_t *> address_of(matrix.row_begin)
+        self.row_features = <const uint32_t *> address_of(matrix.row_features)
+        self.own_rows = np.empty(len(matrix.rows) + 1, dtype=np.uint32)
+        self.own_codes = np.empty(len(matrix.rows) + 1, dtype=np.uint16)
+        self.hist_lanes = (2 * <size_t> int(matrix.n_codes.max()) + 15) // 8 * 8
+        self.longest = int(np.diff(matrix.column_begin).max()) + 1
+        self.root = <NodeColumn *> calloc(self.n_features + 1, sizeof(NodeColumn))
+        self.moved = <NodeColumn *> malloc((self.n_features + 1) * sizeof(NodeColumn))
+        self.outcomes = <ChunkOutcome *> malloc((self.n_features // COLUMNS_PER_TASK + 1) * sizeof(ChunkOutcome))
+        self.marked = <uint8_t *> calloc(self.n_rows + 1, 1)
+        self.touched = <uint32_t *> calloc(self.n_features + 1, sizeof(uint32_t))
+        self.row_records = <int64_t *> malloc((2 * self.n_rows + 2) * sizeof(int64_t))
+        self.hist = <int64_t *> malloc(n_threads * self.hist_lanes * sizeof(int64_t))
+        self.left_rows = <uint32_t *> malloc(n_threads * self.longest * sizeof(uint32_t))
+        self.left_codes = <uint16_t *> malloc(n_threads * self.longest * sizeof(uint16_t))
+        self.totals = <int64_t *> malloc(n_threads * 8 * sizeof(int64_t))
+        self.choices = <SplitChoice *> malloc(2 * n_threads * sizeof(SplitChoice))
+        if (self.root == NULL or self.moved == NULL or self.outcomes == NULL or self.marked == NULL
+                or self.touched == NULL or self.row_records == NULL or self.hist == NULL or self.left_rows == NULL
+                or self.left_codes == NULL or self.totals == NULL or self.choices == NULL):
+            raise MemoryError()
+        for feature in range(self.n_features):
+            count = column_begin[feature + 1] - column_begin[feature]
+            if count < self.min_samples:
+                continue
+            self.root[self.n_root].feature = <uint32_t> feature
+            self.root[self.n_root].count = <uint32_t> count
+            self.root[self.n_root].begin = column_begin[feature]
+            self.root[self.n_root].reach = self.root[self.n_root].weight = INFINITY
+            self.n_root += 1
+            self.root_entries += count
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n_lists):
+            free(self.lists[i].columns)
+        free(self.lists)
+        free(self.free_lists)
+        free(self.root)
+        free(self.moved)
+        free(self.outcomes)
+        free(self.marked)
+        free(self.touched)
+        free(self.row_records)
+        free(self.hist)
+        free(self.left_rows)
+        free(self.left_codes)
+        free(self.totals)
+        free(self.choices)
+
+    cdef int start_tree(self) except -1:
+        """All lists are free; the records of the rows are those of the tree."""
+        cdef int i
+        self.lanes = self.records.lanes
+        self.kernel = self.k.sparse_wide if self.lanes == 2 else self.k.sparse_narrow
+        self.negative = 0
+        memset(self.totals, 0, self.n_threads * 8 * sizeof(int64_t))
+        with nogil:
+            parallel_for(lay_chunk, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
+        # the bound needs hessians that are not negative; only doubles can be
+        self.prunes = self.plain and not self.negative
+        self.n_free = self.n_lists
+        for i in range(self.n_lists):
+            self.free_lists[i] = self.n_lists - 1 - i
+        return 0
+
+    cdef void lay(self, int64_t chunk, int worker) noexcept nogil:
+        """The records of some rows, and their sum."""
+        cdef int64_t first = chunk * ROWS_PER_TASK
+        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, self.n_rows - first)
+        cdef int64_t *total = self.totals + 8 * worker
+        cdef const int64_t *records = self.row_records + first * self.lanes
+        cdef int64_t i
+        self.k.lay_records(self.records.kind, self.records.table, self.records.row_bytes, self.records.pairs,
+                           self.records.packing, first, n, self.row_records)
+        if self.lanes == 2:
+            for i in range(n):
+                total[0] += records[2 * i]
+                total[1] += records[2 * i + 1]
+        else:
+            for i in range(n):
+                total[0] += records[i]
+        if self.records.kind == BG_WIDE:
+            for i in range(first, first + n):
+                if self.records.pairs[2 * i + 1] < 0:
+                    self.negative = 1
+
+    # -- lists of columns ----------------------------------------------------------------------------------------------
+
+    cdef int take(self) noexcept nogil:
+        """An empty list, or -1 without memory."""
+        cdef ColumnList *lists
+        cdef int *free_lists
+        if self.n_free == 0:
+            lists = <ColumnList *> realloc(self.lists, (self.n_lists + 1) * sizeof(ColumnList))
+            if lists == NULL:
+                return -1
+            self.lists = lists
+            free_lists = <int *> realloc(self.free_lists, (self.n_lists + 1) * sizeof(int))
+            if free_lists == NULL:
+                return -1
+            self.free_lists = free_lists
+            memset(&self.lists[self.n_lists], 0, sizeof(ColumnList))
+            self.free_lists[0] = self.n_lists
+            self.n_lists += 1
+            self.n_free = 1
+        self.n_free -= 1
+        self.lists[self.free_lists[self.n_free]].n = 0
+        self.lists[self.free_lists[self.n_free]].n_entries = 0
+        return self.free_lists[self.n_free]
+
+    cdef void give(self, int slot) noexcept nogil:
+        if slot >= 0:
+            self.free_lists[self.n_free] = slot
+            self.n_free += 1
+
+    cdef int take_root(self, int64_t *total) noexcept nogil:
+        """The list of all columns, or -1 without memory; OUT total: packed sums of all rows."""
+        cdef int slot = self.take(), worker
+        if slot < 0 or fill(&self.lists[slot], self.root, self.n_root) != 0:
+            return -1
+        self.lists[slot].n_entries = self.root_entries
+        for worker in range(self.n_threads):
+            total[0] += self.totals[8 * worker]
+            total[1] += self.totals[8 * worker + 1]
+        return slot
+
+    # -- finding splits ------------------------------------------------------------------------------------------------
+
+    cdef void find_root(self, Node *root, uint32_t rotation) noexcept nogil:
+        """Improve the node's choice by the best split of all its columns."""
+        self.larger = root
+        self.smaller = NULL
+        self.list = &self.lists[root.slot]
+        self.parts = self.small_open = False
+        self.large_open = True
+        self.large_rotation = rotation
+        self.aim(root)
+        self.visit_all(self.root_entries)
+
+    cdef int find_children(self, const Node *parent, Node *smaller, Node *larger, bint large_open, const uint32_t *rows,
+                           uint32_t small_rotation, uint32_t large_rotation) noexcept nogil:
+        """Part the parent's columns, which ``larger.slot`` lists, and improve both choices.
+
+        The larger child keeps the list; the smaller one's goes to ``smaller.slot``, where that is not -1. Returns -1
+        without memory.
+        """
+        cdef int64_t n_moving, k, first = -1
+        cdef NodeColumn *column
+        self.smaller = smaller
+        self.larger = larger
+        self.list = &self.lists[larger.slot]
+        self.parts = True
+        self.small_open = smaller.slot >= 0
+        self.large_open = large_open
+        self.small_rotation = small_rotation
+        self.large_rotation = large_rotation
+        self.aim(parent)
+        rows += smaller.begin
+        n_moving = self.count_entries(rows, smaller.count, TOUCHING_ENTRIES * self.list.n)
+        self.all_touched = n_moving < 0
+        if not self.all_touched:
+            self.touch(rows, smaller.count)
+        if self.prunes and large_open and not self.all_touched:
+            # the most promising column first: what it gains saves scans of the others
+            for k in range(self.list.n):
+                column = &self.list.columns[k]
+                if (self.touched[column.feature] != self.stamp
+                        and (first < 0 or column.reach > self.list.columns[first].reach)):
+                    first = k
+            if first >= 0:
+                column = &self.list.columns[first]
+                self.scan(column, larger, large_rotation, 0, &larger.choice)
+                # as the column is visited once more, for which it must be as the parent left it
+                column.reach -= self.shift * sqrt(column.weight)
+                self.floor = larger.choice.score
+        self.mark(rows, smaller.count, 1)
+        self.visit_all(self.list.n_entries if self.all_touched
+                       else self.list.n + n_moving * (self.list.n_entries // max(self.list.n, <int64_t> 1)))
+        self.mark(rows, smaller.count, 0)
+        return self.gather()
+
+    cdef void aim(self, const Node *parent) noexcept nogil:
+        """What bounds of the larger child's gains need."""
+        cdef double l2 = self.splitter.leaf_rule.l2
+        cdef double gradient = self.splitter.gradient_sum(self.larger.total)
+        cdef double above = self.splitter.hessian_sum(parent.total) + 2 * l2
+        self.curvature = self.splitter.hessian_sum(self.larger.total) + 2 * l2
+        self.base = gradient * gradient / self.curvature if self.curvature > 0 else 0.0
+        self.shift = INFINITY
+        if self.curvature > 0 and above > 0:
+            self.shift = fabs(gradient / self.curvature - self.splitter.gradient_sum(parent.total) / above)
+        self.floor = 0
+
+    cdef void mark(self, const uint32_t *rows, int64_t n, uint8_t mark) noexcept nogil:
+        cdef int64_t i
+        for i in range(n):
+            self.marked[rows[i]] = mark
+
+    cdef int64_t count_entries(self, const uint32_t *rows, int64_t n, int64_t enough) noexcept nogil:
+        """Entries of the rows, or -1 where there are more than enough."""
+        cdef int64_t i, n_entries = 0
+        for i in range(n):
+            n_entries += self.row_begin[rows[i] + 1] - self.row_begin[rows[i]]
+            if n_entries > enough:
+                return -1
+        return n_entries
+
+    cdef void touch(self, const uint32_t *rows, int64_t n) noexcept nogil:
+        cdef int64_t i, at
+        self.stamp += 1
+        if self.stamp == 0:  # after 2^32 splits
+            memset(self.touched, 0, self.n_features * sizeof(uint32_t))
+            self.stamp = 1
+        for i in range(n):
+            for at in range(self.row_begin[rows[i]], self.row_begin[rows[i] + 1]):
+                self.touched[self.row_features[at]] = self.stamp
+
+    cdef void visit_all(self, int64_t work) noexcept nogil:
+        cdef int64_t n_chunks = (self.list.n + COLUMNS_PER_TASK - 1) // COLUMNS_PER_TASK
+        cdef int worker
+        for worker in range(2 * self.n_threads):
+            self.splitter.reset(&self.choices[worker])
+        parallel_for(visit_chunk, <void *> self, n_chunks, self.n_threads if work >= PARALLEL_ENTRIES else 1)
+        for worker in range(self.n_threads):
+            if self.smaller != NULL:
+                improve(&self.smaller.choice, &self.choices[2 * worker])
+            improve(&self.larger.choice, &self.choices[2 * worker + 1])
+
+    cdef int gather(self) noexcept nogil:
+        """Put the columns that the chunks left together. Returns -1 without memory."""
+        cdef int64_t n_chunks = (self.list.n + COLUMNS_PER_TASK - 1) // COLUMNS_PER_TASK
+        cdef int64_t chunk, begin, n = 0, n_moved = 0, n_entries = 0, entries_moved = 0
+        cdef ChunkOutcome *outcome
+        for chunk in range(n_chunks):
+            outcome = &self.outcomes[chunk]
+            begin = chunk * COLUMNS_PER_TASK
+            if n != begin and outcome.n_kept:
+                memmove(self.list.columns + n, self.list.columns + begin, outcome.n_kept * sizeof(NodeColumn))
+            if n_moved != begin and outcome.n_moved:
+                memmove(self.moved + n_moved, self.moved + begin, outcome.n_moved * sizeof(NodeColumn))
+            n += outcome.n_kept
+            n_moved += outcome.n_moved
+            n_entries += outcome.entries_kept
+            entries_moved += outcome.entries_moved
+        self.list.n = n
+        self.list.n_entries = n_entries
+        if self.small_open:
+            self.lists[self.smaller.slot].n_entries = entries_moved
+            return fill(&self.lists[self.smaller.slot], self.moved, n_moved)
+        return 0
+
+    cdef void visit_chunk(self, int64_t chunk, int worker) noexcept nogil:
+        """Part some columns, and scan what each child has of them."""
+        cdef int64_t first = chunk * COLUMNS_PER_TASK
+        cdef int64_t last = min(first + COLUMNS_PER_TASK, self.list.n)
+        cdef ChunkOutcome *outcome = &self.outcomes[chunk]
+        cdef NodeColumn *column
+        cdef NodeColumn *moved
+        cdef uint32_t kept
+        cdef int64_t k
+        memset(outcome, 0, sizeof(ChunkOutcome))
+        for k in range(first, last):
+            column = &self.list.columns[k]
+            if self.parts and (self.all_touched or self.touched[column.feature] == self.stamp):
+                kept = self.k.sparse_part(
+                    &self.own_rows[column.begin] if column.own else self.rows + column.begin,
+                    &self.own_codes[column.begin] if column.own else self.codes + column.begin,
+                    column.count, self.marked, &self.own_rows[column.begin], &self.own_codes[column.begin],
+                    self.left_rows + worker * self.longest, self.left_codes + worker * self.longest)
+                column.own = True
+                if self.small_open and column.count - kept >= self.min_samples:
+                    moved = &self.moved[first + outcome.n_moved]
+                    moved[0] = column[0]
+                    moved.begin += kept
+                    moved.count -= kept
+                    self.scan(moved, self.smaller, self.small_rotation, worker, &self.choices[2 * worker])
+                    outcome.n_moved += 1
+                    outcome.entries_moved += moved.count
+                if kept < column.count:
+                    column.reach = INFINITY
+                column.count = kept
+            if column.count < self.min_samples:
+                continue
+            if self.large_open and not self.hopeless(column, worker):
+                self.scan(column, self.larger, self.large_rotation, worker, &self.choices[2 * worker + 1])
+            if first + outcome.n_kept < k:
+                self.list.columns[first + outcome.n_kept] = column[0]
+            outcome.n_kept += 1
+            outcome.entries_kept += column.count
+
+    cdef bint hopeless(self, NodeColumn *column, int worker) noexcept nogil:
+        """Whether no split of the column can beat the best one; IN OUT its reach: from the parent's to the node's."""
+        cdef double best = fmax(self.floor, self.choices[2 * worker + 1].score)
+        cdef double rest
+        if not self.prunes:
+            return False
+        column.reach = fmax(column.reach, 0.0) + self.shift * sqrt(column.weight)
+        rest = self.curvature - column.weight
+        if not rest > 0:
+            return False
+        return (self.base + self.curvature / rest * column.reach * column.reach) * (1 + ROUNDING) < best
+
+    cdef void scan(self, NodeColumn *column, const Node *node, uint32_t rotation, int worker,
+                   SplitChoice *best) noexcept nogil:
+        """Improve OUT best by the column's best split, and note its reach."""
+        cdef int64_t *hist = self.hist + worker * self.hist_lanes
+        cdef uint32_t n_codes = self.n_codes[column.feature]
+        cdef int64_t zero = self.lanes * self.default_code[column.feature]
+        cdef int64_t[2] sums
+        cdef SplitChoice found
+        cdef double gradient, curvature
+        memset(hist, 0, n_codes * self.lanes * sizeof(int64_t))
+        self.kernel(&self.own_rows[column.begin] if column.own else self.rows + column.begin,
+                    &self.own_codes[column.begin] if column.own else self.codes + column.begin,
+                    column.count, self.row_records, hist, sums)
+        hist[zero] = node.total[0] - sums[0]
+        if self.lanes == 2:
+            hist[zero + 1] = node.total[1] - sums[1]
+        self.splitter.reset(&found)
+        self.splitter.scan(hist, n_codes, column.feature, rotation, node.total, worker, &found)
+        improve(best, &found)
+        if self.prunes:
+            gradient = self.splitter.gradient_sum(node.total)
+            curvature = self.splitter.hessian_sum(node.total) + 2 * self.splitter.leaf_rule.l2
+            column.weight = self.splitter.hessian_sum(sums) + self.splitter.leaf_rule.l2
+            column.reach = INFINITY
+            if curvature > 0:
+                column.reach = sqrt(fmax(found.score - gradient * gradient / curvature, 0.0) + ROUNDING * found.score)
+
+
+cdef inline void improve(SplitChoice *best, const SplitChoice *choice) noexcept nogil:
+    if choice.score > best.score or (choice.score == best.score and choice.score > 0 and choice.rank < best.rank):
+        best[0] = choice[0]
+
+
+cdef int fill(ColumnList *to, const NodeColumn *columns, int64_t n) noexcept nogil:
+    """Returns -1 without memory."""
+    cdef NodeColumn *memory
+    if to.room < n:
+        memory = <NodeColumn *> realloc(to.columns, n * sizeof(NodeColumn))
+        if memory == NULL:
+            return -1
+        to.columns = memory
+        to.room = n
+    if n:
+        memcpy(to.columns, columns, n * sizeof(NodeColumn))
+    to.n = n
+    return 0
+
+
+cdef size_t address_of(array):
+    return array.__array_interface__["data"][0]
+
+
+cdef void lay_chunk(void *search, int64_t chunk, int worker) noexcept nogil:
+    (<SparseColumnSearch> search).lay(chunk, worker)
+
+
+cdef void visit_chunk(void *search, int64_t chunk, int worker) noexcept nogil:
+    (<SparseColumnSearch> search).visit_chunk(chunk, worker)
