@@ -115,7 +115,8 @@ class _BoostGrad(BaseEstimator):
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             A numpy array, lists of rows, or a data frame of pandas, polars, pyarrow or another library that narwhals or
-            the Arrow PyCapsule interface can read. Columns of numbers, bools, text, categories, dates and durations;
+            the Arrow PyCapsule interface can read, or a sparse matrix or array of scipy, in which what is not stored
+            is 0. Columns of numbers, bools, text, categories, dates and durations;
             NaN, None and the missing values of the container are missing, infinities are numbers. It is read column by
             column and never copied as a whole.
         y : array-like, series or one-column data frame of shape (n_samples,)

@@ -150,9 +150,9 @@ def as_columns(X: Any, *, min_rows: int = 1) -> Columns | SparseColumns:
         If X is not two-dimensional, has no columns or fewer than ``min_rows`` rows, is complex, or has a column name
         twice.
     TypeError
-        If X is masked, structured, lazy or sparse in another library's way, has names of which only some are strings, or holds values that are
-        neither numbers, text, bools, dates nor hashable (the message names the column, and the row where it is one
-        value).
+        If X is masked, structured, lazy or sparse in another library's way, has names of which only some are strings,
+        or holds values that are neither numbers, text, bools, dates nor hashable (the message names the column, and the
+        row where it is one value).
     """
     if type(X) is np.ndarray:  # first, since one row is predicted in microseconds
         columns = _from_array(X)

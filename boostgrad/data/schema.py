@@ -152,8 +152,8 @@ class TableSchema:
         if isinstance(columns, SparseColumns):
             info = next(info for info in self.features if info.kind != "number")
             raise ValueError(
-                f"{what} is sparse, but {owner} was fitted with a {info.kind} in column {info.source}, and columns of a "
-                "sparse table are numbers"
+                f"{what} is sparse, but {owner} was fitted with a {info.kind} in column {info.source}, and columns of "
+                "a sparse table are numbers"
             )
         made = []
         for info, table in zip(self.features, self._tables, strict=True):

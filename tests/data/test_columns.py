@@ -100,12 +100,6 @@ def test_what_is_not_a_table_is_named(X, error, words):
     assert isinstance(raised.value, error)
 
 
-def test_sparse_is_refused():
-    scipy_sparse = pytest.importorskip("scipy.sparse")
-    with pytest.raises(TypeError, match="toarray"):
-        as_columns(scipy_sparse.eye(3).tocsr())
-
-
 def test_min_rows():
     assert as_columns(np.zeros((0, 2)), min_rows=0).n_rows == 0
     with pytest.raises(ValueError, match="minimum of 2"):

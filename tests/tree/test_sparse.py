@@ -1,0 +1,138 @@
+"""Trees from columns of stored entries, against trees from dense histograms and trees grown in plain numpy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import reference
+
+from boostgrad.data.matrix import SparseBinnedMatrix
+from boostgrad.params import TreeParams
+from boostgrad.tree.grower import SparseTreeGrower, TreeGrower, grower_for
+from boostgrad.tree.predictor import add_binned
+
+PARAMS = TreeParams(min_samples_leaf=1, min_child_weight=0.0)
+POLICIES = ["leafwise", "depthwise"]
+
+
+def problem(seed=0, n=900, n_features=6, n_codes=30, density=0.2, missing=0.1):
+    """Codes of which most are the feature's default one, which is its first, a middle or its last bin."""
+    rng = np.random.default_rng(seed)
+    default = np.array([(1, n_codes // 2, n_codes - 1)[f % 3] for f in range(n_features)], dtype=np.uint16)
+    codes = np.where(rng.random((n, n_features)) < density, rng.integers(1, n_codes, (n, n_features)), default)
+    codes[rng.random(codes.shape) < missing * density] = 0
+    signal = (codes[:, 0] > 1) * (codes[:, 1] > n_codes / 2) + (codes[:, 2] < n_codes / 2)
+    gradient = reference.exact(rng.standard_normal(n) + 2 * signal)
+    return codes, default, gradient, reference.exact(rng.random(n) + 0.05)
+
+
+def sparse_of(codes, default, n_codes):
+    """The SparseBinnedMatrix of dense codes, shape (n_rows, n_features)."""
+    stored = codes != default
+    features, rows = np.nonzero(stored.T)
+    by_row, by_row_features = np.nonzero(stored)
+    n_rows, n_features = codes.shape
+    return SparseBinnedMatrix(
+        n_rows=n_rows,
+        n_codes=n_codes,
+        default_code=default,
+        column_begin=np.searchsorted(features, np.arange(n_features + 1)).astype(np.int64),
+        rows=rows.astype(np.uint32),
+        codes=codes[rows, features].astype(np.uint16),
+        row_begin=np.searchsorted(by_row, np.arange(n_rows + 1)).astype(np.int64),
+        row_features=by_row_features.astype(np.uint32),
+        row_codes=codes[by_row, by_row_features].astype(np.uint16),
+    )
+
+
+def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees=2, against_numpy=False):
+    dense = reference.binned(codes)
+    matrix = sparse_of(codes, default, dense.n_codes)
+    edges = reference.edges_between(dense)
+    growers = [grower_for(m, edges, params, n_threads, 3) for m in (matrix, dense)]
+    assert [type(grower) for grower in growers] == [SparseTreeGrower, TreeGrower]
+    for number in range(n_trees):
+        pairs = reference.gradient_pairs(gradient if number == 0 else gradient[::-1].copy(), hessian)
+        ours, theirs = (grower.grow(pairs, 0, number) for grower in growers)
+        for name in ("feature", "threshold", "missing_left", "left", "right", "leaf_value"):
+            assert getattr(ours.tree, name).tobytes() == getattr(theirs.tree, name).tobytes(), name
+        for name in ("split_gain", "split_cover", "split_count", "leaf_cover", "leaf_count"):
+            assert getattr(ours.tree.statistics, name).tobytes() == getattr(theirs.tree.statistics, name).tobytes(), (
+                name
+            )
+        np.testing.assert_array_equal(ours.code, theirs.code)
+        raws = np.zeros((3, 1, len(codes)))
+        add_binned(ours, matrix, raws[0], n_threads)
+        add_binned(ours, dense, raws[1], 1)
+        growers[0].add_leaf_values(raws[2][0])
+        assert raws[0].tobytes() == raws[1].tobytes() == raws[2].tobytes()
+    if against_numpy:
+        grown = grower_for(matrix, edges, params, n_threads, 3).grow(reference.gradient_pairs(gradient, hessian), 0, 0)
+        reference.assert_same_tree(grown, dense, gradient, hessian, params)
+    return ours.tree
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kind", ["wide", "narrow", "outlier", "negative hessians"])
+@pytest.mark.parametrize("seed", range(3))
+def test_whole_trees(policy, kind, seed):
+    codes, default, gradient, hessian = problem(seed)
+    if kind == "outlier":
+        gradient[17] = 2.0**30
+    if kind == "negative hessians":
+        hessian = hessian - 0.125
+    hessian = 1.0 if kind == "narrow" else hessian
+    params = replace(PARAMS, grow_policy=policy, max_leaf_nodes=20)
+    assert_grows(codes, default, gradient, hessian, params, against_numpy=kind in ("wide", "narrow"))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"min_samples_leaf": 20},
+        {"min_samples_leaf": 200},
+        {"min_samples_leaf": 901},
+        {"min_child_weight": 30.0},
+        {"l2_regularization": 10.0},
+        {"l1_regularization": 3.0, "l2_regularization": 0.5},
+        {"max_delta_step": 0.1},
+        {"min_split_gain": 20.0},
+        {"max_leaf_nodes": None, "max_depth": 4},
+        {"max_leaf_nodes": None},
+        {"max_leaf_nodes": 2},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("density", [0.02, 0.3, 0.9])
+def test_parameters(setting, density):
+    codes, default, gradient, hessian = problem(1, n_features=20, density=density)
+    assert_grows(codes, default, gradient, hessian, replace(PARAMS, **setting))
+    assert_grows(codes, default, gradient, 1.0, replace(PARAMS, **setting))
+
+
+@pytest.mark.parametrize("n", [3000, 60_000])  # small integers are used above 50,000 rows
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+def test_many_features(n, n_threads):
+    codes, default, gradient, hessian = problem(2, n=n, n_features=200, density=0.03)
+    for h in (hessian, 1.0):
+        tree = assert_grows(codes, default, gradient, h, replace(PARAMS, min_samples_leaf=5), n_threads, n_trees=3)
+        assert tree.n_leaves == 31
+
+
+def test_wide_codes():
+    codes, default, gradient, hessian = problem(3, n_codes=700, density=0.5)
+    assert_grows(codes, default, gradient, hessian, replace(PARAMS, max_leaf_nodes=100))
+
+
+def test_features_that_are_the_same_share_the_wins():
+    """Ties are decided as in a dense table: by a rank that does not depend on what was scanned."""
+    codes, default, gradient, hessian = problem(4, n_features=3)
+    codes, default = np.tile(codes, 10), np.tile(default, 10)
+    tree = assert_grows(codes, default, gradient, hessian, replace(PARAMS, max_leaf_nodes=60))
+    assert len(np.unique(tree.feature)) > 6
+
+
+def test_nothing_stored():
+    codes, default = np.ones((50, 4), int), np.ones(4, np.uint16)
+    gradient = reference.exact(np.random.default_rng(0).standard_normal(50))
+    assert assert_grows(codes, default, gradient, 1.0, PARAMS).n_leaves == 1
