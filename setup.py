@@ -31,6 +31,7 @@ MODULES = [
     "boostgrad.tree.sparse",
     "boostgrad.tree.grower",
     "boostgrad.tree.predictor",
+    "boostgrad.tree.row_predictor",
 ]
 KERNELS = ["pool", "dispatch", "isa_baseline", "isa_avx2", "isa_avx512"]
 

@@ -33,6 +33,7 @@ from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
+from boostgrad.tree.row_predictor import RowPredictor
 
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
@@ -281,6 +282,39 @@ class _BoostGrad(BaseEstimator):
         for iteration in range(self.n_iter_):
             raw += Predictor(self.ensemble_.iteration(iteration)).raw(columns, n_threads)
             yield raw
+
+    def predictor(self) -> RowPredictor:
+        """Prepare the model to predict single rows, for services that wait for them one by one.
+
+        Returns
+        -------
+        callable
+            ``p(row)`` gives what ``predict`` of a regressor, or ``predict_proba`` of a classifier, gives for a row of
+            numbers, without looking at names or types of columns.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained on columns that are not plain numbers.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from boostgrad import BoostGradRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = BoostGradRegressor(random_state=0).fit(X, y)
+        >>> p = model.predictor()
+        >>> p(X[0]) == model.predict(X[:1])[0]
+        True
+        """
+        self._check_fitted()
+        for feature in self.ensemble_.features:
+            if feature.kind != "number":
+                name = feature.source if self._schema.names is None else repr(self._schema.names[feature.source])
+                raise ValueError(
+                    f"predictor() takes rows of numbers, but column {name} is a {feature.kind}; use predict"
+                )
+        return RowPredictor(self.ensemble_, self._loss.inverse_link_row, not hasattr(self, "classes_"))
 
     def apply(self, X: Any) -> np.ndarray:
         """Leaf that each row reaches in each tree.

@@ -50,8 +50,8 @@ cdef extern from "kernels.h" nogil:
         int32_t output
         int32_t in_planes
 
-    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const char *, size_t, size_t, const uint32_t *, size_t, size_t,
-                                                            const double *, bg_packing, int, size_t,
+    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const char *, size_t, const char *, size_t, const uint32_t *,
+                                                            size_t, size_t, bg_packing, int, size_t,
                                                             int64_t *) noexcept nogil
     ctypedef size_t (*partition_kernel "bg_partition_kernel")(const void *, uint32_t, uint32_t, const uint32_t *, size_t,
                                         size_t, uint32_t *) noexcept nogil
@@ -72,7 +72,7 @@ cdef extern from "kernels.h" nogil:
         void (*quantize_gradients)(const double *, size_t, size_t, bg_packing, char *, size_t) noexcept nogil
         void (*add)(int64_t *, const int64_t *, size_t) noexcept nogil
         void (*subtract)(int64_t *, const int64_t *, size_t) noexcept nogil
-        void (*lay_records)(int, const char *, size_t, const double *, bg_packing, size_t, size_t, int64_t *) noexcept nogil
+        void (*lay_records)(int, const char *, size_t, bg_packing, size_t, size_t, int64_t *) noexcept nogil
         sparse_kernel sparse_wide
         sparse_kernel sparse_narrow
         size_t (*sparse_part)(const uint32_t *, const uint16_t *, size_t, const uint8_t *, uint32_t *, uint16_t *,

@@ -15,7 +15,7 @@ import numpy as np
 
 from boostgrad.data.columns import SparseColumns
 from boostgrad.data.matrix import BinnedMatrix
-from boostgrad.data.quantiles import quantile_edges, sorted_values
+from boostgrad.data.quantiles import SortingRoom, quantile_edges
 from boostgrad.data.sparse import bin_sparse, sparse_edges
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, reads_float32
 from boostgrad.native cimport bg_kernels, kernels, parallel_for
@@ -177,13 +177,16 @@ class BinMapper:
             weight = exact_weights(weight)
         if isinstance(columns, SparseColumns):
             return cls(sparse_edges(columns, rows, None if even else weight, max_bins, n_threads))
-        nothing = np.empty(0)
         row_numbers = np.empty(0, dtype=np.int64) if rows is None else rows
         views = ColumnViews(columns)
+        rooms = [SortingRoom(n) for _ in range(n_threads)]
 
         def edges_of(j):
             if even:
-                return quantile_edges(sorted_values(views, j, row_numbers, n), nothing, max_bins)
+                room = rooms.pop()
+                edges = room.column_edges(views, j, row_numbers, max_bins)
+                rooms.append(room)
+                return edges
             values = np.asarray(columns[j] if rows is None else columns[j][rows], dtype=np.float64)
             present = np.flatnonzero(~np.isnan(values))
             present = present[np.argsort(values[present], kind="stable")]

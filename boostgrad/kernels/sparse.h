@@ -4,32 +4,34 @@
  *   codes   2 7 2  4
  */
 
-/* OUT records: of rows first .. first + n, from what a histogram of this kind is made from; one lane or two each. */
-static void lay_records(int kind, const char *table, size_t row_bytes, const double *pairs, bg_packing packing,
-                        size_t first, size_t n, int64_t *records)
+/* OUT records: of rows first .. first + n, from the numbers that a histogram of this kind is made from; one lane or two
+ * each. */
+static void lay_records(int kind, const char *numbers, size_t number_bytes, bg_packing packing, size_t first, size_t n,
+                        int64_t *records)
 {
     two_lanes *restrict wide = (two_lanes *)records + first;
     int64_t *restrict narrow = records + first;
+    numbers += first * number_bytes;
     switch (kind) {
     case BG_WIDE:
         for (size_t i = 0; i < n; i++)
-            wide[i] = wide_record(pairs, first + i, packing);
+            wide[i] = wide_record(numbers + i * number_bytes, packing);
         break;
     case BG_CONSTANT:
         for (size_t i = 0; i < n; i++)
-            wide[i] = constant_record(pairs, first + i, packing);
+            wide[i] = constant_record(numbers + i * number_bytes, packing);
         break;
     case BG_PAIRED:
         for (size_t i = 0; i < n; i++)
-            wide[i] = paired_record(table + (first + i) * row_bytes, packing);
+            wide[i] = paired_record(numbers + i * number_bytes, packing);
         break;
     case BG_NARROW:
         for (size_t i = 0; i < n; i++)
-            narrow[i] = narrow_record(pairs, first + i, packing);
+            narrow[i] = narrow_record(numbers + i * number_bytes, packing);
         break;
     default:
         for (size_t i = 0; i < n; i++)
-            narrow[i] = single_record(table + (first + i) * row_bytes, packing);
+            narrow[i] = single_record(numbers + i * number_bytes, packing);
     }
 }
 

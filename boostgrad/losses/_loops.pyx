@@ -1,10 +1,13 @@
 """The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
 
+from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t
 
 import numpy as np
 
 from boostgrad.native cimport bg_kernels, kernels, parallel_for, pointwise_kernel
+
+cdef object empty = np.empty
 
 # Rows per task: their target, raw prediction and pair lie in the second-level cache together.
 DEF BLOCK = 16384
@@ -90,6 +93,23 @@ def sigmoid(raw):
     out = exponential(np.negative(raw))
     out += 1.0
     return np.divide(1.0, out, out=out)
+
+
+def sigmoids_of_row(raw):
+    """(sigmoid(-raw), sigmoid(raw)) of an array of one number, the same bits as :func:`sigmoid` gives."""
+    cdef double[2] power
+    cdef Py_buffer buffer
+    cdef double *view
+    power[0] = raw[0]
+    power[1] = -power[0]
+    kernels().exponential(power, 2)
+    out = empty(2)
+    PyObject_GetBuffer(out, &buffer, PyBUF_WRITABLE)
+    view = <double *> buffer.buf
+    view[0] = 1.0 / (power[0] + 1.0)
+    view[1] = 1.0 / (power[1] + 1.0)
+    PyBuffer_Release(&buffer)
+    return out
 
 
 def softmax(raw):

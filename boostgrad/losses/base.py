@@ -98,6 +98,10 @@ class Loss:
         """From raw predictions to the target's own scale, same shape, or more rows for a binary loss."""
         return raw
 
+    def inverse_link_row(self, raw: np.ndarray) -> np.ndarray:
+        """:meth:`inverse_link` of a single row, shape (n_outputs,); override it where a service would notice."""
+        return self.inverse_link(raw[:, None])[:, 0]
+
     def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None) -> float:
         """Weighted mean of :meth:`values`."""
         return float(np.average(self.values(y, raw), weights=weight))

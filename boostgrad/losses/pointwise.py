@@ -27,6 +27,9 @@ class SquaredError(Loss):
     def values(self, y, raw):
         return 0.5 * (raw[0] - y) ** 2
 
+    def inverse_link_row(self, raw):
+        return raw
+
 
 @register
 class BinaryLogLoss(Loss):
@@ -46,6 +49,9 @@ class BinaryLogLoss(Loss):
 
     def inverse_link(self, raw):
         return np.stack([_loops.sigmoid(-raw[0]), _loops.sigmoid(raw[0])])  # 1 - p would lose a small probability
+
+    def inverse_link_row(self, raw):
+        return _loops.sigmoids_of_row(raw)
 
 
 @register

@@ -153,8 +153,8 @@ cdef class SparseColumnSearch:
         cdef int64_t *total = self.totals + 8 * worker
         cdef const int64_t *records = self.row_records + first * self.lanes
         cdef int64_t i
-        self.k.lay_records(self.records.kind, self.records.table, self.records.row_bytes, self.records.pairs,
-                           self.records.packing, first, n, self.row_records)
+        self.k.lay_records(self.records.kind, self.records.numbers, self.records.number_bytes, self.records.packing,
+                           first, n, self.row_records)
         if self.lanes == 2:
             for i in range(n):
                 total[0] += records[2 * i]
