@@ -84,7 +84,7 @@ class Kernels(Structure):
         *((name, _SPARSE) for name in ("sparse_wide", "sparse_narrow")),
         (
             "sparse_part",
-            CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p, c_void_p, c_void_p),
+            CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_size_t, c_void_p, c_u32, c_void_p, c_void_p, c_void_p, c_void_p),
         ),
         ("scan", CFUNCTYPE(None, c_void_p, c_u32, c_void_p, c_void_p, c_void_p, c_void_p)),
         *((name, _PARTITION) for name in ("partition_u8", "partition_u16")),
@@ -101,7 +101,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "080f31ad218dc4d1"
+HEADER_DIGEST = "66b62d4c606d9db0"
 
 MIRRORS = {
     "bg_packing": Packing,

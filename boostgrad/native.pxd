@@ -75,8 +75,8 @@ cdef extern from "kernels.h" nogil:
         void (*lay_records)(int, const char *, size_t, bg_packing, size_t, size_t, int64_t *) noexcept nogil
         sparse_kernel sparse_wide
         sparse_kernel sparse_narrow
-        size_t (*sparse_part)(const uint32_t *, const uint16_t *, size_t, const uint8_t *, uint32_t *, uint16_t *,
-                              uint32_t *, uint16_t *) noexcept nogil
+        size_t (*sparse_part)(const uint32_t *, const uint16_t *, size_t, const uint32_t *, uint32_t, uint32_t *,
+                              uint16_t *, uint32_t *, uint16_t *) noexcept nogil
         void (*scan)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *, bg_scan_scratch *,
                      bg_scan_result *) noexcept nogil
         partition_kernel partition_u8

@@ -124,8 +124,9 @@ typedef struct {
     void (*lay_records)(int kind, const char *numbers, size_t number_bytes, bg_packing packing, size_t first, size_t n,
                         int64_t *records);
     bg_sparse_kernel sparse_wide, sparse_narrow;
-    size_t (*sparse_part)(const uint32_t *rows, const uint16_t *codes, size_t n, const uint8_t *marked,
-                          uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows, uint16_t *left_codes);
+    size_t (*sparse_part)(const uint32_t *rows, const uint16_t *codes, size_t n, const uint32_t *owner_of,
+                          uint32_t owner, uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows,
+                          uint16_t *left_codes);
 
     /* Best split of one feature. IN hist: n_codes records; total: packed sums of the node. */
     void (*scan)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,

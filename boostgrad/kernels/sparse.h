@@ -62,16 +62,17 @@ static void sparse_narrow(const uint32_t *rows, const uint16_t *codes, size_t n,
     sum[0] = total;
 }
 
-/* OUT to_rows, to_codes: entries whose row is not marked, in order, and from kept places on the others. The targets may
- * be the sources themselves; left_rows and left_codes are room for n entries. Returns how many are not marked. */
-static size_t sparse_part(const uint32_t *rows, const uint16_t *codes, size_t n, const uint8_t *marked,
-                          uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows, uint16_t *left_codes)
+/* OUT to_rows, to_codes: entries whose row is the owner's, in order, and from kept places on the others. The targets may
+ * be the sources themselves; left_rows and left_codes are room for n entries. Returns how many are the owner's. */
+static size_t sparse_part(const uint32_t *rows, const uint16_t *codes, size_t n, const uint32_t *owner_of,
+                          uint32_t owner, uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows,
+                          uint16_t *left_codes)
 {
     size_t kept = 0, left = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t row = rows[i];
         uint16_t code = codes[i];
-        size_t leaves = marked[row];
+        size_t leaves = owner_of[row] != owner;
         to_rows[kept] = left_rows[left] = row;
         to_codes[kept] = left_codes[left] = code;
         left += leaves;

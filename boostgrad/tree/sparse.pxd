@@ -1,4 +1,4 @@
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from boostgrad.native cimport bg_kernels, sparse_kernel
 from boostgrad.tree.records cimport RowRecords
@@ -7,8 +7,9 @@ from boostgrad.tree.structs cimport Node, SplitChoice
 
 cdef struct NodeColumn:
     uint32_t feature
-    uint32_t count         # its entries in the node: entries[begin : begin + count]
-    int64_t begin
+    uint32_t count         # its entries in the node ...
+    int64_t begin          # ... which are among entries[begin : begin + held]
+    uint32_t held
     int own                # whether they are in the search's own arrays, or still where the matrix has them
     double reach           # no split of the feature gains more than reach^2, in the node as it is ...
     double weight          # ... if at most so much hessian, l2 included, lies off zero
@@ -17,6 +18,13 @@ cdef struct ColumnList:
     NodeColumn *columns
     int64_t n, room
     int64_t n_entries
+    uint32_t owner         # of the node's rows
+
+cdef struct Touch:
+    uint32_t split         # number of the split that the others are of
+    uint32_t count         # entries of the feature that go to the smaller child
+    double weight          # their hessians
+    double reach           # and their deviations |g - c h|
 
 cdef struct ChunkOutcome:
     int64_t n_kept, n_moved            # columns that the larger, that the smaller child has of the chunk
@@ -47,9 +55,10 @@ cdef class SparseColumnSearch:
     cdef ColumnList *lists
     cdef int *free_lists
     cdef int n_lists, n_free
-    cdef uint8_t *marked               # rows of the smaller child
-    cdef uint32_t *touched             # features that have an entry in one of them: the number of the split
-    cdef uint32_t stamp
+    cdef uint32_t *owner_of            # by row: which node it is in
+    cdef uint32_t n_owners
+    cdef Touch *touched                # by feature
+    cdef uint32_t split
     cdef int64_t *row_records
     cdef size_t hist_lanes, longest
     cdef int64_t *hist                 # one feature's histogram, a worker
@@ -57,6 +66,8 @@ cdef class SparseColumnSearch:
     cdef uint16_t *left_codes
     cdef int64_t *totals               # a worker
     cdef int negative
+    cdef int64_t *least                # hessian or record, a worker
+    cdef double least_weight           # of a side of an admissible split, l2 included
     cdef SplitChoice *choices          # (smaller, larger) a worker
     # of the tree
     cdef int lanes
@@ -67,7 +78,7 @@ cdef class SparseColumnSearch:
     cdef ColumnList *list
     cdef bint parts, all_touched, small_open, large_open, prunes
     cdef uint32_t small_rotation, large_rotation
-    cdef double floor, base, curvature, shift
+    cdef double floor, base, curvature, center, shift
 
     cdef int start_tree(self) except -1
     cdef void lay(self, int64_t chunk, int worker) noexcept nogil
@@ -77,12 +88,14 @@ cdef class SparseColumnSearch:
     cdef void find_root(self, Node *root, uint32_t rotation) noexcept nogil
     cdef int find_children(self, const Node *parent, Node *smaller, Node *larger, bint large_open, const uint32_t *rows,
                            uint32_t small_rotation, uint32_t large_rotation) noexcept nogil
-    cdef void mark(self, const uint32_t *rows, int64_t n, uint8_t mark) noexcept nogil
     cdef int64_t count_entries(self, const uint32_t *rows, int64_t n, int64_t enough) noexcept nogil
     cdef void touch(self, const uint32_t *rows, int64_t n) noexcept nogil
     cdef void aim(self, const Node *parent) noexcept nogil
     cdef void visit_all(self, int64_t work) noexcept nogil
     cdef int gather(self) noexcept nogil
+    cdef uint32_t part(self, NodeColumn *column, int64_t skip, uint32_t owner, int worker) noexcept nogil
+    cdef double reach_without(self, const NodeColumn *column, const Touch *touch) noexcept nogil
+    cdef bint part_column(self, NodeColumn *column, NodeColumn *moved, int worker) noexcept nogil
     cdef void visit_chunk(self, int64_t chunk, int worker) noexcept nogil
     cdef bint hopeless(self, NodeColumn *column, int worker) noexcept nogil
     cdef void scan(self, NodeColumn *column, const Node *node, uint32_t rotation, int worker,

@@ -9,22 +9,25 @@ less all else::
                      codes 2 7 2  4 | 2 4
     histogram of f   zero: total - rest   2: r3 + r9   4: r15   7: r8
 
-Splitting a node parts the entries of each feature that has any in the smaller child, in place. Features that have fewer
-than ``min_samples_leaf`` entries in a node cannot be split there nor below, and are left out.
+Splitting a node parts the entries of a feature, in place. Features that have fewer than ``min_samples_leaf`` entries in a
+node cannot be split there nor below, and are left out.
 
-Most features have no entry in a small child. For them the sums S off zero in the larger child are those of the parent,
-and only the node's own sums changed, so their gains hardly did. With the sums G, H, ``T = H + 2 l2``, of the side off
-zero the sums x, h, ``a = h + l2``, and ``c = G / T``,
+Most features have few entries or none in a small child, so that their gains in the larger child are hardly other than in
+the parent. With the sums G, H of the node, ``T = H + 2 l2``, ``c = G / T``, and the sums x, h of the side off zero,
+``a = h + l2``,
 
     score(left) + score(right) = G^2 / T + T / (T - a) * z^2,       z = (x - c a) / sqrt(a)
 
-and where c becomes c', ``abs(z') <= abs(z) + abs(c' - c) sqrt(a)``. A feature whose largest z is known for a parent is not
-scanned while this says that it cannot beat the best split found so far. The bound is exact (with room for rounding), so
-the tree is the same.
+Where the node's sums change so that c becomes c', ``abs(z') <= abs(z) + abs(c' - c) sqrt(a)``. Where rows R leave that
+have entries, with the sums r of ``abs(g - c h)`` and h of their hessians, ``abs(z') <= abs(z) sqrt(1 + h / a') + r /
+sqrt(a')``, in which a' is no less than what a leaf must weigh. A feature whose largest z is known for the parent is
+neither parted nor scanned while this says that it cannot beat the best split found so far; its entries then lie among
+those of rows that have left, until it is looked at again. The bound is exact, with room for rounding, so the tree is the
+same.
 """
 
 from libc.math cimport INFINITY, fabs, fmax, sqrt
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -89,24 +92,26 @@ cdef class SparseColumnSearch:
         self.root = <NodeColumn *> calloc(self.n_features + 1, sizeof(NodeColumn))
         self.moved = <NodeColumn *> malloc((self.n_features + 1) * sizeof(NodeColumn))
         self.outcomes = <ChunkOutcome *> malloc((self.n_features // COLUMNS_PER_TASK + 1) * sizeof(ChunkOutcome))
-        self.marked = <uint8_t *> calloc(self.n_rows + 1, 1)
-        self.touched = <uint32_t *> calloc(self.n_features + 1, sizeof(uint32_t))
+        self.owner_of = <uint32_t *> malloc((self.n_rows + 1) * sizeof(uint32_t))
+        self.touched = <Touch *> calloc(self.n_features + 1, sizeof(Touch))
         self.row_records = <int64_t *> malloc((2 * self.n_rows + 2) * sizeof(int64_t))
         self.hist = <int64_t *> malloc(n_threads * self.hist_lanes * sizeof(int64_t))
         self.left_rows = <uint32_t *> malloc(n_threads * self.longest * sizeof(uint32_t))
         self.left_codes = <uint16_t *> malloc(n_threads * self.longest * sizeof(uint16_t))
         self.totals = <int64_t *> malloc(n_threads * 8 * sizeof(int64_t))
+        self.least = <int64_t *> malloc(n_threads * 8 * sizeof(int64_t))
         self.choices = <SplitChoice *> malloc(2 * n_threads * sizeof(SplitChoice))
-        if (self.root == NULL or self.moved == NULL or self.outcomes == NULL or self.marked == NULL
+        if (self.root == NULL or self.moved == NULL or self.outcomes == NULL or self.owner_of == NULL
                 or self.touched == NULL or self.row_records == NULL or self.hist == NULL or self.left_rows == NULL
-                or self.left_codes == NULL or self.totals == NULL or self.choices == NULL):
+                or self.left_codes == NULL or self.totals == NULL or self.least == NULL
+                or self.choices == NULL):
             raise MemoryError()
         for feature in range(self.n_features):
             count = column_begin[feature + 1] - column_begin[feature]
             if count < self.min_samples:
                 continue
             self.root[self.n_root].feature = <uint32_t> feature
-            self.root[self.n_root].count = <uint32_t> count
+            self.root[self.n_root].count = self.root[self.n_root].held = <uint32_t> count
             self.root[self.n_root].begin = column_begin[feature]
             self.root[self.n_root].reach = self.root[self.n_root].weight = INFINITY
             self.n_root += 1
@@ -121,26 +126,39 @@ cdef class SparseColumnSearch:
         free(self.root)
         free(self.moved)
         free(self.outcomes)
-        free(self.marked)
+        free(self.owner_of)
         free(self.touched)
         free(self.row_records)
         free(self.hist)
         free(self.left_rows)
         free(self.left_codes)
         free(self.totals)
+        free(self.least)
         free(self.choices)
 
     cdef int start_tree(self) except -1:
         """All lists are free; the records of the rows are those of the tree."""
         cdef int i
+        cdef int64_t least[2]
         self.lanes = self.records.lanes
         self.kernel = self.k.sparse_wide if self.lanes == 2 else self.k.sparse_narrow
         self.negative = 0
         memset(self.totals, 0, self.n_threads * 8 * sizeof(int64_t))
+        memset(self.owner_of, 0, self.n_rows * sizeof(uint32_t))
+        self.n_owners = 1
+        for i in range(self.n_threads):
+            self.least[8 * i] = (<int64_t> 1) << 62
         with nogil:
             parallel_for(lay_chunk, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
         # the bound needs hessians that are not negative; only doubles can be
         self.prunes = self.plain and not self.negative
+        least[0], least[1] = 0, (<int64_t> 1) << 62
+        for i in range(self.n_threads):
+            least[1] = min(least[1], self.least[8 * i])
+        if self.lanes == 1:  # a record of one row
+            least[0] = 1
+        self.least_weight = self.splitter.leaf_rule.l2 + fmax(
+            self.splitter.rule.min_child_weight, self.min_samples * self.splitter.hessian_sum(least))
         self.n_free = self.n_lists
         for i in range(self.n_lists):
             self.free_lists[i] = self.n_lists - 1 - i
@@ -152,6 +170,7 @@ cdef class SparseColumnSearch:
         cdef int64_t n = min(<int64_t> ROWS_PER_TASK, self.n_rows - first)
         cdef int64_t *total = self.totals + 8 * worker
         cdef const int64_t *records = self.row_records + first * self.lanes
+        cdef int64_t least = self.least[8 * worker]
         cdef int64_t i
         self.k.lay_records(self.records.kind, self.records.numbers, self.records.number_bytes, self.records.packing,
                            first, n, self.row_records)
@@ -159,6 +178,8 @@ cdef class SparseColumnSearch:
             for i in range(n):
                 total[0] += records[2 * i]
                 total[1] += records[2 * i + 1]
+                least = min(least, records[2 * i + 1])
+            self.least[8 * worker] = least
         else:
             for i in range(n):
                 total[0] += records[i]
@@ -202,6 +223,7 @@ cdef class SparseColumnSearch:
         if slot < 0 or fill(&self.lists[slot], self.root, self.n_root) != 0:
             return -1
         self.lists[slot].n_entries = self.root_entries
+        self.lists[slot].owner = 0
         for worker in range(self.n_threads):
             total[0] += self.totals[8 * worker]
             total[1] += self.totals[8 * worker + 1]
@@ -241,13 +263,18 @@ cdef class SparseColumnSearch:
         rows += smaller.begin
         n_moving = self.count_entries(rows, smaller.count, TOUCHING_ENTRIES * self.list.n)
         self.all_touched = n_moving < 0
+        for k in range(smaller.count):
+            self.owner_of[rows[k]] = self.n_owners
+        if self.small_open:
+            self.lists[smaller.slot].owner = self.n_owners
+        self.n_owners += 1
         if not self.all_touched:
             self.touch(rows, smaller.count)
         if self.prunes and large_open and not self.all_touched:
             # the most promising column first: what it gains saves scans of the others
             for k in range(self.list.n):
                 column = &self.list.columns[k]
-                if (self.touched[column.feature] != self.stamp
+                if (column.held == column.count and self.touched[column.feature].split != self.split
                         and (first < 0 or column.reach > self.list.columns[first].reach)):
                     first = k
             if first >= 0:
@@ -256,10 +283,8 @@ cdef class SparseColumnSearch:
                 # as the column is visited once more, for which it must be as the parent left it
                 column.reach -= self.shift * sqrt(column.weight)
                 self.floor = larger.choice.score
-        self.mark(rows, smaller.count, 1)
         self.visit_all(self.list.n_entries if self.all_touched
                        else self.list.n + n_moving * (self.list.n_entries // max(self.list.n, <int64_t> 1)))
-        self.mark(rows, smaller.count, 0)
         return self.gather()
 
     cdef void aim(self, const Node *parent) noexcept nogil:
@@ -270,14 +295,10 @@ cdef class SparseColumnSearch:
         self.curvature = self.splitter.hessian_sum(self.larger.total) + 2 * l2
         self.base = gradient * gradient / self.curvature if self.curvature > 0 else 0.0
         self.shift = INFINITY
+        self.center = self.splitter.gradient_sum(parent.total) / above if above > 0 else 0.0
         if self.curvature > 0 and above > 0:
-            self.shift = fabs(gradient / self.curvature - self.splitter.gradient_sum(parent.total) / above)
+            self.shift = fabs(gradient / self.curvature - self.center)
         self.floor = 0
-
-    cdef void mark(self, const uint32_t *rows, int64_t n, uint8_t mark) noexcept nogil:
-        cdef int64_t i
-        for i in range(n):
-            self.marked[rows[i]] = mark
 
     cdef int64_t count_entries(self, const uint32_t *rows, int64_t n, int64_t enough) noexcept nogil:
         """Entries of the rows, or -1 where there are more than enough."""
@@ -289,14 +310,28 @@ cdef class SparseColumnSearch:
         return n_entries
 
     cdef void touch(self, const uint32_t *rows, int64_t n) noexcept nogil:
+        """Note what leaves each feature with these rows."""
         cdef int64_t i, at
-        self.stamp += 1
-        if self.stamp == 0:  # after 2^32 splits
-            memset(self.touched, 0, self.n_features * sizeof(uint32_t))
-            self.stamp = 1
+        cdef const int64_t *record
+        cdef double weight, deviation
+        cdef Touch *touch
+        self.split += 1
+        if self.split == 0:  # after 2^32 splits
+            memset(self.touched, 0, self.n_features * sizeof(Touch))
+            self.split = 1
         for i in range(n):
+            record = self.row_records + self.lanes * <int64_t> rows[i]
+            weight = self.splitter.hessian_sum(record)
+            deviation = fabs(self.splitter.gradient_sum(record) - self.center * weight)
             for at in range(self.row_begin[rows[i]], self.row_begin[rows[i] + 1]):
-                self.touched[self.row_features[at]] = self.stamp
+                touch = &self.touched[self.row_features[at]]
+                if touch.split != self.split:
+                    touch.split = self.split
+                    touch.count = 0
+                    touch.weight = touch.reach = 0
+                touch.count += 1
+                touch.weight += weight
+                touch.reach += deviation
 
     cdef void visit_all(self, int64_t work) noexcept nogil:
         cdef int64_t n_chunks = (self.list.n + COLUMNS_PER_TASK - 1) // COLUMNS_PER_TASK
@@ -332,6 +367,50 @@ cdef class SparseColumnSearch:
             return fill(&self.lists[self.smaller.slot], self.moved, n_moved)
         return 0
 
+    cdef uint32_t part(self, NodeColumn *column, int64_t skip, uint32_t owner, int worker) noexcept nogil:
+        """Bring the entries of the owner's rows to the front, those before ``skip`` left aside; returns how many."""
+        cdef int64_t begin = column.begin + skip
+        cdef uint32_t n = self.k.sparse_part(
+            &self.own_rows[begin] if column.own else self.rows + begin,
+            &self.own_codes[begin] if column.own else self.codes + begin,
+            column.held - skip, self.owner_of, owner, &self.own_rows[begin], &self.own_codes[begin],
+            self.left_rows + worker * self.longest, self.left_codes + worker * self.longest)
+        column.own = True
+        return n
+
+    cdef double reach_without(self, const NodeColumn *column, const Touch *touch) noexcept nogil:
+        """A bound of abs(z) once the touched entries have left."""
+        return (at_least_zero(column.reach) * sqrt(1 + touch.weight / self.least_weight)
+                + touch.reach / sqrt(self.least_weight))
+
+    cdef bint part_column(self, NodeColumn *column, NodeColumn *moved, int worker) noexcept nogil:
+        """What the larger child keeps of a column, or at least how much; whether OUT moved, what the smaller one gets,
+        is a column that can be split."""
+        cdef Touch *touch = &self.touched[column.feature]
+        cdef uint32_t kept
+        if not self.all_touched:
+            if touch.split != self.split:
+                return False
+            if not self.small_open or touch.count < self.min_samples:  # nobody wants what leaves
+                column.count -= touch.count
+                column.reach = self.reach_without(column, touch)
+                return False
+        kept = self.part(column, 0, self.list.owner, worker)
+        if self.small_open and column.held - kept >= self.min_samples:
+            moved[0] = column[0]
+            moved.count = self.part(column, kept, self.lists[self.smaller.slot].owner, worker)
+            moved.begin += kept
+            moved.held = moved.count
+            moved.own = True
+        else:
+            moved.count = 0
+        if self.all_touched:
+            column.reach = INFINITY if kept < column.count else column.reach
+        else:
+            column.reach = self.reach_without(column, touch)
+        column.count = column.held = kept
+        return moved.count >= self.min_samples
+
     cdef void visit_chunk(self, int64_t chunk, int worker) noexcept nogil:
         """Part some columns, and scan what each child has of them."""
         cdef int64_t first = chunk * COLUMNS_PER_TASK
@@ -339,32 +418,20 @@ cdef class SparseColumnSearch:
         cdef ChunkOutcome *outcome = &self.outcomes[chunk]
         cdef NodeColumn *column
         cdef NodeColumn *moved
-        cdef uint32_t kept
         cdef int64_t k
         memset(outcome, 0, sizeof(ChunkOutcome))
         for k in range(first, last):
             column = &self.list.columns[k]
-            if self.parts and (self.all_touched or self.touched[column.feature] == self.stamp):
-                kept = self.k.sparse_part(
-                    &self.own_rows[column.begin] if column.own else self.rows + column.begin,
-                    &self.own_codes[column.begin] if column.own else self.codes + column.begin,
-                    column.count, self.marked, &self.own_rows[column.begin], &self.own_codes[column.begin],
-                    self.left_rows + worker * self.longest, self.left_codes + worker * self.longest)
-                column.own = True
-                if self.small_open and column.count - kept >= self.min_samples:
-                    moved = &self.moved[first + outcome.n_moved]
-                    moved[0] = column[0]
-                    moved.begin += kept
-                    moved.count -= kept
-                    self.scan(moved, self.smaller, self.small_rotation, worker, &self.choices[2 * worker])
-                    outcome.n_moved += 1
-                    outcome.entries_moved += moved.count
-                if kept < column.count:
-                    column.reach = INFINITY
-                column.count = kept
+            moved = &self.moved[first + outcome.n_moved]
+            if self.parts and self.part_column(column, moved, worker):
+                self.scan(moved, self.smaller, self.small_rotation, worker, &self.choices[2 * worker])
+                outcome.n_moved += 1
+                outcome.entries_moved += moved.count
             if column.count < self.min_samples:
                 continue
             if self.large_open and not self.hopeless(column, worker):
+                if column.held > column.count:
+                    column.held = self.part(column, 0, self.list.owner, worker)
                 self.scan(column, self.larger, self.large_rotation, worker, &self.choices[2 * worker + 1])
             if first + outcome.n_kept < k:
                 self.list.columns[first + outcome.n_kept] = column[0]
@@ -377,7 +444,7 @@ cdef class SparseColumnSearch:
         cdef double rest
         if not self.prunes:
             return False
-        column.reach = fmax(column.reach, 0.0) + self.shift * sqrt(column.weight)
+        column.reach = at_least_zero(column.reach) + self.shift * sqrt(column.weight)
         rest = self.curvature - column.weight
         if not rest > 0:
             return False
@@ -409,6 +476,11 @@ cdef class SparseColumnSearch:
             column.reach = INFINITY
             if curvature > 0:
                 column.reach = sqrt(fmax(found.score - gradient * gradient / curvature, 0.0) + ROUNDING * found.score)
+
+
+cdef inline double at_least_zero(double x) noexcept nogil:
+    """What is not a number stays so: no bound is known then, and comparisons with it are false."""
+    return 0.0 if x < 0 else x
 
 
 cdef inline void improve(SplitChoice *best, const SplitChoice *choice) noexcept nogil:

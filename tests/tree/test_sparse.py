@@ -73,7 +73,7 @@ def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("kind", ["wide", "narrow", "outlier", "negative hessians"])
+@pytest.mark.parametrize("kind", ["wide", "narrow", "outlier", "negative hessians", "zero hessians"])
 @pytest.mark.parametrize("seed", range(3))
 def test_whole_trees(policy, kind, seed):
     codes, default, gradient, hessian = problem(seed)
@@ -81,6 +81,8 @@ def test_whole_trees(policy, kind, seed):
         gradient[17] = 2.0**30
     if kind == "negative hessians":
         hessian = hessian - 0.125
+    if kind == "zero hessians":
+        hessian[::3] = 0
     hessian = 1.0 if kind == "narrow" else hessian
     params = replace(PARAMS, grow_policy=policy, max_leaf_nodes=20)
     assert_grows(codes, default, gradient, hessian, params, against_numpy=kind in ("wide", "narrow"))
@@ -117,6 +119,25 @@ def test_many_features(n, n_threads):
     for h in (hessian, 1.0):
         tree = assert_grows(codes, default, gradient, h, replace(PARAMS, min_samples_leaf=5), n_threads, n_trees=3)
         assert tree.n_leaves == 31
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_not_scanned_cannot_win(seed):
+    """Random shapes, with small leaves that touch few features, and with weights that leave little to bounds."""
+    rng = np.random.default_rng(seed)
+    n, n_features = int(rng.integers(300, 3000)), int(rng.integers(20, 300))
+    codes, default, gradient, hessian = problem(seed, n, n_features, int(rng.integers(3, 40)), rng.choice([0.01, 0.05]))
+    setting = {
+        "min_samples_leaf": int(rng.choice([1, 3, 20])),
+        "l2_regularization": float(rng.choice([0.0, 1.0, 30.0])),
+        "min_child_weight": float(rng.choice([0.0, 1.0])),
+        "grow_policy": str(rng.choice(POLICIES)),
+        "max_leaf_nodes": int(rng.choice([10, 31, 200])),
+    }
+    hessian *= 2.0 ** rng.integers(-10, 3, n)
+    hessian[rng.random(n) < 0.1] = 0.0
+    for h in (hessian, 1.0):
+        assert_grows(codes, default, gradient, h, replace(PARAMS, **setting), int(rng.integers(1, 4)))
 
 
 def test_wide_codes():
