@@ -23,6 +23,9 @@ class Columns:
         One-dimensional real arrays, or one two-dimensional array whose columns they are.
     n_rows : int
     names : tuple of str or None
+    n_levels : tuple of int or None
+        For each column the number of its levels, 0 where it is numeric; None where all are. A categorical column is
+        of int32: levels from 0, and -1 where it is missing.
 
     Attributes
     ----------
@@ -30,12 +33,13 @@ class Columns:
         The two-dimensional array where the table is one.
     """
 
-    def __init__(self, arrays, n_rows: int, names: tuple[str, ...] | None):
+    def __init__(self, arrays, n_rows: int, names: tuple[str, ...] | None, n_levels=None):
         self.matrix = arrays if isinstance(arrays, np.ndarray) else None
         self._arrays = arrays
         self.n_rows = n_rows
         self.n_columns = arrays.shape[1] if self.matrix is not None else len(arrays)
         self.names = names
+        self.n_levels: tuple[int, ...] | None = n_levels
 
     def __getitem__(self, column: int) -> np.ndarray:
         return self._arrays[:, column] if self.matrix is not None else self._arrays[column]
@@ -49,7 +53,9 @@ class Columns:
         if names is None or self.names is None or names == self.names:
             return self
         position = {name: j for j, name in enumerate(self.names)}
-        return Columns([self[position[name]] for name in names], self.n_rows, names)
+        order = [position[name] for name in names]
+        n_levels = None if self.n_levels is None else tuple(self.n_levels[j] for j in order)
+        return Columns([self[j] for j in order], self.n_rows, names, n_levels)
 
     def label(self, column: int) -> str:
         """How a message names the column."""
