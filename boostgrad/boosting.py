@@ -48,7 +48,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     n_threads: int = 1,
     seed: int = 0,
-    categories: CategoryParams = CategoryParams(),
+    categories: CategoryParams | None = None,
 ) -> Trained:
     """Boost: fit trees, one per output and iteration, to the gradients of the loss at the current predictions.
 
@@ -65,7 +65,8 @@ def train(
     callbacks : sequence of Callback
     n_threads : int
     seed : int
-    categories : CategoryParams
+    categories : CategoryParams or None
+        None: the defaults.
 
     Returns
     -------

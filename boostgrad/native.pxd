@@ -32,7 +32,7 @@ cdef extern from "kernels.h" nogil:
         int64_t *gain_bits
 
     ctypedef struct bg_category_rule:
-        double smoothing
+        double noise
         double extra_l2
         int64_t min_rows
         uint32_t few_levels

@@ -2,11 +2,19 @@
  * of. Code 0 is missing, 1 + level otherwise.
  *
  * For the second-order loss the best of all 2^(K-1) partitions of K levels is among the K - 1 places of the order by
- * gradient / hessian (Fisher 1958; Breiman et al. 1984, section 4.2.2). Levels with few rows in the node would be sorted
- * by their noise, so they are pooled into one entry, the rest, and the order is by shrunken ratios:
+ * gradient / hessian (Fisher 1958; Breiman et al. 1984, section 4.2.2). But the order is found in the rows that it is
+ * judged by, so many levels gain much from pure noise. Three things against that, where there are more than a few levels:
+ *
+ * - Levels with few rows in the node are pooled into one entry, the rest.
+ * - Of entry k with sums G_k, H_k the part of G_k that deviates from the node's mean m is shrunk to what is expected of
+ *   it in other rows: d_k = (G_k - m H_k) H_k s / (H_k s + v). v is the variance of a gradient per hessian; s, that of
+ *   the entries' true ratios, is estimated by moments, with n entries and H = sum H_k (DerSimonian and Laird 1986, eq. 8):
+ *       s = max(0, (sum (G_k - m H_k)^2 / H_k - (n - 1) v) / (H - sum H_k^2 / H))
+ *   Order and gains are those of m' H_k + d_k, where m' leaves the sum over the entries as it is.
+ * - Children have a larger l2.
  *
  *   levels       0    1    2    3    4         rows in the node   40   3   90   1   25
- *   entries      0, 2, 4 and the rest { 1, 3 }, sorted by (G + smoothing * mean) / (H + smoothing)
+ *   entries      0, 2, 4 and the rest { 1, 3 }, sorted by d_k / H_k
  *                [ 2 | rest | 0 | 4 ]
  *   places          ^      ^   ^   ^           after the last one only where missing goes right
  *   place 1      left { 2 }, right { 0, 4, rest, levels without rows }
@@ -60,13 +68,114 @@ static inline uint32_t ordered_bits(float x)
     return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u);
 }
 
+/* A feature's histogram in one node, as the search for a set reads it. The rest is the entry with code n_codes. */
 typedef struct {
-    int64_t gradient, sums; /* packed; narrow: gradient is 0 */
-} packed_pair;
+    const int64_t *hist;
+    uint32_t n_codes;
+    int64_t rest_gradient, rest_sums;
+    const bg_scan_rule *rule;
+} category_view;
 
-static inline packed_pair packed_at(const int64_t *hist, size_t code, int wide)
+typedef struct {
+    int64_t gradient, sums; /* packed; narrow: both in sums */
+    int64_t count;
+    double g, h;
+} category_entry;
+
+static inline category_entry entry_at(const category_view *view, uint32_t code)
 {
-    return wide ? (packed_pair){hist[2 * code], hist[2 * code + 1]} : (packed_pair){0, hist[code]};
+    const bg_scan_rule *rule = view->rule;
+    const int wide = rule->wide;
+    category_entry e = {view->rest_gradient, view->rest_sums, 0, 0, 0};
+    if (code < view->n_codes) {
+        e.gradient = wide ? view->hist[2 * (size_t)code] : 0;
+        e.sums = view->hist[wide ? 2 * (size_t)code + 1 : code];
+    }
+    e.count = e.sums & (((int64_t)1 << rule->count_bits) - 1);
+    e.g = (double)(wide ? e.gradient : e.sums >> rule->count_bits) * rule->inverse_gradient_scale;
+    e.h = (double)(wide ? e.sums >> rule->count_bits : e.count) * rule->inverse_hessian_scale;
+    return e;
+}
+
+/* OUT entries: codes of the levels that take part, then that of the rest, if any has rows; in ascending order.
+ * Returns how many. */
+static inline size_t find_entries(category_view *view, int64_t min_rows, uint64_t *entries)
+{
+    const int wide = view->rule->wide;
+    const int64_t *sums = view->hist + wide;
+    const int64_t count_mask = ((int64_t)1 << view->rule->count_bits) - 1;
+    size_t n = 0;
+    for (uint32_t code = 1; code < view->n_codes; code++) {
+        int64_t count = sums[(size_t)code << wide] & count_mask;
+        if (count >= min_rows) {
+            entries[n++] = code;
+        } else if (count > 0) {
+            view->rest_gradient += wide ? view->hist[2 * (size_t)code] : 0;
+            view->rest_sums += sums[(size_t)code << wide];
+        }
+    }
+    if (view->rest_sums & count_mask)
+        entries[n++] = view->n_codes;
+    return n;
+}
+
+/* What is left of an entry's deviation; see above. noise 0: all of it. */
+static inline double shrunk_deviation(category_entry e, double mean, double spread, double noise)
+{
+    double deviation = e.g - mean * e.h;
+    return noise > 0 ? deviation * (e.h * spread / (e.h * spread + noise)) : deviation;
+}
+
+/* Sorted entries, codes in the low halves, and OUT scratch->gradient, scratch->sums: their running shrunken sums. */
+static inline const uint64_t *sort_entries(const category_view *view, size_t n, double noise, uint64_t *const items[2],
+                                           bg_scan_scratch *scratch)
+{
+    const bg_scan_rule *rule = view->rule;
+    double sum_g = 0, sum_h = 0, sum_hh = 0, between = 0, spread = 0, kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        category_entry e = entry_at(view, (uint32_t)items[0][i]);
+        sum_g += e.g;
+        sum_h += e.h;
+        sum_hh += e.h * e.h;
+    }
+    double mean = sum_h > 0 ? sum_g / sum_h : 0.0;
+    if (noise > 0) {
+        for (size_t i = 0; i < n; i++) {
+            category_entry e = entry_at(view, (uint32_t)items[0][i]);
+            double deviation = e.g - mean * e.h;
+            between += e.h > 0 ? deviation * deviation / e.h : 0.0;
+        }
+        double room = sum_h > 0 ? sum_h - sum_hh / sum_h : 0.0;
+        double excess = between - (double)(n - 1) * noise;
+        spread = room > 0 && excess > 0 ? excess / room : 0.0;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t code = (uint32_t)items[0][i];
+        category_entry e = entry_at(view, code);
+        double deviation = shrunk_deviation(e, mean, spread, noise);
+        kept += deviation;
+        items[0][i] = (uint64_t)ordered_bits(e.h > 0 ? (float)(deviation / e.h) : 0.0f) << 32 | code;
+    }
+    const double level_mean = sum_h > 0 ? mean - kept / sum_h : 0.0;
+    const uint64_t *order = sort_items(items[0], items[1], n);
+
+    int64_t gradient_sum = 0, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        category_entry e = entry_at(view, (uint32_t)order[i]);
+        if (noise > 0) {
+            double g = level_mean * e.h + shrunk_deviation(e, mean, spread, noise);
+            int64_t whole = llrint(g / rule->inverse_gradient_scale);
+            if (rule->wide)
+                e.gradient = whole;
+            else
+                e.sums = (int64_t)((uint64_t)whole << rule->count_bits) + e.count;
+        }
+        gradient_sum += e.gradient;
+        sum += e.sums;
+        scratch->gradient[i] = gradient_sum;
+        scratch->sums[i] = sum;
+    }
+    return order;
 }
 
 static inline int64_t category_gains(size_t n, const int64_t *missing, const int64_t *total, const bg_scan_rule *rule,
@@ -83,71 +192,30 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
                             const bg_category_rule *categories, bg_scan_scratch *scratch, uint64_t *const items[2],
                             bg_scan_result *out, uint8_t *goes_left)
 {
-    const int wide = rule->wide, count_bits = rule->count_bits;
-    const int64_t count_mask = ((int64_t)1 << count_bits) - 1;
-    const double gradient_unit = rule->inverse_gradient_scale, hessian_unit = rule->inverse_hessian_scale;
-    const packed_pair missing = packed_at(hist, 0, wide);
-    bg_scan_rule regularised = *rule;
-    out->gain = 0;
-
-    uint32_t n_present = 0;
-    for (uint32_t code = 1; code < n_codes; code++)
-        n_present += (packed_at(hist, code, wide).sums & count_mask) != 0;
-    if (n_present == 0)
-        return;
-    const int few = n_present <= categories->few_levels;
-    const int64_t min_rows = few ? 1 : categories->min_rows;
-    const double smoothing = few ? 0.0 : categories->smoothing;
-    if (!few)
-        regularised.l2 += categories->extra_l2;
-
-    /* the node without its missing values */
-    int64_t node_gradient = total[0] - (wide ? missing.gradient : missing.sums);
-    int64_t node_hessian = wide ? (total[1] - missing.sums) >> count_bits : node_gradient & count_mask;
-    if (!wide)
-        node_gradient >>= count_bits;
-    const double mean =
-        node_hessian > 0 ? (double)node_gradient * gradient_unit / ((double)node_hessian * hessian_unit) : 0.0;
-
-    /* entries: one item a level that takes part, and one for the rest, whose code is n_codes */
-    packed_pair rest = {0, 0};
-    size_t n = 0;
-    for (uint32_t code = 1; code <= n_codes; code++) {
-        packed_pair here = code < n_codes ? packed_at(hist, code, wide) : rest;
-        int64_t count = here.sums & count_mask;
-        if (count == 0)
-            continue;
-        if (code < n_codes && count < min_rows) {
-            rest.gradient += here.gradient;
-            rest.sums += here.sums;
-            continue;
-        }
-        double gradient = (double)(wide ? here.gradient : here.sums >> count_bits) * gradient_unit;
-        double hessian = (double)(wide ? here.sums >> count_bits : count) * hessian_unit;
-        double weight = hessian + smoothing;
-        float key = weight > 0 ? (float)((gradient + smoothing * mean) / weight) : 0.0f;
-        items[0][n++] = (uint64_t)ordered_bits(key) << 32 | code;
-    }
-    const uint64_t *order = sort_items(items[0], items[1], n);
-
-    int64_t gradient_sum = 0, sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t code = (uint32_t)order[i];
-        packed_pair here = code < n_codes ? packed_at(hist, code, wide) : rest;
-        gradient_sum += here.gradient;
-        sum += here.sums;
-        scratch->gradient[i] = gradient_sum;
-        scratch->sums[i] = sum;
-    }
-
-    /* as in scan_with: missing right, then missing left */
     static const int64_t nothing[2] = {0, 0};
-    const int any_missing = (missing.sums & count_mask) != 0;
-    int64_t best = category_gains(n, nothing, total, &regularised, scratch);
+    const int wide = rule->wide;
+    const int64_t count_mask = ((int64_t)1 << rule->count_bits) - 1;
+    category_view view = {hist, n_codes, 0, 0, rule};
+    bg_scan_rule children = *rule;
+    double noise = 0;
+    out->gain = 0;
+    size_t n = find_entries(&view, 1, items[0]);
+    if (n == 0)
+        return;
+    if (n > categories->few_levels) {
+        n = find_entries(&view, categories->min_rows, items[0]);
+        noise = categories->noise;
+        children.l2 += categories->extra_l2;
+    }
+    const uint64_t *order = sort_entries(&view, n, noise, items, scratch);
+
+    /* missing right, then missing left, as in scan_with */
+    const int any_missing = (hist[wide] & count_mask) != 0;
+    int64_t best = category_gains(n, nothing, total, &children, scratch);
     size_t place = best > 0 ? place_of(best, scratch) : 0;
     int missing_left = any_missing ? 0 : -1;
     if (any_missing && n > 1) {
-        int64_t other = category_gains(n - 1, hist, total, &regularised, scratch);
+        int64_t other = category_gains(n - 1, hist, total, &children, scratch);
         if (other > best) {
             best = other;
             missing_left = 1;
@@ -156,25 +224,24 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
     }
     if (best <= 0)
         return;
-    memcpy(&out->gain, &best, sizeof best);
 
-    int64_t left[2] = {wide ? scratch->gradient[place] : scratch->sums[place], wide ? scratch->sums[place] : 0};
-    if (missing_left == 1) {
-        left[0] += hist[0];
-        left[1] += wide ? hist[1] : 0;
-    }
+    /* true sums of the left child, and which side the rest is on */
+    int64_t left[2] = {missing_left == 1 ? hist[0] : 0, missing_left == 1 && wide ? hist[1] : 0};
     int sides_change = 0;
-    if (rest.sums & count_mask) {
-        for (size_t i = 0; i <= place; i++)
-            sides_change |= (uint32_t)order[i] == n_codes;
-    } else {
-        sides_change = (left[wide] & count_mask) > (total[wide] & count_mask) - (left[wide] & count_mask);
+    for (size_t i = 0; i <= place; i++) {
+        category_entry e = entry_at(&view, (uint32_t)order[i]);
+        left[0] += wide ? e.gradient : e.sums;
+        left[1] += wide ? e.sums : 0;
+        sides_change |= (uint32_t)order[i] == n_codes;
     }
+    if (!(view.rest_sums & count_mask))
+        sides_change = 2 * (left[wide] & count_mask) > (total[wide] & count_mask);
     if (sides_change) {
         left[0] = total[0] - left[0];
         left[1] = wide ? total[1] - left[1] : 0;
         missing_left = missing_left < 0 ? -1 : 1 - missing_left;
     }
+    memcpy(&out->gain, &best, sizeof best);
     out->left[0] = left[0];
     out->left[1] = left[1];
     out->code = 0;
@@ -182,8 +249,7 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
     if (goes_left == NULL)
         return;
     memset(goes_left, 0, n_codes);
-    const size_t first = sides_change ? place + 1 : 0, end = sides_change ? n : place + 1;
-    for (size_t i = first; i < end; i++)
+    for (size_t i = sides_change ? place + 1 : 0; i < (sides_change ? n : place + 1); i++)
         if ((uint32_t)order[i] < n_codes)
             goes_left[(uint32_t)order[i]] = 1;
 }

@@ -55,8 +55,8 @@ typedef struct {
 
 /* How splits of categorical features are kept from following noise; see categories.h. */
 typedef struct {
-    double smoothing;    /* hessian that pulls a level's place in the order towards the node's mean */
-    double extra_l2;     /* l2 of the children, beside that of the rule */
+    double noise;        /* variance of a gradient per hessian, as far as it counts */
+    double extra_l2;     /* of the children, beside that of the rule */
     int64_t min_rows;    /* a level of fewer rows in the node is pooled with the rest */
     uint32_t few_levels; /* a node with at most so many levels is split without any of these */
 } bg_category_rule;

@@ -33,6 +33,9 @@ DEF ROWS_PER_TASK = 16384
 # Narrow histograms need scales that leave a typical gradient at least this many bits.
 DEF NARROW_BITS = 8
 
+# Rows that tell how much gradients vary.
+DEF NOISE_ROWS = 65536
+
 
 cdef struct LeafTask:
     int64_t begin
@@ -129,7 +132,8 @@ cdef class TreeGrower:
     n_threads : int
     seed : int
         Orders tied splits.
-    categories : CategoryParams
+    categories : CategoryParams or None
+        None: the defaults.
     """
 
     cdef readonly object matrix
@@ -142,6 +146,7 @@ cdef class TreeGrower:
     cdef Node *nodes
     cdef int n_nodes, room, n_leaves
     cdef int n_threads, n_features
+    cdef double noise_share
     cdef int64_t max_leaves, max_depth, min_samples_leaf, total_codes
     cdef uint64_t tie_seed, tree_seed
     cdef const double *pairs
@@ -160,8 +165,9 @@ cdef class TreeGrower:
     cdef uint32_t *set_bits
     cdef int64_t n_set_words, set_room
 
-    def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=CategoryParams()):
+    def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
         cdef int64_t unlimited = (<int64_t> 1) << 62
+        categories = categories or CategoryParams()
         self.matrix = matrix
         self.edges = edges
         self.k = kernels()
@@ -176,6 +182,7 @@ cdef class TreeGrower:
         self.min_samples_leaf = params.min_samples_leaf
         self.total_codes = int(matrix.n_codes.sum())
         self.tie_seed = seed
+        self.noise_share = categories.noise if matrix.categorical.any() else 0.0
         self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
         self.goes_left = <uint8_t *> realloc(NULL, <size_t> matrix.n_codes.max())
         if self.choices == NULL or self.goes_left == NULL:
@@ -209,6 +216,7 @@ cdef class TreeGrower:
         self.pair_width = pairs.shape[2]
         self.constant_hessian = gradient_pairs.constant_hessian or 0.0
         self.tree_seed = mix(self.tie_seed ^ mix(number))
+        self.splitter.category_rule.noise = self.noise_share * self.gradient_variance()
         self.choose_packing(float(gradient_pairs.largest[0]), float(gradient_pairs.largest[1]))
         with nogil:
             status = self.grow_nodes()
@@ -266,6 +274,17 @@ cdef class TreeGrower:
             self.pool.start_tree(
                 self.pairs, self.k.histogram_constant_u8 if byte_codes else self.k.histogram_constant_u16, 2, packing)
             self.splitter.start_tree(packing.gradient_scale, self.constant_hessian, count_bits, True)
+
+    cdef double gradient_variance(self):
+        """Of the gradients, per hessian, from rows all over; 1 where a log loss says how wrong it is."""
+        cdef int64_t i, step = self.partition.n_rows // NOISE_ROWS + 1
+        cdef double squares = 0, hessian = 0
+        if self.noise_share == 0:
+            return 0
+        for i in range(0, self.partition.n_rows, step):
+            squares += self.pairs[self.pair_width * i] * self.pairs[self.pair_width * i]
+            hessian += self.pairs[self.pair_width * i + 1] if self.pair_width == 2 else self.constant_hessian
+        return squares / hessian if hessian > 0 else 0
 
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth) noexcept nogil:
         cdef Node *nodes

@@ -82,9 +82,7 @@ class CategorySets:
     def words(self) -> dict[int, np.ndarray]:
         """The words of each categorical split, by its number."""
         end = np.cumsum(np.maximum(self.n_words, 0), dtype=np.int64)
-        return {
-            int(s): self.bits[end[s] - self.n_words[s] : end[s]] for s in np.flatnonzero(self.n_words >= 0)
-        }
+        return {int(s): self.bits[end[s] - self.n_words[s] : end[s]] for s in np.flatnonzero(self.n_words >= 0)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -72,7 +72,7 @@ cdef class CategoricalSplits:
         self.held = []
         bounds = group_bounds(trees)
         self.n_groups = len(bounds) - 1
-        tables = [sides_of_group(trees[b:e], slots[b:e], n_plain) for b, e in zip(bounds[:-1], bounds[1:])]
+        tables = [sides_of_group(trees[b:e], slots[b:e], n_plain) for b, e in zip(bounds, bounds[1:])]
         n_sides = sum(len(of_group) for of_group in tables)
         self.groups = <TreeGroup *> calloc(self.n_groups + 1, sizeof(TreeGroup))
         self.sides = <SplitSides *> calloc(n_sides + 1, sizeof(SplitSides))

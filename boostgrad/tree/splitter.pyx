@@ -87,7 +87,6 @@ cdef class Splitter:
             self.scratch[worker].gradient = self.memory + 3 * n * worker
             self.scratch[worker].sums = self.scratch[worker].gradient + n
             self.scratch[worker].gain_bits = self.scratch[worker].sums + n
-        self.category_rule.smoothing = categories.smoothing
         self.category_rule.extra_l2 = categories.extra_l2
         self.category_rule.min_rows = categories.min_rows
         self.category_rule.few_levels = categories.few_levels
