@@ -24,12 +24,14 @@ import numpy as np
 from boostgrad.data.binning cimport (ColumnView, ColumnViews, EdgeTable, read_float32, read_float64, read_levels,
                                      reads_float32)
 from boostgrad.native cimport (BG_PREDICT_BLOCK, bg_kernels, bg_node, bg_tree, kernels, parallel_for, sides_kernel)
-from boostgrad.data.binning import check_kinds
+from boostgrad.data.binning import COLUMN_KINDS, check_kinds
 
 DEF BLOCK = 256
 
 # Columns of categorical splits that are filled at a time: 256 bytes each.
 GROUP_SPLITS = 1024
+
+cdef int INT32_KIND = COLUMN_KINDS[np.dtype(np.int32)]
 
 
 cdef struct SplitSides:
@@ -405,7 +407,7 @@ cdef class Predictor:
     cdef CategoricalSplits categorical
     cdef EdgeTable table
     cdef int64_t[::1] features
-    cdef object used, used_categorical  # by splits, and whether those are categorical
+    cdef const int64_t[:, ::1] kinds  # of the features that splits read: (number, is categorical)
     cdef size_t code_bytes
 
     def __init__(self, ensemble):
@@ -416,8 +418,8 @@ cdef class Predictor:
         is_categorical = np.concatenate([np.empty(0, bool), *map(categorical_splits, trees)])
         used = np.unique(feature[~is_categorical])
         categorical_used = np.unique(feature[is_categorical])
-        self.used = [*used.tolist(), *categorical_used.tolist()]
-        self.used_categorical = [False] * len(used) + [True] * len(categorical_used)
+        self.kinds = np.array(
+            [(j, 0) for j in used] + [(j, 1) for j in categorical_used], dtype=np.int64).reshape(-1, 2)
         slot = np.where(is_categorical, len(used), np.searchsorted(used, feature)).astype(np.uint32)
         code = np.empty(len(feature), dtype=np.uint32)
         order = np.argsort(slot, kind="stable")
@@ -437,9 +439,16 @@ cdef class Predictor:
         self.packed = PackedTrees(trees, slots, np.split(code, ends), len(used))
 
     cdef int run(self, columns, double *raw, int32_t *leaves, int n_threads) except -1:
-        if columns.n_levels is not None or self.categorical.n_columns:
-            check_kinds(columns, self.used_categorical, self.used)
         cdef ColumnViews views = ColumnViews(columns)
+        cdef Py_ssize_t i
+        cdef int64_t feature
+        cdef bint wanted
+        cdef tuple n_levels = columns.n_levels
+        for i in range(self.kinds.shape[0]):  # what check_kinds does, for predictions of single rows
+            feature, wanted = self.kinds[i, 0], self.kinds[i, 1]
+            if wanted != (n_levels is not None and n_levels[feature] > 0) or (
+                    wanted and views.views[feature].kind != INT32_KIND):
+                check_kinds(columns, self.kinds[:, 1], self.kinds[:, 0])
         cdef PredictContext context
         cdef int64_t n_blocks
         context.n_rows = columns.n_rows

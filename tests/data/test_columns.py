@@ -135,3 +135,9 @@ def test_pandas_columns():
     assert as_columns(pandas.DataFrame(np.zeros((2, 2)))).names is None
     with pytest.raises(ValueError, match="'t', row 1: could not convert 'x'"):
         as_columns(pandas.DataFrame({"t": ["1", "x"]}))
+
+
+def test_levels_follow_their_columns():
+    columns = Columns([np.zeros(2, np.int32), np.zeros(2)], 2, ("a", "b"), (5, 0))
+    assert columns.in_order_of(("b", "a")).n_levels == (0, 5)
+    assert Columns([np.zeros(2), np.zeros(2)], 2, ("a", "b")).in_order_of(("b", "a")).n_levels is None
