@@ -1,13 +1,16 @@
 """From values to bins: quantile edges of each column, and the search that turns values into codes.
 
 A feature with edges e0 < e1 < ... has the bins (-inf, e0], (e0, e1], ..., (ek, +inf]; a value's code is 1 + its bin,
-and 0 where it is missing.
+and 0 where it is missing. The code of a level is 1 + its number, and one code more is for levels that come later::
+
+    code   0 | 1 ... L | L + 1
+     missing | levels  | levels from L on, which training rows do not have
 """
 
 from concurrent.futures import ThreadPoolExecutor
 
 from libc.math cimport INFINITY, nextafterf
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
@@ -15,7 +18,7 @@ import numpy as np
 
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.quantiles import quantile_edges, sorted_values
-from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, reads_float32
+from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, read_levels, reads_float32
 from boostgrad.native cimport bg_kernels, kernels, parallel_for
 
 # Rows per task of the transform: its two buffers and its rows of codes stay in the caches.
@@ -23,6 +26,9 @@ DEF BLOCK = 2048
 
 # Quantiles of longer columns come from this many rows, drawn without replacement.
 SAMPLE_ROWS = 200_000
+
+# Codes are 16 bits wide at most: missing, so many levels, and one for those beyond.
+MAX_LEVELS = 65534
 
 
 cdef class EdgeTable:
@@ -84,6 +90,7 @@ cdef struct TransformContext:
     double **edges64
     float **edges32
     const unsigned int *size
+    const int64_t *n_levels  # 0: numeric
     const int64_t *rows
     int64_t n_rows
     int64_t n_features
@@ -98,11 +105,16 @@ cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nog
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
     cdef double[BLOCK] values
     cdef uint16_t[BLOCK] codes
+    cdef uint32_t[BLOCK] levels
     cdef const int64_t *rows = c.rows + begin if c.rows != NULL else NULL
     cdef int64_t j, i
     cdef uint8_t *column8
     for j in range(c.n_features):
-        if reads_float32(c.columns[j].kind):
+        if c.n_levels[j] > 0:
+            read_levels(&c.columns[j], rows, begin, n, c.n_levels[j], levels)
+            for i in range(n):
+                codes[i] = <uint16_t> levels[i]
+        elif reads_float32(c.columns[j].kind):
             read_float32(&c.columns[j], rows, begin, n, <float *> values)
             c.k.search_f32(<float *> values, n, c.edges32[j], c.size[j], codes)
         else:
@@ -128,22 +140,44 @@ def sample_rows(n, size, rng):
     return bounds[:-1] + (rng.random(size) * np.diff(bounds)).astype(np.int64)
 
 
+def check_kinds(columns, categorical, features=None):
+    """Raise unless just those columns are categorical that have to be.
+
+    Parameters
+    ----------
+    columns : Columns
+    categorical : sequence of bool
+    features : sequence of int or None
+        Which columns these are; None: all.
+    """
+    given = columns.n_levels or (0,) * columns.n_columns
+    for j, wanted in zip(range(columns.n_columns) if features is None else features, categorical, strict=True):
+        if bool(given[j]) != bool(wanted):
+            kinds = ("categorical", "numeric") if wanted else ("numeric", "categorical")
+            raise ValueError(f"column {columns.label(j)} was {kinds[0]} when the model was trained and is {kinds[1]} here")
+        if wanted and columns[j].dtype != np.int32:
+            raise ValueError(f"column {columns.label(j)}: levels must be int32, not {columns[j].dtype}")
+
+
 class BinMapper:
     """Bins of every feature.
 
     Parameters
     ----------
     edges : list of ndarray of float64
-        One strictly increasing array a feature.
+        One strictly increasing array a feature, empty for a categorical one.
+    n_levels : sequence of int, or None
+        Levels of each categorical feature, 0 for a numeric one; None where all are numeric.
     """
 
-    def __init__(self, edges):
+    def __init__(self, edges, n_levels=None):
         self.edges = edges
+        self.n_levels = np.zeros(len(edges), dtype=np.int64) if n_levels is None else np.array(n_levels, dtype=np.int64)
         self._table = EdgeTable(edges)
 
     @classmethod
     def fit(cls, columns, *, rows=None, weight=None, max_bins=255, rng=None, n_threads=1):
-        """Learn quantile bins.
+        """Learn quantile bins; of a categorical feature nothing but its number of levels.
 
         Parameters
         ----------
@@ -156,7 +190,18 @@ class BinMapper:
         rng : numpy.random.Generator
             Draws the sample of rows where there are more than ``SAMPLE_ROWS``.
         n_threads : int
+
+        Raises
+        ------
+        ValueError
+            If a categorical column has more than ``MAX_LEVELS`` levels.
         """
+        n_levels = columns.n_levels or (0,) * columns.n_columns
+        for j in range(columns.n_columns):
+            if n_levels[j] > MAX_LEVELS:
+                raise ValueError(
+                    f"column {columns.label(j)} has {n_levels[j]} levels; a categorical column can have at most {MAX_LEVELS}"
+                )
         n = columns.n_rows if rows is None else len(rows)
         if n > SAMPLE_ROWS:
             picked = sample_rows(n, SAMPLE_ROWS, rng)
@@ -169,6 +214,8 @@ class BinMapper:
         views = ColumnViews(columns)
 
         def edges_of(j):
+            if n_levels[j]:
+                return np.empty(0)
             if even:
                 return quantile_edges(sorted_values(views, j, row_numbers, n), nothing, max_bins)
             values = np.asarray(columns[j] if rows is None else columns[j][rows], dtype=np.float64)
@@ -177,9 +224,9 @@ class BinMapper:
             return quantile_edges(values[present], weight[present].astype(np.float64, copy=False), max_bins)
 
         if n_threads == 1 or n * columns.n_columns < 100_000:
-            return cls([edges_of(j) for j in range(columns.n_columns)])
+            return cls([edges_of(j) for j in range(columns.n_columns)], n_levels)
         with ThreadPoolExecutor(n_threads) as threads:
-            return cls(list(threads.map(edges_of, range(columns.n_columns))))
+            return cls(list(threads.map(edges_of, range(columns.n_columns))), n_levels)
 
     def transform(self, columns, *, rows=None, n_threads=1):
         """Bin a table.
@@ -195,13 +242,20 @@ class BinMapper:
         -------
         BinnedMatrix
             uint8 codes where no feature has more than 255 bins, uint16 codes otherwise.
+
+        Raises
+        ------
+        ValueError
+            If a column is categorical here and was not there, or the other way round.
         """
+        check_kinds(columns, self.n_levels > 0)
         cdef ColumnViews views = ColumnViews(columns)
         cdef EdgeTable table = self._table
         cdef TransformContext context
         cdef const int64_t[::1] row_view
+        cdef const int64_t[::1] level_view = self.n_levels
         cdef int threads = n_threads
-        n_codes = np.array([len(e) + 2 for e in self.edges], dtype=np.uint32)
+        n_codes = np.where(self.n_levels > 0, self.n_levels, [len(e) for e in self.edges]).astype(np.uint32) + 2
         wide = bool(n_codes.max() > 256)
         n_rows = columns.n_rows if rows is None else len(rows)
         dtype = np.uint16 if wide else np.uint8
@@ -212,6 +266,7 @@ class BinMapper:
         context.edges64 = table.edges64
         context.edges32 = table.edges32
         context.size = table.size
+        context.n_levels = &level_view[0]
         context.rows = NULL
         if rows is not None and n_rows > 0:
             row_view = rows
@@ -222,4 +277,4 @@ class BinMapper:
         context.wide = wide
         with nogil:
             parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
-        return BinnedMatrix(by_column=by_column, n_codes=n_codes)
+        return BinnedMatrix(by_column=by_column, n_codes=n_codes, categorical=self.n_levels > 0)

@@ -95,6 +95,14 @@ cdef void read_float64(const ColumnView *column, const int64_t *rows, int64_t be
         gather[double, float, uint64_t](column.data, column.stride, rows, begin, n, out, NULL, NULL)
 
 
+cdef void read_levels(const ColumnView *column, const int64_t *rows, int64_t begin, int64_t n, int64_t n_levels,
+                      uint32_t *out) noexcept nogil:
+    cdef int64_t i, level
+    for i in range(n):
+        level = (<const int32_t *> (column.data + (rows[i] if rows != NULL else begin + i) * column.stride))[0]
+        out[i] = 0 if level < 0 else <uint32_t> (1 + min(level, n_levels))
+
+
 cdef class ColumnViews:
     """The columns of a ``Columns``, for loops without the GIL; the arrays are kept alive, never copied."""
 

@@ -12,10 +12,19 @@ import pytest
 
 import boostgrad
 from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad.boosting import Rows, train
+from boostgrad.data.binning import BinMapper
+from boostgrad.data.columns import Columns
 from boostgrad.io import native
+from boostgrad.losses import get_loss
+from boostgrad.params import TreeParams
+from boostgrad.tree.model import Ensemble
+from boostgrad.tree.predictor import Predictor
 
 FIXTURES = Path(__file__).parent / "fixtures"
-NAMES = sorted(path.stem for path in FIXTURES.glob("*.bg"))
+FILES = sorted(path.stem for path in FIXTURES.glob("*.bg"))
+CATEGORIES = "v2_categories"  # an ensemble alone
+NAMES = [name for name in FILES if name != CATEGORIES]
 
 
 def load(name):
@@ -25,9 +34,9 @@ def load(name):
 
 
 def test_every_version_is_there():
-    kinds = ("binary", "multiclass", "regressor")
-    assert NAMES == [f"v{v}_{kind}" for v in range(1, native.FORMAT_VERSION + 1) for kind in kinds]
-    assert sorted(path.stem for path in FIXTURES.glob("*.json")) == NAMES
+    assert sorted(["v1_binary", "v1_multiclass", "v1_regressor", CATEGORIES]) == FILES
+    assert {native.load(path).format_version for path in FIXTURES.glob("*.bg")} == {1, native.FORMAT_VERSION}
+    assert sorted(path.stem for path in FIXTURES.glob("*.json")) == FILES
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
@@ -66,7 +75,16 @@ def test_what_was_loaded_can_be_stored_again(name, tmp_path):
     assert again.get_params() == model.get_params()
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_categories():
+    expected = json.loads((FIXTURES / f"{CATEGORIES}.json").read_text(encoding="utf-8"))
+    ensemble = native.load(FIXTURES / f"{CATEGORIES}.bg").ensemble
+    columns = category_columns(expected["levels"], expected["numbers"], expected["n_levels"])
+    np.testing.assert_allclose(Predictor(ensemble).raw(columns), expected["raw"], rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(Predictor(ensemble).leaves(columns), expected["leaves"])
+    assert native.load_bytes(native.dump_bytes(ensemble)).format_version == 2
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_nobody_changed_the_files(name):
     assert native.load(FIXTURES / f"{name}.bg").format_version == int(name[1:].partition("_")[0])
     assert (FIXTURES / f"{name}.bg").stat().st_size < 20_000
@@ -76,7 +94,7 @@ def test_nobody_changed_the_files(name):
 
 
 def write(name, model, X):
-    path = FIXTURES / f"v{native.FORMAT_VERSION}_{name}.bg"
+    path = FIXTURES / f"v1_{name}.bg"
     if path.exists():
         raise FileExistsError(f"{path.name} is there and must stay as it is")
     rows = X.to_numpy() if hasattr(X, "to_numpy") else X
@@ -105,7 +123,41 @@ def write(name, model, X):
     path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 
+def category_columns(levels, numbers, n_levels):
+    """A column of levels, and one of numbers where null is NaN."""
+    arrays = [np.array(levels, dtype=np.int32), np.array(numbers, dtype=float)]
+    return Columns(arrays, len(levels), ("where", "how much"), (n_levels, 0))
+
+
+def write_categories(n_levels=40):
+    path = FIXTURES / f"{CATEGORIES}.bg"
+    if path.exists():
+        raise FileExistsError(f"{path.name} is there and must stay as it is")
+    rng = np.random.default_rng(0)
+    levels = rng.integers(-1, n_levels, 600)
+    numbers = rng.normal(size=600).round(3)
+    numbers[rng.random(600) < 0.1] = np.nan
+    y = rng.normal(size=n_levels)[levels] + np.nan_to_num(numbers)
+    columns = category_columns(levels, numbers, n_levels)
+    mapper = BinMapper.fit(columns, rng=rng)
+    loss, params = get_loss("squared_error"), TreeParams(max_leaf_nodes=6, min_samples_leaf=5)
+    trained = train(Rows(mapper.transform(columns), y, None), mapper.edges, loss, params, 4)
+    ensemble = Ensemble(trained.trees, trained.base_score, 2, columns.names, loss.name)
+    levels, numbers = [-1, n_levels, 999, *range(20)], [*numbers[:22].tolist(), float("nan")]
+    columns = category_columns(levels, numbers, n_levels)
+    expected = {
+        "n_levels": n_levels,
+        "levels": levels,
+        "numbers": [None if np.isnan(x) else x for x in numbers],
+        "raw": Predictor(ensemble).raw(columns).tolist(),
+        "leaves": Predictor(ensemble).leaves(columns).tolist(),
+    }
+    native.save(path, ensemble)
+    path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+
+
 def main():
+    """Version 1: what has no categorical splits is written in it still."""
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -122,4 +174,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    write_categories()
