@@ -137,7 +137,7 @@ class Fitted:
     prepared : float or None
         ``time.perf_counter()`` when the data stood binned and training began; None where that is one step.
     predict_row : callable or None
-        One row, 1-D, to its prediction, where the library has a way of its own for that.
+        One row, 1-D, to its prediction, where the library has a way of its own, or a prepared predictor, for that.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
@@ -174,7 +174,17 @@ def boostgrad(problem: Problem, work: Work, n_threads: int) -> Fitted:
         trees = model.ensemble_.trees
         return len(trees), sum(tree.n_leaves for tree in trees)
 
-    return Fitted(_scikit_learn_predict(model, problem.task), size)
+    predict_row = model.predictor() if hasattr(model, "predictor") else None
+    return Fitted(_scikit_learn_predict(model, problem.task), size, predict_row=predict_row)
+
+
+def bin_boostgrad(problem: Problem, work: Work, n_threads: int):
+    from boostgrad.data.binning import BinMapper
+    from boostgrad.data.columns import as_columns
+
+    columns = as_columns(problem.X_train)
+    mapper = BinMapper.fit(columns, max_bins=work.max_bins, rng=np.random.default_rng(0), n_threads=n_threads)
+    return mapper.transform(columns, n_threads=n_threads)
 
 
 def lightgbm(problem: Problem, work: Work, n_threads: int, **extra) -> Fitted:
@@ -196,6 +206,13 @@ def lightgbm(problem: Problem, work: Work, n_threads: int, **extra) -> Fitted:
     return Fitted(lambda X: booster.predict(X, num_threads=n_threads), size, prepared)
 
 
+def bin_lightgbm(problem: Problem, work: Work, n_threads: int):
+    import lightgbm as lgb
+
+    params = dict(num_threads=n_threads, verbosity=-1, seed=0, max_bin=work.max_bins)
+    return lgb.Dataset(problem.X_train, problem.y_train, params=params).construct()
+
+
 def lightgbm_quantized(problem: Problem, work: Work, n_threads: int) -> Fitted:
     return lightgbm(problem, work, n_threads, use_quantized_grad=True)
 
@@ -215,6 +232,12 @@ def xgboost(problem: Problem, work: Work, n_threads: int) -> Fitted:
         return len(trees), sum(tree.count("leaf=") for tree in trees)
 
     return Fitted(booster.inplace_predict, size, prepared)
+
+
+def bin_xgboost(problem: Problem, work: Work, n_threads: int):
+    import xgboost as xgb
+
+    return xgb.QuantileDMatrix(problem.X_train, problem.y_train, max_bin=work.max_bins, nthread=n_threads)
 
 
 def catboost(problem: Problem, work: Work, n_threads: int) -> Fitted:
@@ -265,6 +288,14 @@ def hgb(problem: Problem, work: Work, n_threads: int) -> Fitted:
     return Fitted(_scikit_learn_predict(model, problem.task), size)
 
 
+def bin_hgb(problem: Problem, work: Work, n_threads: int):
+    """Its ``n_bins`` counts the one for missing values."""
+    from sklearn.ensemble._hist_gradient_boosting.binning import _BinMapper
+
+    mapper = _BinMapper(n_bins=work.max_bins + 1, random_state=0, n_threads=n_threads)
+    return mapper.fit_transform(problem.X_train)
+
+
 def hessboost(problem: Problem, work: Work, n_threads: int) -> Fitted:
     import hessboost as hess
 
@@ -301,6 +332,12 @@ def bonsai(problem: Problem, work: Work, n_threads: int) -> Fitted:
     return Fitted(model.predict if problem.task == "regression" else model.predict_proba, size, prepared)
 
 
+def bin_bonsai(problem: Problem, work: Work, n_threads: int):
+    import bonsai as bonsai_gbt
+
+    return bonsai_gbt.Dataset(problem.X_train, problem.y_train, max_bin=work.max_bins, n_threads=n_threads)
+
+
 def _xgboost_objective(problem: Problem) -> dict:
     if problem.task == "multiclass":
         return {"objective": "multi:softprob", "num_class": problem.n_classes}
@@ -324,22 +361,30 @@ class Library:
         Imported before the clock starts.
     distribution : str
         Its name for pip.
+    bin : callable or None
+        Binning alone, where that can be called.
+    isa : str or None
+        An instruction set to force (boostgrad); one that forces is measured only where it is named.
     """
 
     fit: Callable[[Problem, Work, int], Fitted]
     module: str
     distribution: str
+    bin: Callable[[Problem, Work, int], object] | None = None
+    isa: str | None = None
 
 
 LIBRARIES: dict[str, Library] = {
-    "boostgrad": Library(boostgrad, "boostgrad", "boostgrad"),
-    "lightgbm": Library(lightgbm, "lightgbm", "lightgbm"),
+    "boostgrad": Library(boostgrad, "boostgrad", "boostgrad", bin_boostgrad),
+    "lightgbm": Library(lightgbm, "lightgbm", "lightgbm", bin_lightgbm),
     "lightgbm-quantized": Library(lightgbm_quantized, "lightgbm", "lightgbm"),
-    "xgboost": Library(xgboost, "xgboost", "xgboost"),
+    "xgboost": Library(xgboost, "xgboost", "xgboost", bin_xgboost),
     "catboost": Library(catboost, "catboost", "catboost"),
-    "hgb": Library(hgb, "sklearn.ensemble", "scikit-learn"),
+    "hgb": Library(hgb, "sklearn.ensemble", "scikit-learn", bin_hgb),
     "hessboost": Library(hessboost, "hessboost", "hessboost"),
-    "bonsai": Library(bonsai, "bonsai", "bonsai-gbt"),
+    "bonsai": Library(bonsai, "bonsai", "bonsai-gbt", bin_bonsai),
+    "boostgrad-avx2": Library(boostgrad, "boostgrad", "boostgrad", bin_boostgrad, isa="avx2"),
+    "boostgrad-baseline": Library(boostgrad, "boostgrad", "boostgrad", bin_boostgrad, isa="baseline"),
 }
 
 

@@ -91,6 +91,11 @@ class Problem:
         """Number of classes; 0 for regression."""
         return 0 if self.task == "regression" else int(max(self.y_train.max(), self.y_test.max())) + 1
 
+    def for_prediction(self, n_train: int) -> Problem:
+        """The other way round: some of the held-out rows train, and the many that trained are predicted."""
+        X, y = self.X_test[:n_train], self.y_test[:n_train]
+        return replace(self, X_train=X, y_train=y, X_test=self.X_train, y_test=self.y_train)
+
 
 # -- synthetic ---------------------------------------------------------------------------------------------------------
 
