@@ -18,11 +18,14 @@ import numpy as np
 
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.quantiles import quantile_edges, sorted_values
+from boostgrad.data.views import COLUMN_KINDS
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, read_levels, reads_float32
 from boostgrad.native cimport bg_kernels, kernels, parallel_for
 
 # Rows per task of the transform: its two buffers and its rows of codes stay in the caches.
 DEF BLOCK = 2048
+
+cdef int INT32_KIND = COLUMN_KINDS[np.dtype(np.int32)]
 
 # Quantiles of longer columns come from this many rows, drawn without replacement.
 SAMPLE_ROWS = 200_000
@@ -93,6 +96,7 @@ cdef struct TransformContext:
     const int64_t *n_levels  # 0: numeric
     const int64_t *rows
     int64_t n_rows
+    const int64_t *features
     int64_t n_features
     void *by_column
     bint wide
@@ -107,9 +111,10 @@ cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nog
     cdef uint16_t[BLOCK] codes
     cdef uint32_t[BLOCK] levels
     cdef const int64_t *rows = c.rows + begin if c.rows != NULL else NULL
-    cdef int64_t j, i
+    cdef int64_t j, f, i
     cdef uint8_t *column8
-    for j in range(c.n_features):
+    for f in range(c.n_features):
+        j = c.features[f]
         if c.n_levels[j] > 0:
             read_levels(&c.columns[j], rows, begin, n, c.n_levels[j], levels)
             for i in range(n):
@@ -140,6 +145,16 @@ def sample_rows(n, size, rng):
     return bounds[:-1] + (rng.random(size) * np.diff(bounds)).astype(np.int64)
 
 
+def groups(columns):
+    """Numbers of the columns that are binned at a time: those that lie there together, those that have to be made one
+    by one, so that never more than one of them takes memory."""
+    if columns.matrix is not None:
+        return [list(range(columns.n_columns))]
+    made = [j for j in range(columns.n_columns) if callable(columns.entry(j))]
+    there = sorted(set(range(columns.n_columns)) - set(made))
+    return ([there] if there else []) + [[j] for j in made]
+
+
 def check_kinds(columns, categorical, features=None):
     """Raise unless just those columns are categorical that have to be.
 
@@ -155,8 +170,6 @@ def check_kinds(columns, categorical, features=None):
         if bool(given[j]) != bool(wanted):
             kinds = ("categorical", "numeric") if wanted else ("numeric", "categorical")
             raise ValueError(f"column {columns.label(j)} was {kinds[0]} when the model was trained and is {kinds[1]} here")
-        if wanted and columns[j].dtype != np.int32:
-            raise ValueError(f"column {columns.label(j)}: levels must be int32, not {columns[j].dtype}")
 
 
 class BinMapper:
@@ -211,14 +224,14 @@ class BinMapper:
         even = weight is None or bool(np.all(weight == weight[0]))
         nothing = np.empty(0)
         row_numbers = np.empty(0, dtype=np.int64) if rows is None else rows
-        views = ColumnViews(columns)
 
         def edges_of(j):
             if n_levels[j]:
                 return np.empty(0)
             if even:
-                return quantile_edges(sorted_values(views, j, row_numbers, n), nothing, max_bins)
-            values = np.asarray(columns[j] if rows is None else columns[j][rows], dtype=np.float64)
+                return quantile_edges(sorted_values(ColumnViews(columns, [j]), j, row_numbers, n), nothing, max_bins)
+            column = columns[j]
+            values = np.asarray(column if rows is None else column[rows], dtype=np.float64)
             present = np.flatnonzero(~np.isnan(values))
             present = present[np.argsort(values[present], kind="stable")]
             return quantile_edges(values[present], weight[present].astype(np.float64, copy=False), max_bins)
@@ -249,10 +262,10 @@ class BinMapper:
             If a column is categorical here and was not there, or the other way round.
         """
         check_kinds(columns, self.n_levels > 0)
-        cdef ColumnViews views = ColumnViews(columns)
+        cdef ColumnViews views
         cdef EdgeTable table = self._table
         cdef TransformContext context
-        cdef const int64_t[::1] row_view
+        cdef const int64_t[::1] row_view, group_view
         cdef const int64_t[::1] level_view = self.n_levels
         cdef int threads = n_threads
         n_codes = np.where(self.n_levels > 0, self.n_levels, [len(e) for e in self.edges]).astype(np.uint32) + 2
@@ -262,7 +275,6 @@ class BinMapper:
         by_column = BinnedMatrix.room(columns.n_columns, n_rows, dtype)
         cdef size_t column_address = by_column.__array_interface__["data"][0]
         context.k = kernels()
-        context.columns = views.views
         context.edges64 = table.edges64
         context.edges32 = table.edges32
         context.size = table.size
@@ -272,9 +284,17 @@ class BinMapper:
             row_view = rows
             context.rows = &row_view[0]
         context.n_rows = n_rows
-        context.n_features = columns.n_columns
         context.by_column = <void *> column_address
         context.wide = wide
-        with nogil:
-            parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
+        for group in groups(columns):
+            group_view = np.array(group, dtype=np.int64)
+            views = ColumnViews(columns, group)
+            for j in group:
+                if self.n_levels[j] and views.views[j].kind != INT32_KIND:
+                    raise ValueError(f"column {columns.label(j)}: levels must be int32, not {columns[j].dtype}")
+            context.columns = views.views
+            context.features = &group_view[0]
+            context.n_features = group_view.shape[0]
+            with nogil:
+                parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
         return BinnedMatrix(by_column=by_column, n_codes=n_codes, categorical=self.n_levels > 0)

@@ -104,9 +104,16 @@ cdef void read_levels(const ColumnView *column, const int64_t *rows, int64_t beg
 
 
 cdef class ColumnViews:
-    """The columns of a ``Columns``, for loops without the GIL; the arrays are kept alive, never copied."""
+    """The columns of a ``Columns``, for loops without the GIL; the arrays are kept alive, never copied.
 
-    def __cinit__(self, columns):
+    Parameters
+    ----------
+    columns : Columns
+    features : iterable of int or None
+        The only columns that are looked at, and made where they have to be; None: all.
+    """
+
+    def __cinit__(self, columns, features=None):
         cdef Py_ssize_t j
         cdef size_t address
         matrix = columns.matrix
@@ -122,9 +129,10 @@ cdef class ColumnViews:
                 self.views[j].stride = matrix.strides[0]
                 self.views[j].kind = COLUMN_KINDS[matrix.dtype]
             return
-        self.held = columns.views()
-        for j in range(self.n):
-            array = self.held[j]
+        self.held = []
+        for j in range(self.n) if features is None else features:
+            array = columns[j]
+            self.held.append(array)
             address = array.__array_interface__["data"][0]
             self.views[j].data = <const char *> address
             self.views[j].stride = array.strides[0]

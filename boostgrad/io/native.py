@@ -497,6 +497,9 @@ def _check_ensemble(scalars: dict[str, Any], columns: dict[str, np.ndarray]) -> 
         require(np.maximum(n_words, 0).sum() == len(bits), "category_bits has a wrong length")
         kinds = np.unique(np.stack([columns["feature"].astype(np.int64), n_words >= 0]), axis=1)
         require(np.diff(kinds[0]) > 0, "a feature has both numeric and categorical splits")
+        if "features" in scalars:
+            described = np.array([info.kind == "category" for info in _features(scalars)], dtype=bool)
+            require(described[kinds[0]] == kinds[1], "a feature is not split as its kind is")
 
     # Number all nodes: the splits of all trees, then the leaves of all trees. A tree is a tree when every node but
     # the root is the child of exactly one split, and every split comes after its parent.

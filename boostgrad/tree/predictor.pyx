@@ -408,6 +408,7 @@ cdef class Predictor:
     cdef CategoricalSplits categorical
     cdef EdgeTable table
     cdef int64_t[::1] features
+    cdef list used  # features that splits read
     cdef const int64_t[:, ::1] kinds  # of the features that splits read: (number, is categorical)
     cdef size_t code_bytes
 
@@ -421,6 +422,7 @@ cdef class Predictor:
         categorical_used = np.unique(feature[is_categorical])
         self.kinds = np.array(
             [(j, 0) for j in used] + [(j, 1) for j in categorical_used], dtype=np.int64).reshape(-1, 2)
+        self.used = [*used.tolist(), *categorical_used.tolist()]
         slot = np.where(is_categorical, len(used), np.searchsorted(used, feature)).astype(np.uint32)
         code = np.empty(len(feature), dtype=np.uint32)
         order = np.argsort(slot, kind="stable")
@@ -440,16 +442,17 @@ cdef class Predictor:
         self.packed = PackedTrees(trees, slots, np.split(code, ends), len(used))
 
     cdef int run(self, columns, double *raw, int32_t *leaves, int n_threads) except -1:
-        cdef ColumnViews views = ColumnViews(columns)
+        cdef ColumnViews views = ColumnViews(columns, self.used)
         cdef Py_ssize_t i
         cdef int64_t feature
         cdef bint wanted
         cdef tuple n_levels = columns.n_levels
         for i in range(self.kinds.shape[0]):  # what check_kinds does, for predictions of single rows
             feature, wanted = self.kinds[i, 0], self.kinds[i, 1]
-            if wanted != (n_levels is not None and n_levels[feature] > 0) or (
-                    wanted and views.views[feature].kind != INT32_KIND):
+            if wanted != (n_levels is not None and n_levels[feature] > 0):
                 check_kinds(columns, self.kinds[:, 1], self.kinds[:, 0])
+            if wanted and views.views[feature].kind != INT32_KIND:
+                raise ValueError(f"column {columns.label(feature)}: levels must be int32, not {columns[feature].dtype}")
         cdef PredictContext context
         cdef int64_t n_blocks
         context.n_rows = columns.n_rows

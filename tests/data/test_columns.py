@@ -23,7 +23,7 @@ def test_real_arrays_are_taken_as_they_are(dtype):
     for j in range(3):
         assert columns[j].dtype == X.dtype and np.shares_memory(columns[j], X)
         np.testing.assert_array_equal(columns[j], X[:, j])
-    assert len(columns.views()) == 3
+    assert columns.n_columns == 3
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 the format changes, run this file: it adds models of the new version and leaves the old ones alone.
 """
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -29,12 +30,17 @@ NAMES = [name for name in FILES if name != CATEGORIES]
 
 def load(name):
     expected = json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
-    X = np.array(expected["X"], dtype=float)  # null is NaN
+    X = np.array(expected["X"], dtype=object if "dates" in expected else float)  # null is NaN
+    for column in expected.get("dates", ()):
+        X[:, column] = [None if day is None else dt.datetime.fromisoformat(day) for day in X[:, column]]
     return getattr(boostgrad, expected["class"]).load(FIXTURES / f"{name}.bg"), X, expected
 
 
 def test_every_version_is_there():
-    assert sorted(["v1_binary", "v1_multiclass", "v1_regressor", CATEGORIES]) == FILES
+    assert (
+        sorted([f"v{v}_{kind}" for v in (1, 2) for kind in ("binary", "multiclass", "regressor")] + [CATEGORIES])
+        == FILES
+    )
     assert {native.load(path).format_version for path in FIXTURES.glob("*.bg")} == {1, native.FORMAT_VERSION}
     assert sorted(path.stem for path in FIXTURES.glob("*.json")) == FILES
 
@@ -84,6 +90,15 @@ def test_categories():
     assert native.load_bytes(native.dump_bytes(ensemble)).format_version == 2
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("v2")])
+def test_levels_and_their_sets(name):
+    model, _, expected = load(name)
+    assert [[info.kind, list(info.levels), len(info.rare_levels)] for info in model.ensemble_.features] == expected[
+        "features"
+    ]
+    assert any(tree.categories is not None for tree in model.ensemble_.trees)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_nobody_changed_the_files(name):
     assert native.load(FIXTURES / f"{name}.bg").format_version == int(name[1:].partition("_")[0])
@@ -94,9 +109,9 @@ def test_nobody_changed_the_files(name):
 
 
 def write(name, model, X):
-    path = FIXTURES / f"v1_{name}.bg"
+    path = FIXTURES / f"{name}.bg"
     if path.exists():
-        raise FileExistsError(f"{path.name} is there and must stay as it is")
+        return  # it must stay as it is
     rows = X.to_numpy() if hasattr(X, "to_numpy") else X
     classifies = isinstance(model, BoostGradClassifier)
     names = getattr(model, "feature_names_in_", None)
@@ -113,12 +128,17 @@ def write(name, model, X):
                 for name in ("feature_importances_", "train_score_", "validation_score_")
             },
         },
-        "X": [[None if np.isnan(x) else float(x) for x in row] for row in rows],
+        "X": [
+            [None if x is None or x != x else x.isoformat() if hasattr(x, "isoformat") else x for x in r] for r in rows
+        ],
         "raw": model._raw(X).tolist(),
         "leaves": model.apply(X).tolist(),
         "predict": model.predict(X).tolist(),
         **({"predict_proba": model.predict_proba(X).tolist()} if classifies else {}),
     }
+    if name.startswith("v2"):
+        expected["dates"] = [info.source for info in model.ensemble_.features if info.kind == "date" and not info.part]
+        expected["features"] = [[f.kind, list(f.levels), len(f.rare_levels)] for f in model.ensemble_.features]
     model.save(path)
     path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
@@ -132,7 +152,7 @@ def category_columns(levels, numbers, n_levels):
 def write_categories(n_levels=40):
     path = FIXTURES / f"{CATEGORIES}.bg"
     if path.exists():
-        raise FileExistsError(f"{path.name} is there and must stay as it is")
+        return
     rng = np.random.default_rng(0)
     levels = rng.integers(-1, n_levels, 600)
     numbers = rng.normal(size=600).round(3)
@@ -156,8 +176,8 @@ def write_categories(n_levels=40):
     path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 
-def main():
-    """Version 1: what has no categorical splits is written in it still."""
+def write_numbers():
+    """Version 1: what has no columns but those of numbers is written in it still."""
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -167,11 +187,40 @@ def main():
     score = np.nan_to_num(X[:, 1]) + np.sign(np.nan_to_num(X[:, 2], posinf=1.0)) * 0.5
     frame = pd.DataFrame(X, columns=["age", "l\u00e4nge", "x y"])
     small = {"n_estimators": 4, "max_leaf_nodes": 6, "random_state": 0}
-    write("regressor", BoostGradRegressor(**small, l2_regularization=0.5).fit(frame, score), frame[:12])
-    write("binary", BoostGradClassifier(**small, grow_policy="depthwise").fit(X, score > 0), X[:12])
+    write("v1_regressor", BoostGradRegressor(**small, l2_regularization=0.5).fit(frame, score), frame[:12])
+    write("v1_binary", BoostGradClassifier(**small, grow_policy="depthwise").fit(X, score > 0), X[:12])
     labels = np.array(["red", "gr\u00fcn", "blue"], dtype=object)[np.digitize(score, [-0.5, 0.5])]
-    write("multiclass", BoostGradClassifier(**small, early_stopping=True).fit(X, labels), X[:12])
+    write("v1_multiclass", BoostGradClassifier(**small, early_stopping=True).fit(X, labels), X[:12])
+
+
+def write_mixed():
+    """Version 2: categories of text, numbers and bools, with and without rare levels; dates."""
+    import pandas as pd
+
+    rng = np.random.default_rng(1)
+    n = 600
+    places = np.array([f"Straße {i}" for i in range(60)], dtype=object)[(60 * rng.random(n) ** 2).astype(int)]
+    places[:3], places[5::40] = ["once", "twice", "thrice"], None
+    days = [dt.datetime(2024, 1, 1) + dt.timedelta(hours=int(h)) for h in rng.integers(0, 5000, n)]
+    days[7::50] = [None] * len(days[7::50])
+    frame = pd.DataFrame({"place": places, "how much": rng.normal(size=n).round(3), "open": rng.random(n) < 0.5})
+    score = frame["how much"] + frame["open"] * 2 + [sum(map(ord, place or "")) % 5 for place in places]
+    score += [0 if day is None else day.hour / 6 for day in days]
+    small = {"n_estimators": 4, "max_leaf_nodes": 6, "random_state": 0}
+    new = pd.DataFrame({"place": ["new", None, "once"], "how much": [0.0, np.nan, 1.0], "open": [True, False, True]})
+    model = BoostGradRegressor(**small, date_parts=("hour",)).fit(frame.assign(day=days), score)
+    new_days = [None, dt.datetime(2024, 5, 1, 23), dt.datetime(1969, 5, 1)]
+    write("v2_regressor", model, pd.concat([frame.assign(day=days)[:12], new.assign(day=new_days)]).astype(object))
+    model = BoostGradClassifier(**small, unknown_category="rare").fit(frame, score > score.median())
+    write("v2_binary", model, pd.concat([frame[:12], new]).astype(object))
+    numbers = np.column_stack([rng.integers(0, 30, n).astype(float), rng.normal(size=n).round(3)])
+    numbers[3::50, 0] = np.nan
+    labels = np.array(["red", "grün", "blue"])[np.nan_to_num(7 * numbers[:, 0] % 30 // 10).astype(int)]
+    model = BoostGradClassifier(**small, categorical_features=[0], early_stopping=True).fit(numbers, labels)
+    write("v2_multiclass", model, np.vstack([numbers[:12], [[99, 0], [-1, 0]]]))
 
 
 if __name__ == "__main__":
+    write_numbers()
+    write_mixed()
     write_categories()
