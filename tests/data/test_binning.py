@@ -378,6 +378,25 @@ def test_no_copy_of_the_table(dtype, order):
         tracemalloc.stop()
 
 
+def test_columns_are_made_one_by_one():
+    # as those of frames are that have to be converted; one takes a fortieth of the table
+    X = np.random.default_rng(0).standard_normal((40, 120_000))
+    levels = np.random.default_rng(0).integers(-1, 9, 120_000, dtype=np.int32)
+    makers = [X[j].copy if j % 2 else levels.copy for j in range(40)]
+    columns = Columns(makers, 120_000, None, (9, 0) * 20)
+    tracemalloc.start()
+    try:
+        mapper = BinMapper.fit(columns, rng=np.random.default_rng(0))
+        assert tracemalloc.get_traced_memory()[1] < X.nbytes / 10
+        tracemalloc.reset_peak()
+        matrix = mapper.transform(columns)
+        assert tracemalloc.get_traced_memory()[1] < matrix.by_column.nbytes + X.nbytes / 10
+    finally:
+        tracemalloc.stop()
+    at_once = mapper.transform(Columns([maker() for maker in makers], 120_000, None, (9, 0) * 20))
+    np.testing.assert_array_equal(matrix.by_column, at_once.by_column)
+
+
 # ---- categorical columns ---------------------------------------------------------------------------------------------
 
 
