@@ -166,13 +166,13 @@ def histograms(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
         if kind in head:
             table[:, :4] = head[kind].astype(np.int32)[:, None].view(np.uint8)
         wide = kind in ("wide", "constant", "paired")
-        given = address(pairs[kind]) if kind in pairs else None
+        numbers = (pairs[kind] if kind in pairs else table).view()
         room = np.zeros((2, N_FEATURES, STRIDE), dtype=np.int64)  # a kernel of the wrong kind must not leave it
         hist = room.reshape(-1)[: room.size if wide else room.size // 2].reshape(N_FEATURES, STRIDE, -1)
-        common = (given, packing, N_FEATURES, STRIDE, address(hist))
+        common = (packing, N_FEATURES, STRIDE, address(hist))
 
-        def run(rows, n, kernel=kernel, table=table, common=common):
-            kernel(address(table), ROW_BYTES, 4, rows, 0, n, *common)
+        def run(rows, n, kernel=kernel, table=table, numbers=numbers, common=common):
+            kernel(address(table) + 4, ROW_BYTES, address(numbers), numbers.strides[0], rows, 0, n, *common)
 
         weight = np.ones_like(hessian) if kind == "constant" else hessian
 

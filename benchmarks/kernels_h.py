@@ -1,12 +1,14 @@
 """``boostgrad/kernels/kernels.h`` in ctypes: the structures, and the table of functions of an instruction set.
 
-`load_kernels` refuses a table that is laid out in another way than the structures here; that arguments are right is for
-its callers to test, by results.
+`load_kernels` refuses a table that is laid out in another way than the structures here, and, in a checkout, a header
+whose declarations have changed since they were last compared with this file; that arguments are right is for its callers
+to test, by results.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import pathlib
 import re
 from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_void_p
@@ -56,7 +58,7 @@ COMPACT_HESSIAN, COMPACT_GRADIENT, COMPACT_ROWS = 12, 37, 4064
 PREDICT_BLOCK = 256
 
 _HISTOGRAM = CFUNCTYPE(
-    None, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, Packing, c_int, c_size_t, c_void_p
+    None, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, Packing, c_int, c_size_t, c_void_p
 )
 _SUM = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t)
 _SEARCH = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_u32, c_void_p)
@@ -96,6 +98,9 @@ class Kernels(Structure):
     ]
 
 
+#: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
+HEADER_DIGEST = "7a8e3842cc28f403"
+
 MIRRORS = {
     "bg_packing": Packing,
     "bg_scan_rule": ScanRule,
@@ -120,17 +125,28 @@ def fields_in_header(text: str) -> dict[str, list[str]]:
     return found
 
 
+def header_digest(text: str) -> str:
+    """Of all that is no comment or space."""
+    return hashlib.sha256("".join(re.sub(r"/\*.*?\*/", "", text, flags=re.S).split()).encode()).hexdigest()[:16]
+
+
 def load_kernels(isa: str) -> Kernels:
     """The table of that instruction set, after a check that it is laid out as the structures here say."""
     from boostgrad import native
 
     header = pathlib.Path(native.__file__).parent / "kernels" / "kernels.h"
     if header.exists():  # a checkout
-        declared = fields_in_header(header.read_text())
+        text = header.read_text()
+        declared = fields_in_header(text)
         for name, mirror in MIRRORS.items():
             ours = [field for field, *_ in mirror._fields_]
             if declared.get(name) != ours:
                 raise SystemExit(f"{name} of kernels.h has the fields {declared.get(name)}, its mirror {ours}")
+        if header_digest(text) != HEADER_DIGEST:
+            raise SystemExit(
+                f"kernels.h has changed: compare its declarations with this file's, then set HEADER_DIGEST to "
+                f"{header_digest(text)!r}"
+            )
     library = ctypes.CDLL(native.__file__)
     library.bg_select.restype, library.bg_select.argtypes = POINTER(Kernels), [c_char_p]
     found = library.bg_select(isa.encode())

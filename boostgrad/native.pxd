@@ -56,8 +56,8 @@ cdef extern from "kernels.h" nogil:
         int32_t output
         int32_t in_planes
 
-    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const char *, size_t, size_t, const uint32_t *, size_t, size_t,
-                                                            const double *, bg_packing, int, size_t,
+    ctypedef void (*histogram_kernel "bg_histogram_kernel")(const char *, size_t, const char *, size_t, const uint32_t *,
+                                                            size_t, size_t, bg_packing, int, size_t,
                                                             int64_t *) noexcept nogil
     ctypedef size_t (*partition_kernel "bg_partition_kernel")(const void *, uint32_t, uint32_t, const uint32_t *, size_t,
                                         size_t, uint32_t *) noexcept nogil

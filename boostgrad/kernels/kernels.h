@@ -95,8 +95,8 @@ typedef struct {
     int32_t in_planes; /* leaves are numbered from left to right, and are at most 256 */
 } bg_tree;
 
-typedef void (*bg_histogram_kernel)(const char *table, size_t row_bytes, size_t first_code, const uint32_t *rows,
-                                    size_t begin, size_t n, const double *pairs, bg_packing packing, int n_features,
+typedef void (*bg_histogram_kernel)(const char *codes, size_t row_bytes, const char *numbers, size_t number_bytes,
+                                    const uint32_t *rows, size_t begin, size_t n, bg_packing packing, int n_features,
                                     size_t stride, int64_t *hist);
 
 typedef size_t (*bg_partition_kernel)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows,
@@ -116,17 +116,16 @@ typedef struct {
     const char *name;
 
     /* hist[stride * f + code] += record(row) for all rows; rows == NULL: rows begin .. begin + n.
-     * IN  table: rows of row_bytes; the code of feature f is the f-th from byte first_code on.
-     *     pairs: numbers of row 0, 1, ... for the kinds that take doubles; the others find theirs in the row.
+     * IN  codes: those of row 0; the next row's are row_bytes further. numbers: likewise, as the kind has them.
      * [kind][0: codes of 8 bits, 1: of 16 bits] */
     bg_histogram_kernel histogram[BG_HISTOGRAM_KINDS][2];
     /* OUT to: wide records, += compact; OUT compact = 0 */
     void (*unpack_compact)(int64_t *compact, size_t n, int count_bits, int64_t *to);
-    /* OUT table: the numbers of rows first .. first + n. Returns whether any hessian is negative. */
-    int (*quantize_pairs)(const double *pairs, size_t first, size_t n, uint32_t seed, bg_packing packing, char *table,
-                          size_t row_bytes);
-    void (*quantize_gradients)(const double *gradients, size_t first, size_t n, bg_packing packing, char *table,
-                               size_t row_bytes);
+    /* OUT numbers: those of rows first .. first + n. Returns whether any hessian is negative. */
+    int (*quantize_pairs)(const double *pairs, size_t first, size_t n, uint32_t seed, bg_packing packing, char *numbers,
+                          size_t number_bytes);
+    void (*quantize_gradients)(const double *gradients, size_t first, size_t n, bg_packing packing, char *numbers,
+                               size_t number_bytes);
     /* OUT to[i] += from[i]; OUT to[i] -= from[i] */
     void (*add)(int64_t *to, const int64_t *from, size_t n);
     void (*subtract)(int64_t *to, const int64_t *from, size_t n);

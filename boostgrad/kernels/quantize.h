@@ -20,14 +20,14 @@ static inline uint32_t row_hash(uint32_t row, uint32_t seed)
  * Truncation towards zero is all that every instruction set has, so numbers are moved above zero for it. */
 #define QUANTIZE_ROWS 256
 
-static inline void lay_down(const int32_t *numbers, size_t n, char *row, size_t row_bytes)
+static inline void lay_down(const int32_t *numbers, size_t n, char *to, size_t number_bytes)
 {
-    for (size_t i = 0; i < n; i++, row += row_bytes)
-        memcpy(row, numbers + i, sizeof *numbers);
+    for (size_t i = 0; i < n; i++, to += number_bytes)
+        memcpy(to, numbers + i, sizeof *numbers);
 }
 
 static int quantize_pairs(const double *restrict pairs, size_t first, size_t n, uint32_t seed, bg_packing packing,
-                          char *table, size_t row_bytes)
+                          char *numbers_of, size_t number_bytes)
 {
     const double unit = 1.0 / 65536;
     int32_t negative = 0, numbers[QUANTIZE_ROWS];
@@ -43,14 +43,14 @@ static int quantize_pairs(const double *restrict pairs, size_t first, size_t n, 
             negative |= h;
             numbers[i] = (int32_t)((uint32_t)g << 16 | ((uint32_t)h & 0xffff));
         }
-        lay_down(numbers, rows, table + begin * row_bytes, row_bytes);
+        lay_down(numbers, rows, numbers_of + begin * number_bytes, number_bytes);
     }
     return negative < 0;
 }
 
 /* With 30 bits rounding to the nearest will do. */
 static void quantize_gradients(const double *restrict gradients, size_t first, size_t n, bg_packing packing,
-                               char *table, size_t row_bytes)
+                               char *numbers_of, size_t number_bytes)
 {
     const double shifter = 6755399441055744.0; /* 1.5 * 2^52: adding it rounds to the nearest integer */
     int32_t numbers[QUANTIZE_ROWS];
@@ -58,6 +58,6 @@ static void quantize_gradients(const double *restrict gradients, size_t first, s
         size_t rows = first + n - begin < QUANTIZE_ROWS ? first + n - begin : QUANTIZE_ROWS;
         for (size_t i = 0; i < rows; i++)
             numbers[i] = (int32_t)((gradients[begin + i] * packing.gradient_scale + shifter) - shifter);
-        lay_down(numbers, rows, table + begin * row_bytes, row_bytes);
+        lay_down(numbers, rows, numbers_of + begin * number_bytes, number_bytes);
     }
 }

@@ -23,9 +23,6 @@ DEF ROWS_PER_TASK = 8128
 # Fewer rows are not worth the way through compact records: unpacking takes a pass over all codes.
 DEF COMPACT_UPDATES_PER_CODE = 3
 
-# Bytes of histogram that rows are spread over at a time: they and the rows' codes stay in the second-level cache.
-DEF TILE_BYTES = 262144
-
 # Histograms kept for subtraction take at most so much memory; leaves beyond are built from their rows again.
 DEF POOL_BYTES = 1073741824
 
@@ -55,6 +52,7 @@ cdef class HistogramPool:
         self.n_codes = <const uint32_t *> address
         self.n_features = matrix.n_features
         self.n_rows = matrix.n_rows
+        self.tile = records.tile
         self.n_threads = n_threads
         self.stride = (widest + 3) // 4 * 4 + 4
         if self.stride * 16 % 4096 == 0 or self.stride * 8 % 4096 == 0:
@@ -98,7 +96,6 @@ cdef class HistogramPool:
             self.lanes = self.records.lanes
             slot_bytes = self.n_features * self.stride * self.lanes * 8
             self.max_slots = max(4, <int> min(POOL_BYTES // slot_bytes, <size_t> 1000000))
-            self.tile = max(8, <int> (TILE_BYTES // (self.stride * self.lanes * 8)) // 8 * 8)
         if self.records.compact != NULL:
             for i in range(self.n_threads):
                 if self.compact[i] == NULL:
@@ -165,20 +162,20 @@ cdef class HistogramPool:
 
         Compact records are added up in a place of their own, and unpacked to the target before they overflow.
         """
-        cdef size_t first_code = 4 + first * self.records.code_bytes
+        cdef const char *codes = self.records.codes(first)
         cdef int64_t *compact = self.compact[worker]
         cdef int64_t done = 0, piece
         cdef int f
         target += first * self.stride * self.lanes
         if self.records.compact == NULL or n * self.n_features < COMPACT_UPDATES_PER_CODE * self.total_codes:
-            self.records.kernel(self.records.table, self.records.row_bytes, first_code, rows, begin, n,
-                                self.records.pairs, self.records.packing, last - first, self.stride, target)
+            self.records.kernel(codes, self.records.row_bytes, self.records.numbers, self.records.number_bytes, rows,
+                                begin, n, self.records.packing, last - first, self.stride, target)
             return
         while done < n:
             piece = min(<int64_t> BG_COMPACT_ROWS, n - done)
-            self.records.compact(self.records.table, self.records.row_bytes, first_code,
-                                 rows + done if rows != NULL else NULL, begin + done, piece, self.records.pairs,
-                                 self.records.packing, last - first, self.stride, compact)
+            self.records.compact(codes, self.records.row_bytes, self.records.numbers, self.records.number_bytes,
+                                 rows + done if rows != NULL else NULL, begin + done, piece, self.records.packing,
+                                 last - first, self.stride, compact)
             for f in range(last - first):
                 self.k.unpack_compact(compact + f * self.stride, self.n_codes[first + f],
                                       self.records.packing.count_bits, target + f * self.stride * self.lanes)

@@ -7,6 +7,12 @@
              row 1  [ gradient 2 | hessian 2 | codes ]      [ gradient 4 | codes ]
     record   see bg_packing in kernels.h
 
+A table of many features is cut into tiles, so that the histograms of one tile stay in the first-level cache, and has
+its integers in an array of their own::
+
+    tile 0   row 0  [ codes of features 0 .. 31 ]           tile 1   row 0  [ codes of features 32 .. 63 ]   ...
+             row 1  [ codes of features 0 .. 31 ]                    row 1  [ codes of features 32 .. 63 ]
+
 The rows of a node lie all over the table, and each costs a trip to memory. Small integers beside the codes make that
 one trip where there were three, and they halve the histogram's records. They are rounded at random, which keeps all
 sums unbiased (as in the quantized training of Shi et al. 2022, NeurIPS, with more bits), and their noise is far below
@@ -31,6 +37,11 @@ DEF ROWS_PER_TASK = 4096
 # Rows of one step of turning columns into rows: their piece of the table stays in the first-level cache.
 DEF ROWS_PER_STEP = 256
 
+# A row of so many bytes is not cut ...
+DEF ROW_BYTES = 64
+# ... and of longer ones each piece has at most so many.
+DEF TILE_ROW_BYTES = 32
+
 # A typical gradient and hessian is worth at least so many bits of small integers ...
 DEF PAIRED_BITS = 4
 # ... and a gradient so many of those of narrow histograms.
@@ -51,22 +62,34 @@ cdef class RowRecords:
 
     def __cinit__(self, matrix, int n_threads):
         cdef size_t address = matrix.by_column.__array_interface__["data"][0]
-        cdef size_t padded = 4
+        cdef size_t used, padded = 4
+        cdef int n_tiles
         self.k = kernels()
         self.n_rows = matrix.n_rows
         self.n_threads = n_threads
         self.columns = <const char *> address
         self.code_bytes = matrix.by_column.itemsize
         self.n_features = matrix.n_features
-        self.row_bytes = (4 + self.n_features * self.code_bytes + 3) // 4 * 4
-        # a power of two keeps a short row within one line of the cache
-        while padded < self.row_bytes:
+        self.first_code = 4 if 4 + self.n_features * self.code_bytes <= ROW_BYTES else 0
+        n_tiles = 1 if self.first_code else -(-self.n_features * self.code_bytes // TILE_ROW_BYTES)
+        self.tile = (self.n_features + n_tiles - 1) // n_tiles
+        used = self.first_code + self.tile * self.code_bytes
+        self.row_bytes = (used + 3) // 4 * 4
+        # a power of two keeps the row within one line of the cache
+        while padded < used:
             padded *= 2
-        if padded <= 64 and 3 * padded <= 4 * self.row_bytes:
+        if 3 * padded <= 4 * self.row_bytes:
             self.row_bytes = padded
-        self.held = np.empty(self.n_rows * self.row_bytes + 64, dtype=np.uint8)
-        address = self.held.__array_interface__["data"][0]
+        self.held = [np.empty(n_tiles * self.n_rows * self.row_bytes + 64, dtype=np.uint8)]
+        address = self.held[0].__array_interface__["data"][0]
         self.table = <char *> ((address + 63) // 64 * 64)
+        self.integers = self.table
+        self.integer_bytes = self.row_bytes
+        if self.first_code == 0:
+            self.held.append(np.empty(self.n_rows, dtype=np.int32))
+            address = self.held[1].__array_interface__["data"][0]
+            self.integers = <char *> address
+            self.integer_bytes = 4
         with nogil:
             parallel_for(lay_down_rows, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, n_threads)
 
@@ -82,7 +105,7 @@ cdef class RowRecords:
         for step in range(begin, end, ROWS_PER_STEP):
             n = min(<int64_t> ROWS_PER_STEP, end - step)
             for f in range(self.n_features):
-                row = self.table + step * row_bytes + 4 + f * self.code_bytes
+                row = <char *> self.codes(f) + step * row_bytes
                 if self.code_bytes == 1:
                     column = <const uint8_t *> self.columns + f * self.n_rows + step
                     for i in range(n):
@@ -91,6 +114,12 @@ cdef class RowRecords:
                     column16 = <const uint16_t *> self.columns + f * self.n_rows + step
                     for i in range(n):
                         (<uint16_t *> (row + i * row_bytes))[0] = column16[i]
+
+    cdef const char *codes(self, int first) noexcept nogil:
+        """Where the feature's code of row 0 is."""
+        cdef size_t tile = first // self.tile
+        return (self.table + tile * self.n_rows * self.row_bytes + self.first_code
+                + (first % self.tile) * self.code_bytes)
 
     cdef int start_tree(self, const double *pairs, int pair_width, double constant_hessian, double largest_gradient,
                         double largest_hessian, uint32_t seed) except -1:
@@ -145,6 +174,12 @@ cdef class RowRecords:
     cdef void use(self, int kind, int lanes) noexcept:
         self.kernel = self.k.histogram[kind][self.code_bytes - 1]
         self.lanes = lanes
+        if kind == BG_SINGLE or kind == BG_PAIRED:
+            self.numbers = self.integers
+            self.number_bytes = self.integer_bytes
+        else:
+            self.numbers = <const char *> self.pairs
+            self.number_bytes = self.pair_width * sizeof(double)
 
     cdef double typical(self, int lane) noexcept:
         """Mean size of a sample of the numbers, without those above the sample's mean, among which outliers are."""
@@ -167,8 +202,10 @@ cdef class RowRecords:
         cdef int64_t first = chunk * ROWS_PER_TASK
         cdef int64_t n = min(<int64_t> ROWS_PER_TASK, self.n_rows - first)
         if self.pair_width == 1:
-            self.k.quantize_gradients(self.pairs, first, n, self.packing, self.table, self.row_bytes)
-        elif self.k.quantize_pairs(self.pairs, first, n, self.seed, self.packing, self.table, self.row_bytes):
+            self.k.quantize_gradients(self.pairs, first, n, self.packing, self.integers,
+                                      self.integer_bytes)
+        elif self.k.quantize_pairs(self.pairs, first, n, self.seed, self.packing, self.integers,
+                                   self.integer_bytes):
             self.negative = 1
 
 
