@@ -1,7 +1,7 @@
 """Small integers in place of gradients: tables of 50,000 rows and more choose splits by numbers rounded at random.
 
-What is rounded decides splits only: counts, covers and leaf values stay exact, and the gain of a chosen split is, by the
-precise numbers, about the best there is.
+What is rounded decides splits only: counts, covers and leaf values stay exact, and the gain of a chosen split is, by
+the precise numbers, about the best there is.
 """
 
 import numpy as np
