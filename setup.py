@@ -29,6 +29,7 @@ MODULES = [
     "boostgrad.tree.leaves",
     "boostgrad.tree.grower",
     "boostgrad.tree.predictor",
+    "boostgrad.tree.row_predictor",
 ]
 KERNELS = ["pool", "dispatch", "isa_baseline", "isa_avx2", "isa_avx512"]
 

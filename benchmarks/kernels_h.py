@@ -1,8 +1,8 @@
 """``boostgrad/kernels/kernels.h`` in ctypes: the structures, and the table of functions of an instruction set.
 
 `load_kernels` refuses a table that is laid out in another way than the structures here, and, in a checkout, a header
-whose declarations have changed since they were last compared with this file; that arguments are right is for its callers
-to test, by results.
+whose declarations have changed since they were last compared with this file; that arguments are right is for its
+callers to test, by results.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "7a8e3842cc28f403"
+HEADER_DIGEST = "1465f723df5b4ed3"
 
 MIRRORS = {
     "bg_packing": Packing,

@@ -24,6 +24,7 @@ from boostgrad.inputs import (
     checked_weight,
     label_family,
     plain_labels,
+    smallest,
     target_column,
     weights_of,
 )
@@ -33,6 +34,7 @@ from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
+from boostgrad.tree.row_predictor import RowPredictor
 
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
@@ -138,7 +140,7 @@ class _BoostGrad(BaseEstimator):
         """
         self._check_parameters()
         columns = as_columns(X)
-        y = self._check_target(y, columns.n_rows, "y")
+        given_y, y = y, self._check_target(y, columns.n_rows, "y")
         weight = checked_weight(sample_weight, columns.n_rows, "sample_weight")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
@@ -160,6 +162,9 @@ class _BoostGrad(BaseEstimator):
             rows, held_out = everything[kept], (everything[held_out], target[held_out])
             target = target[kept]
         loss.check_target(target)
+        if loss.small_targets and target is not given_y:
+            target = smallest(target)
+        del y
         row_weight = weights_of(weight, rows)
 
         schema = TableSchema.learn(
@@ -280,6 +285,39 @@ class _BoostGrad(BaseEstimator):
         for iteration in range(self.n_iter_):
             raw += Predictor(self.ensemble_.iteration(iteration)).raw(columns, n_threads)
             yield raw
+
+    def predictor(self) -> RowPredictor:
+        """Prepare the model to predict single rows, for services that wait for them one by one.
+
+        Returns
+        -------
+        callable
+            ``p(row)`` gives what ``predict`` of a regressor, or ``predict_proba`` of a classifier, gives for a row of
+            numbers, without looking at names or types of columns.
+
+        Raises
+        ------
+        ValueError
+            If the model was trained on columns that are not plain numbers.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from boostgrad import BoostGradRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = BoostGradRegressor(random_state=0).fit(X, y)
+        >>> p = model.predictor()
+        >>> p(X[0]) == model.predict(X[:1])[0]
+        True
+        """
+        self._check_fitted()
+        for feature in self.ensemble_.features:
+            if feature.kind != "number":
+                name = feature.source if self._schema.names is None else repr(self._schema.names[feature.source])
+                raise ValueError(
+                    f"predictor() takes rows of numbers, but column {name} is a {feature.kind}; use predict"
+                )
+        return RowPredictor(self.ensemble_, self._loss.inverse_link_row, not hasattr(self, "classes_"))
 
     def apply(self, X: Any) -> np.ndarray:
         """Leaf that each row reaches in each tree.

@@ -26,6 +26,7 @@ ROOMS = {
     r"data\..*": WORDS | {"data."},
     r"losses(\..*)?": WORDS | {"losses", "losses."},
     r"tree\.model": {"features"},
+    r"tree\.row_predictor": WORDS | {"tree.model"},
     r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning", "data.views"},
     r"tree\.(records|histogram|splitter|partition|leaves|structs|grower)": WORDS
     | GROWING

@@ -17,7 +17,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from boostgrad.data.matrix import BinnedMatrix
-from boostgrad.data.quantiles import quantile_edges, sorted_values
+from boostgrad.data.quantiles import SortingRoom, quantile_edges
 from boostgrad.data.views import COLUMN_KINDS
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, read_levels, reads_float32
 from boostgrad.native cimport bg_kernels, kernels, parallel_for
@@ -145,14 +145,18 @@ def sample_rows(n, size, rng):
     return bounds[:-1] + (rng.random(size) * np.diff(bounds)).astype(np.int64)
 
 
+def is_made(columns, j):
+    """Whether the column does not lie there, but is made whenever it is read."""
+    return columns.matrix is None and callable(columns.entry(j))
+
+
 def groups(columns):
     """Numbers of the columns that are binned at a time: those that lie there together, those that have to be made one
     by one, so that never more than one of them takes memory."""
     if columns.matrix is not None:
         return [list(range(columns.n_columns))]
-    made = [j for j in range(columns.n_columns) if callable(columns.entry(j))]
-    there = sorted(set(range(columns.n_columns)) - set(made))
-    return ([there] if there else []) + [[j] for j in made]
+    there = [j for j in range(columns.n_columns) if not is_made(columns, j)]
+    return ([there] if there else []) + [[j] for j in range(columns.n_columns) if is_made(columns, j)]
 
 
 def check_kinds(columns, categorical, features=None):
@@ -222,14 +226,19 @@ class BinMapper:
             rows = picked if rows is None else rows[picked]
             n = SAMPLE_ROWS
         even = weight is None or bool(np.all(weight == weight[0]))
-        nothing = np.empty(0)
         row_numbers = np.empty(0, dtype=np.int64) if rows is None else rows
+        there = ColumnViews(columns, [j for j in range(columns.n_columns) if not is_made(columns, j)])
+        rooms = [SortingRoom(n) for _ in range(n_threads)]
 
         def edges_of(j):
             if n_levels[j]:
                 return np.empty(0)
             if even:
-                return quantile_edges(sorted_values(ColumnViews(columns, [j]), j, row_numbers, n), nothing, max_bins)
+                room = rooms.pop()
+                views = ColumnViews(columns, [j]) if is_made(columns, j) else there
+                edges = room.column_edges(views, j, row_numbers, max_bins)
+                rooms.append(room)
+                return edges
             column = columns[j]
             values = np.asarray(column if rows is None else column[rows], dtype=np.float64)
             present = np.flatnonzero(~np.isnan(values))

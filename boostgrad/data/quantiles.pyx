@@ -76,52 +76,64 @@ cdef Py_ssize_t without_nan(real *values, Py_ssize_t n) noexcept nogil:
     return kept
 
 
-def sorted_values(ColumnViews views, Py_ssize_t column, const int64_t[::1] rows, Py_ssize_t n):
-    """The values of a column in ascending order, without the missing ones, in float64.
+cdef class SortingRoom:
+    """Memory to find the edges of one column after the other, made by the thread that waits for all of them: what other
+    threads allocate and free stays with the process.
 
     Parameters
     ----------
-    views : ColumnViews
-    column : int
-    rows : ndarray of int64, of n rows, or of shape (0,) for rows 0 .. n
     n : int
-
-    Returns
-    -------
-    ndarray of float64
+        Values of a column at most.
     """
-    cdef const ColumnView *view = &views.views[column]
-    cdef const int64_t *picked = &rows[0] if rows.shape[0] else NULL
-    cdef bint narrow = reads_float32(view.kind)
-    cdef size_t width = 4 if narrow else 8
-    cdef char *room = <char *> malloc(2 * n * width + 1)
-    cdef char *result
-    cdef Py_ssize_t kept, i
-    cdef double[::1] out
-    if room == NULL:
-        raise MemoryError()
-    try:
+
+    cdef char *room
+    cdef readonly Py_ssize_t n
+
+    def __cinit__(self, Py_ssize_t n):
+        self.n = n
+        self.room = <char *> malloc(4 * n * sizeof(double) + 1)
+        if self.room == NULL:
+            raise MemoryError()
+
+    def __dealloc__(self):
+        free(self.room)
+
+    def column_edges(self, ColumnViews views, Py_ssize_t column, const int64_t[::1] rows, Py_ssize_t max_bins):
+        """Edges between bins of about equal numbers of values; see :func:`quantile_edges`.
+
+        Parameters
+        ----------
+        views : ColumnViews
+        column : int
+        rows : ndarray of int64
+            The rows to learn from, n of them, or of shape (0,) for the first n.
+        max_bins : int
+
+        Returns
+        -------
+        ndarray of float64
+        """
+        cdef const ColumnView *view = &views.views[column]
+        cdef const int64_t *picked = &rows[0] if rows.shape[0] else NULL
+        cdef Py_ssize_t n = self.n, kept, i, n_edges
+        cdef double *quarter = <double *> self.room  # four of them: two to sort, then values, distinct ones and mass
+        cdef void *result
+        edges_array = np.empty(max(min(max_bins - 1, n), 1))
+        cdef double[::1] edges = edges_array
         with nogil:
-            if narrow:
-                read_float32(view, picked, 0, n, <float *> room)
-                kept = without_nan[float](<float *> room, n)
-                result = <char *> radix_sort[uint32_t](<uint32_t *> room, <uint32_t *> (room + n * width), kept)
+            if reads_float32(view.kind):
+                read_float32(view, picked, 0, n, <float *> quarter)
+                kept = without_nan[float](<float *> quarter, n)
+                result = radix_sort[uint32_t](<uint32_t *> quarter, <uint32_t *> (quarter + n), kept)
+                for i in range(kept):
+                    quarter[3 * n + i] = (<float *> result)[i]
             else:
-                read_float64(view, picked, 0, n, <double *> room)
-                kept = without_nan[double](<double *> room, n)
-                result = <char *> radix_sort[uint64_t](<uint64_t *> room, <uint64_t *> (room + n * width), kept)
-        values = np.empty(kept)
-        if kept:
-            out = values
-            with nogil:
-                if narrow:
-                    for i in range(kept):
-                        out[i] = (<float *> result)[i]
-                else:
-                    memcpy(&out[0], result, kept * sizeof(double))
-        return values
-    finally:
-        free(room)
+                read_float64(view, picked, 0, n, quarter)
+                kept = without_nan[double](quarter, n)
+                result = radix_sort[uint64_t](<uint64_t *> quarter, <uint64_t *> (quarter + n), kept)
+                memcpy(quarter + 3 * n, result, kept * sizeof(double))
+            n_edges = find_edges(quarter + 3 * n, NULL, kept, max_bins, quarter, quarter + n, &edges[0])
+        return edges_array[:n_edges].copy()
 
 
 def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins):
@@ -143,48 +155,54 @@ def quantile_edges(double[::1] values, double[::1] weights, Py_ssize_t max_bins)
     ndarray of float64, shape (at most max_bins - 1,)
         Strictly increasing, finite or -inf, halfway between neighbouring values where a number lies there.
     """
-    cdef Py_ssize_t n = values.shape[0], n_distinct = 0, i
-    cdef bint weighted = weights.shape[0] > 0
-    cdef double[::1] distinct = np.empty(n)
-    cdef double[::1] mass = np.empty(n)
+    cdef Py_ssize_t n = values.shape[0], n_edges
+    cdef double[::1] scratch = np.empty(2 * n + 1)
+    edges_array = np.empty(max(min(max_bins - 1, n), 1))
+    cdef double[::1] edges = edges_array
+    with nogil:
+        n_edges = find_edges(&values[0] if n else NULL, &weights[0] if weights.shape[0] else NULL, n, max_bins,
+                             &scratch[0], &scratch[n], &edges[0])
+    return edges_array[:n_edges].copy()
+
+
+cdef Py_ssize_t find_edges(const double *values, const double *weights, Py_ssize_t n, Py_ssize_t max_bins,
+                           double *distinct, double *mass, double *edges) noexcept nogil:
+    """OUT edges; scratch distinct, mass: n each. Returns the number of edges."""
+    cdef Py_ssize_t n_distinct = 0, i
     cdef double total = 0, owned = 0, light, share, filled
     cdef Py_ssize_t shares, n_edges = 0, n_owners = 0, n_reserved = 0
     cdef bint owner
-    edges_array = np.empty(max(max_bins - 1, 0))
-    cdef double[::1] edges = edges_array
-    with nogil:
-        for i in range(n):
-            if n_distinct == 0 or values[i] != distinct[n_distinct - 1]:
-                distinct[n_distinct] = values[i]
-                mass[n_distinct] = 0
-                n_distinct += 1
-            mass[n_distinct - 1] += weights[i] if weighted else 1.0
-            total += weights[i] if weighted else 1.0
-        if n_distinct <= max_bins:
-            for i in range(n_distinct - 1):
-                edges[n_edges] = halfway(distinct[i], distinct[i + 1])
-                n_edges += 1
-        else:
-            share = owners_share(&mass[0], n_distinct, total, max_bins, &n_owners, &n_reserved, &owned)
-            light = total - owned
-            shares = max_bins - n_owners
-            filled = 0
-            for i in range(n_distinct - 1):
-                filled += mass[i]
-                owner = mass[i] >= share
-                if owner or mass[i + 1] >= share:  # this edge is reserved
-                    n_reserved -= 1
-                elif (n_edges + n_reserved >= max_bins - 1
-                      # not full yet, and nearer to full with the next value than without
-                      or (filled * shares < light and (filled + 0.5 * mass[i + 1]) * shares <= light)):
-                    continue
-                edges[n_edges] = halfway(distinct[i], distinct[i + 1])
-                n_edges += 1
-                if not owner:
-                    light -= filled
-                    shares = max(shares - 1, 1)
-                filled = 0
-    return edges_array[:n_edges].copy()
+    for i in range(n):
+        if n_distinct == 0 or values[i] != distinct[n_distinct - 1]:
+            distinct[n_distinct] = values[i]
+            mass[n_distinct] = 0
+            n_distinct += 1
+        mass[n_distinct - 1] += weights[i] if weights != NULL else 1.0
+        total += weights[i] if weights != NULL else 1.0
+    if n_distinct <= max_bins:
+        for i in range(n_distinct - 1):
+            edges[i] = halfway(distinct[i], distinct[i + 1])
+        return max(n_distinct - 1, 0)
+    share = owners_share(mass, n_distinct, total, max_bins, &n_owners, &n_reserved, &owned)
+    light = total - owned
+    shares = max_bins - n_owners
+    filled = 0
+    for i in range(n_distinct - 1):
+        filled += mass[i]
+        owner = mass[i] >= share
+        if owner or mass[i + 1] >= share:  # this edge is reserved
+            n_reserved -= 1
+        elif (n_edges + n_reserved >= max_bins - 1
+              # not full yet, and nearer to full with the next value than without
+              or (filled * shares < light and (filled + 0.5 * mass[i + 1]) * shares <= light)):
+            continue
+        edges[n_edges] = halfway(distinct[i], distinct[i + 1])
+        n_edges += 1
+        if not owner:
+            light -= filled
+            shares = max(shares - 1, 1)
+        filled = 0
+    return n_edges
 
 
 cdef double owners_share(const double *mass, Py_ssize_t n, double total, Py_ssize_t max_bins, Py_ssize_t *n_owners,

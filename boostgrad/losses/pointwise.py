@@ -17,9 +17,10 @@ class SquaredError(Loss):
 
     name = "squared_error"
     constant_hessian = 1.0
+    small_targets = True
 
     def init_raw(self, y, weight):
-        return np.array([np.average(y, weights=weight)])
+        return np.array([np.average(y.astype(np.float64, copy=False), weights=weight)])
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         _loops.squared_error(y, raw, weight, out, n_threads)
@@ -27,12 +28,16 @@ class SquaredError(Loss):
     def values(self, y, raw):
         return 0.5 * (raw[0] - y) ** 2
 
+    def inverse_link_row(self, raw):
+        return raw
+
 
 @register
 class BinaryLogLoss(Loss):
     """Log loss of the second of two classes, log(1 + exp(raw)) - y raw; raw is its log odds. y is 0 or 1."""
 
     name = "binary_log_loss"
+    small_targets = True
 
     def init_raw(self, y, weight):
         p = np.clip(np.average(y, weights=weight), TINY, 1 - TINY)
@@ -47,6 +52,9 @@ class BinaryLogLoss(Loss):
     def inverse_link(self, raw):
         return np.stack([_loops.sigmoid(-raw[0]), _loops.sigmoid(raw[0])])  # 1 - p would lose a small probability
 
+    def inverse_link_row(self, raw):
+        return _loops.sigmoids_of_row(raw)
+
 
 @register
 class MultinomialLogLoss(Loss):
@@ -56,6 +64,7 @@ class MultinomialLogLoss(Loss):
     """
 
     name = "multinomial_log_loss"
+    small_targets = True
 
     def __init__(self, n_classes: int):
         self.n_outputs = n_classes
