@@ -22,7 +22,7 @@ from benchmarks import report, run
 #: CatBoost needs two to four times the time of the fastest peer on larger data, and is left out there.
 ALL = "boostgrad lightgbm lightgbm-quantized xgboost hgb hessboost bonsai"
 
-#: What is run, by label, in the words of ``benchmarks.run``. The first problem meets all libraries; the longer ones meet
+#: What is run, by label, in the words of ``benchmarks.run``. The first problem meets all libraries; longer ones meet
 #: those that were within 1.5 times the fastest when all were tried.
 JOBS = {
     "31 leaves": f"--problem binary-1m --library {ALL}",
