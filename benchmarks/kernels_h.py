@@ -64,6 +64,8 @@ _SUM = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t)
 _SEARCH = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_u32, c_void_p)
 _SPARSE = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p, c_void_p)
 _PARTITION = CFUNCTYPE(c_size_t, c_void_p, c_u32, c_u32, c_void_p, c_size_t, c_size_t, c_void_p)
+_TABLE_PARTITION = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_void_p)
+_SIDES = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 _POINTWISE = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)
 _PREDICT = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 _LEAVES = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
@@ -97,11 +99,14 @@ class Kernels(Structure):
         ("exponential", CFUNCTYPE(None, c_void_p, c_size_t)),
         *((name, _PREDICT) for name in ("predict_u8", "predict_u16")),
         *((name, _LEAVES) for name in ("leaves_u8", "leaves_u16")),
+        ("scan_categories", CFUNCTYPE(None, c_void_p, c_u32, *7 * (c_void_p,))),
+        *((name, _TABLE_PARTITION) for name in ("partition_table_u8", "partition_table_u16")),
+        *((name, _SIDES) for name in ("sides_u8", "sides_u16")),
     ]
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "66b62d4c606d9db0"
+HEADER_DIGEST = "15a26f8d50ae5c10"
 
 MIRRORS = {
     "bg_packing": Packing,

@@ -10,7 +10,7 @@ import numpy as np
 from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.losses.base import Loss
-from boostgrad.params import TreeParams
+from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import grower_for
 from boostgrad.tree.model import Tree
 from boostgrad.tree.predictor import add_binned
@@ -48,6 +48,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     n_threads: int = 1,
     seed: int = 0,
+    categories: CategoryParams | None = None,
 ) -> Trained:
     """Boost: fit trees, one per output and iteration, to the gradients of the loss at the current predictions.
 
@@ -64,6 +65,8 @@ def train(
     callbacks : sequence of Callback
     n_threads : int
     seed : int
+    categories : CategoryParams or None
+        None: the defaults.
 
     Returns
     -------
@@ -79,7 +82,7 @@ def train(
     base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
     raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
-    grower = grower_for(rows.matrix, edges, params, n_threads, seed)
+    grower = grower_for(rows.matrix, edges, params, n_threads, seed, categories)
     state = IterationState(n_estimators)
     if validation is not None:
         validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)

@@ -24,6 +24,7 @@ from boostgrad.inputs import (
     checked_weight,
     label_family,
     plain_labels,
+    smallest,
     target_column,
     weights_of,
 )
@@ -140,7 +141,7 @@ class _BoostGrad(BaseEstimator):
         """
         self._check_parameters()
         columns = as_columns(X)
-        y = self._check_target(y, columns.n_rows, "y")
+        given_y, y = y, self._check_target(y, columns.n_rows, "y")
         weight = checked_weight(sample_weight, columns.n_rows, "sample_weight")
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together.")
@@ -162,6 +163,9 @@ class _BoostGrad(BaseEstimator):
             rows, held_out = everything[kept], (everything[held_out], target[held_out])
             target = target[kept]
         loss.check_target(target)
+        if loss.small_targets and target is not given_y:
+            target = smallest(target)
+        del y
         row_weight = weights_of(weight, rows)
 
         schema = TableSchema.learn(

@@ -105,3 +105,13 @@ def weights_of(weight: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray
         return weight
     weight = weight[rows]
     return None if np.all(weight == 1) else weight
+
+
+def smallest(y: np.ndarray) -> np.ndarray:
+    """The same numbers in uint8 or float32 where that holds them exactly."""
+    for dtype in (np.uint8, np.float32):
+        with np.errstate(invalid="ignore", over="ignore"):
+            smaller = y.astype(dtype)
+        if (smaller == y).all():
+            return smaller
+    return y

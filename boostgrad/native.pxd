@@ -1,6 +1,6 @@
 """The C kernels, as the Cython rooms see them: cimport this, never link a kernel twice."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct bg_packing:
@@ -34,6 +34,12 @@ cdef extern from "kernels.h" nogil:
         int64_t *sums
         int64_t *gain_bits
 
+    ctypedef struct bg_category_rule:
+        double noise
+        double extra_l2
+        int64_t min_rows
+        uint32_t few_levels
+
     ctypedef struct bg_node:
         uint32_t slot
         uint16_t code
@@ -63,6 +69,9 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef void (*sparse_kernel "bg_sparse_kernel")(const uint32_t *, const uint16_t *, size_t, const int64_t *, int64_t *,
                                       int64_t *) noexcept nogil
+    ctypedef size_t (*table_partition_kernel "bg_table_partition_kernel")(const void *, const uint8_t *, const uint32_t *, size_t,
+                                              size_t, uint32_t *) noexcept nogil
+    ctypedef void (*sides_kernel "bg_sides_kernel")(const uint8_t *, size_t, const uint32_t *, size_t, size_t, void *, size_t) noexcept nogil
 
     ctypedef struct bg_kernels:
         const char *name
@@ -92,6 +101,13 @@ cdef extern from "kernels.h" nogil:
         predict_kernel predict_u16
         leaves_kernel leaves_u8
         leaves_kernel leaves_u16
+        void (*scan_categories)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *,
+                                const bg_category_rule *, bg_scan_scratch *, uint64_t **, bg_scan_result *,
+                                uint8_t *) noexcept nogil
+        table_partition_kernel partition_table_u8
+        table_partition_kernel partition_table_u16
+        sides_kernel sides_u8
+        sides_kernel sides_u16
 
     ctypedef void (*bg_task)(void *, int64_t, int) noexcept nogil
     const bg_kernels *bg_select(const char *)

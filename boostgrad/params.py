@@ -167,6 +167,28 @@ class TreeParams:
 
 
 @dataclass(frozen=True)
+class CategoryParams:
+    """How splits of categorical features are kept from following noise; not parameters of the estimators.
+
+    Attributes
+    ----------
+    few_levels : int
+        A node with rows of at most so many levels is split without any of the following.
+    min_rows : int
+        A level with fewer rows in the node is pooled with others of its kind.
+    noise : float
+        Share of the variance of the gradients that counts as noise where the deviations of levels are shrunk.
+    extra_l2 : float
+        Added to ``l2_regularization`` where the gain is judged, not in leaf values.
+    """
+
+    few_levels: int = 4
+    min_rows: int = 20
+    noise: float = 0.2
+    extra_l2: float = 10.0
+
+
+@dataclass(frozen=True)
 class BoostParams:
     """What the boosting loop is told."""
 

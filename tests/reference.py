@@ -6,13 +6,14 @@ multiples of a power of two and every sum here, and every fixed-point sum there,
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.losses import GradientPairs
-from boostgrad.tree.model import Ensemble, Tree, TreeStatistics
+from boostgrad.params import CategoryParams
+from boostgrad.tree.model import CategorySets, Ensemble, Tree, TreeStatistics
 
 # Gains closer than this, relative to the scores they are differences of, are a tie: either split may be made.
 TIE = 1e-9
@@ -20,20 +21,24 @@ TIE = 1e-9
 # ---- what the code under test takes, from plain arrays ---------------------------------------------------------------
 
 
-def binned(codes, n_codes=None, dtype=None) -> BinnedMatrix:
-    """A BinnedMatrix of a two-dimensional array of codes."""
+def binned(codes, n_codes=None, dtype=None, categorical=None) -> BinnedMatrix:
+    """A BinnedMatrix of a two-dimensional array of codes; ``categorical``: a mask of the features, None for none."""
     codes = np.asarray(codes)
     n_codes = np.maximum(codes.max(axis=0) + 1, 2) if n_codes is None else np.broadcast_to(n_codes, codes.shape[1])
     dtype = dtype or (np.uint8 if n_codes.max() <= 256 else np.uint16)
     codes = codes.astype(dtype)
     by_column = BinnedMatrix.room(codes.shape[1], codes.shape[0], dtype)
     by_column[:] = codes.T
-    return BinnedMatrix(by_column, np.ascontiguousarray(n_codes, dtype=np.uint32))
+    categorical = None if categorical is None else np.array(categorical, dtype=bool)
+    return BinnedMatrix(by_column, np.ascontiguousarray(n_codes, dtype=np.uint32), categorical)
 
 
 def edges_between(matrix: BinnedMatrix) -> list[np.ndarray]:
-    """Edges such that the value of a code is the code itself: 1.5, 2.5, ..."""
-    return [np.arange(int(n) - 2) + 1.5 for n in matrix.n_codes]
+    """Edges such that the value of a code is the code itself: 1.5, 2.5, ...; none for a categorical feature."""
+    return [
+        np.empty(0) if categorical else np.arange(int(n) - 2) + 1.5
+        for n, categorical in zip(matrix.n_codes, matrix.categorical, strict=True)
+    ]
 
 
 def values_of(codes) -> np.ndarray:
@@ -76,10 +81,11 @@ def _fast_histogram(codes, gradient, hessian, n_codes):
     )
 
 
-def goes_left(codes, code, missing_left):
-    """The go-left rule."""
+def goes_left(codes, code, missing_left, left_codes=None):
+    """The go-left rule; ``left_codes``: the codes in a categorical split's set, None for a numeric split."""
     codes = np.asarray(codes)
-    return np.where(codes == 0, bool(missing_left), codes <= code)
+    inside = codes <= code if left_codes is None else np.isin(codes, sorted(left_codes))
+    return np.where(codes == 0, bool(missing_left), inside)
 
 
 def leaf_step(gradient, hessian, params):
@@ -107,9 +113,75 @@ class Split:
     missing_left: bool
     gain: float
     score: float
+    left_codes: frozenset | None = None  # of a categorical split
 
 
-def best_splits(codes, gradient, hessian, n_codes, params) -> list[Split]:
+def gradient_variance(gradient, hessian) -> float:
+    """Variance of a gradient per hessian."""
+    return float(np.sum(np.square(gradient)) / np.sum(np.broadcast_to(hessian, np.shape(gradient))))
+
+
+def category_splits(codes, gradient, hessian, n_codes, params, categories, variance, feature=0) -> list[Split]:
+    """Of the splits of a categorical feature that are in question, those that the constraints allow and that are as
+    good as the best one; see kernels/categories.h.
+
+    Parameters
+    ----------
+    codes, gradient, hessian : ndarray, shape (n_rows of the node,)
+    categories : CategoryParams
+    variance : float
+        Of the gradients of all rows, see :func:`gradient_variance`.
+    """
+    g, h, count = _fast_histogram(codes, gradient, hessian, n_codes)
+    present = [code for code in range(1, n_codes) if count[code]]
+    if not present:
+        return []
+    few = len(present) <= categories.few_levels
+    rest = [] if few else [code for code in present if count[code] < categories.min_rows]
+    entries = [[code] for code in present if code not in rest] + ([rest] if rest else [])
+    entry_g, entry_h = ([sum(sums[code] for code in entry) for entry in entries] for sums in (g, h))
+    noise = 0.0 if few else categories.noise * variance
+    mean = sum(entry_g) / sum(entry_h) if sum(entry_h) > 0 else 0.0
+    deviation = [eg - mean * eh for eg, eh in zip(entry_g, entry_h, strict=True)]
+    if noise > 0:  # DerSimonian and Laird
+        between = sum(d * d / eh if eh > 0 else 0.0 for d, eh in zip(deviation, entry_h, strict=True))
+        room = sum(entry_h) - sum(eh * eh for eh in entry_h) / sum(entry_h) if sum(entry_h) > 0 else 0.0
+        excess = between - (len(entries) - 1) * noise
+        spread = excess / room if room > 0 and excess > 0 else 0.0
+        deviation = [d * (eh * spread / (eh * spread + noise)) for d, eh in zip(deviation, entry_h, strict=True)]
+        shift = mean - sum(deviation) / sum(entry_h) if sum(entry_h) > 0 else 0.0
+        entry_g = [shift * eh + d for d, eh in zip(deviation, entry_h, strict=True)]
+    key = [np.float32(d / eh) if eh > 0 else np.float32(0) for d, eh in zip(deviation, entry_h, strict=True)]
+    order = sorted(range(len(entries)), key=lambda e: (key[e], entries[e] is rest, entries[e][0]))
+
+    children = params
+    if not few:
+        children = replace(params, l2_regularization=params.l2_regularization + categories.extra_l2)
+    total_g, total_h, total = gradient.sum(), hessian.sum(), len(gradient)
+    unsplit = float(score(total_g, total_h, params))
+    splits = []
+    for missing_left in (False, True) if count[0] else (None,):
+        left_g, left_h, left = (float(s[0]) if missing_left else 0.0 for s in (g, h, count))
+        for place, e in enumerate(order):
+            left_g, left_h, left = left_g + entry_g[e], left_h + entry_h[e], left + sum(count[c] for c in entries[e])
+            enough = left >= params.min_samples_leaf and total - left >= params.min_samples_leaf
+            enough &= left_h >= params.min_child_weight and total_h - left_h >= params.min_child_weight
+            both = float(score(left_g, left_h, children) + score(total_g - left_g, total_h - left_h, children))
+            if not (enough and left_h > 0 and total_h - left_h > 0):
+                continue
+            if both - unsplit <= max(params.min_split_gain, 1e-12 * both):
+                continue
+            before, after = order[: place + 1], order[place + 1 :]
+            change = any(entries[i] is rest for i in before) if rest else 2 * left > total
+            chosen = frozenset(c for i in (after if change else before) if entries[i] is not rest for c in entries[i])
+            n_left = total - left if change else left
+            direction = 2 * n_left >= total if missing_left is None else missing_left != change
+            splits.append(Split(feature, 0, bool(direction), both - unsplit, both, chosen))
+    best = max((split.score for split in splits), default=0.0)
+    return [split for split in splits if split.score >= (1 - 4 * TIE) * best]
+
+
+def best_splits(codes, gradient, hessian, n_codes, params, categorical=None, **category_options) -> list[Split]:
     """Of all splits of a node that the constraints allow, by brute force over feature, code and direction, the best
     one of each feature and direction, and those tied with it.
 
@@ -119,6 +191,10 @@ def best_splits(codes, gradient, hessian, n_codes, params) -> list[Split]:
     unsplit = float(score(total_g, total_h, params))
     splits = []
     for feature in range(codes.shape[1]):
+        if categorical is not None and categorical[feature]:
+            of_node = (codes[:, feature], gradient, hessian, int(n_codes[feature]), params)
+            splits += category_splits(*of_node, feature=feature, **category_options)
+            continue
         g, h, count = _fast_histogram(codes[:, feature], gradient, hessian, int(n_codes[feature]))
         here = np.flatnonzero(count[1:]) + 1
         for missing_left in (False, True) if count[0] else (None,):
@@ -163,7 +239,7 @@ class _Node:
         return max(self.splits, key=lambda s: s.gain)
 
 
-def grow(codes, n_codes, gradient, hessian, params, like=None):
+def grow(codes, n_codes, gradient, hessian, params, like=None, categorical=None, categories=None):
     """Grow a tree.
 
     Parameters
@@ -174,6 +250,8 @@ def grow(codes, n_codes, gradient, hessian, params, like=None):
     params : TreeParams
     like : GrownTree or None
         Decides ties, and nothing but ties.
+    categorical : ndarray of bool or None
+    categories : CategoryParams or None
 
     Returns
     -------
@@ -183,13 +261,18 @@ def grow(codes, n_codes, gradient, hessian, params, like=None):
     """
     codes, gradient = np.asarray(codes).astype(np.int64), np.asarray(gradient, dtype=np.float64)
     hessian = np.broadcast_to(np.asarray(hessian, dtype=np.float64), gradient.shape)
+    category_options = {
+        "categorical": categorical,
+        "categories": categories or CategoryParams(),
+        "variance": gradient_variance(gradient, hessian) if np.any(hessian) else 0.0,
+    }
     max_leaves = params.max_leaf_nodes or np.inf
     max_depth = params.max_depth or np.inf
 
     def node_of(rows, depth, parent=-1, side=""):
         splits = []
         if depth < max_depth:
-            splits = best_splits(codes[rows], gradient[rows], hessian[rows], n_codes, params)
+            splits = best_splits(codes[rows], gradient[rows], hessian[rows], n_codes, params, **category_options)
         return _Node(rows, depth, splits, parent, side)
 
     root = node_of(np.arange(len(codes)), 0)
@@ -206,7 +289,7 @@ def grow(codes, n_codes, gradient, hessian, params, like=None):
         if like is not None and len(made) < like.tree.n_splits:
             node, split = _settle_tie(candidates, node, like, len(made))
         node.split, node.number = split, len(made)
-        left = goes_left(codes[node.rows, split.feature], split.code, split.missing_left)
+        left = goes_left(codes[node.rows, split.feature], split.code, split.missing_left, split.left_codes)
         for side, chosen in (("left", left), ("right", ~left)):
             node.children.append(node_of(node.rows[chosen], node.depth + 1, node.number, side))
         open_nodes.remove(node)
@@ -218,14 +301,17 @@ def grow(codes, n_codes, gradient, hessian, params, like=None):
 def _settle_tie(candidates, node, like, number):
     """Follow the other tree where its next split is as good as the best one."""
     tree = like.tree
+    words = {} if tree.categories is None else tree.categories.words()
+    left_codes = frozenset(1 + np.flatnonzero(bits_of(words[number]))) if number in words else None
     for other in candidates:
         if other.parent >= 0 and getattr(tree, other.side)[other.parent] != number:
             continue
         for split in other.splits:
-            same = (split.feature, split.code, split.missing_left) == (
+            same = (split.feature, split.code, split.missing_left, split.left_codes) == (
                 tree.feature[number],
                 like.code[number],
                 bool(tree.missing_left[number]),
+                left_codes,
             )
             best_here, best = other.best, node.best
             if (
@@ -254,7 +340,7 @@ def _as_tree(root, made, gradient, hessian, params):
     feature = np.array([node.split.feature for node in made], dtype=np.int32)
     tree = Tree(
         feature=feature,
-        threshold=code + 0.5,
+        threshold=np.where([node.split.left_codes is None for node in made], code + 0.5, np.nan),
         missing_left=np.array([node.split.missing_left for node in made], dtype=np.uint8),
         left=np.array([node.children[0].number for node in made], dtype=np.int32),
         right=np.array([node.children[1].number for node in made], dtype=np.int32),
@@ -267,19 +353,42 @@ def _as_tree(root, made, gradient, hessian, params):
             leaf_cover=h,
             leaf_count=np.array([len(leaf.rows) for leaf in leaves], dtype=np.int64),
         ),
+        categories=CategorySets.of(
+            {s: words_of(node.split.left_codes) for s, node in enumerate(made) if node.split.left_codes is not None},
+            len(made),
+        ),
     )
     return tree, code
 
 
-def assert_same_tree(grown, matrix, gradient, hessian, params, rtol=1e-9):
+def words_of(left_codes) -> np.ndarray:
+    """A set of codes as words of bits of levels."""
+    words = np.zeros(max(((code - 1) // 32 + 1 for code in left_codes), default=0), dtype=np.uint32)
+    for code in left_codes:
+        words[(code - 1) // 32] |= np.uint32(1 << (code - 1) % 32)
+    return words
+
+
+def bits_of(words) -> np.ndarray:
+    """For each level whether it is in the set."""
+    return np.array([bool(word >> bit & 1) for word in words.tolist() for bit in range(32)], dtype=bool)
+
+
+def assert_same_tree(grown, matrix, gradient, hessian, params, rtol=1e-9, categories=None):
     """Assert that a GrownTree is the one that :func:`grow` grows; returns that one."""
-    expected, code = grow(matrix.by_row, matrix.n_codes, gradient, hessian, params, like=grown)
+    data = (matrix.by_row, matrix.n_codes, gradient, hessian, params)
+    expected, code = grow(*data, like=grown, categorical=matrix.categorical, categories=categories)
     tree = grown.tree
     assert tree.n_leaves == expected.n_leaves
     for name in ("feature", "missing_left", "left", "right"):
         np.testing.assert_array_equal(getattr(tree, name), getattr(expected, name), err_msg=name)
     np.testing.assert_array_equal(grown.code, code)
     last = code == matrix.n_codes[tree.feature] - 1 if len(code) else np.zeros(0, bool)
+    last &= ~matrix.categorical[tree.feature]
+    assert (tree.categories is None) == (expected.categories is None)
+    if tree.categories is not None:
+        np.testing.assert_array_equal(tree.categories.n_words, expected.categories.n_words)
+        np.testing.assert_array_equal(tree.categories.bits, expected.categories.bits)
     np.testing.assert_array_equal(tree.threshold, np.where(last, np.inf, expected.threshold))
     np.testing.assert_array_equal(tree.statistics.split_count, expected.statistics.split_count)
     np.testing.assert_array_equal(tree.statistics.leaf_count, expected.statistics.leaf_count)
@@ -296,11 +405,16 @@ def assert_same_tree(grown, matrix, gradient, hessian, params, rtol=1e-9):
 
 
 def leaf_of(tree: Tree, row) -> int:
-    """The leaf that one row of raw values reaches."""
+    """The leaf that one row of raw values reaches; levels are numbers, and missing where negative."""
+    words = {} if tree.categories is None else tree.categories.words()
     at = 0 if tree.n_splits else -1
     while at >= 0:
         x = float(row[tree.feature[at]])
-        left = bool(tree.missing_left[at]) if np.isnan(x) else x <= tree.threshold[at]
+        if at in words:
+            bits = bits_of(words[at])
+            left = bool(tree.missing_left[at]) if x < 0 else x < len(bits) and bits[int(x)]
+        else:
+            left = bool(tree.missing_left[at]) if np.isnan(x) else x <= tree.threshold[at]
         at = int(tree.left[at] if left else tree.right[at])
     return ~at
 
@@ -320,6 +434,43 @@ def predict(ensemble: Ensemble, X) -> np.ndarray:
     for tree, column in zip(ensemble.trees, leaves(ensemble, X).T, strict=True):
         raw[tree.output] += tree.leaf_value[column, 0]
     return raw
+
+
+def random_tree(rng, n_leaves, thresholds, n_features, output=0):
+    """A tree of random shape, numbered as growers number: splits as they are made, leaves from left to right."""
+    n_splits = n_leaves - 1
+    left, right = np.zeros(n_splits, np.int32), np.zeros(n_splits, np.int32)
+    slots = [(None, None)]
+    for s in range(n_splits):
+        parent, side = slots.pop(rng.integers(len(slots)))
+        if parent is not None:
+            side[parent] = s
+        slots += [(s, left), (s, right)]
+    for parent, side in slots:
+        if parent is not None:
+            side[parent] = -1
+    count = 0
+
+    todo = [(0, left), (0, right)][::-1] if n_splits else []
+    while todo:
+        parent, side = todo.pop()
+        if side[parent] < 0:
+            side[parent] = ~count
+            count += 1
+        else:
+            child = side[parent]
+            todo += [(child, right), (child, left)]
+    none = np.zeros(n_splits)
+    return Tree(
+        feature=rng.integers(0, n_features, n_splits).astype(np.int32),
+        threshold=rng.choice(thresholds, n_splits).astype(float),
+        missing_left=rng.integers(0, 2, n_splits).astype(np.uint8),
+        left=left,
+        right=right,
+        leaf_value=rng.standard_normal((n_leaves, 1)),
+        output=output,
+        statistics=TreeStatistics(none, none, none.astype(int), np.zeros(n_leaves), np.zeros(n_leaves, int)),
+    )
 
 
 # ---- binning ---------------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
 """From values to bins: quantile edges of each column, and the search that turns values into codes.
 
 A feature with edges e0 < e1 < ... has the bins (-inf, e0], (e0, e1], ..., (ek, +inf]; a value's code is 1 + its bin,
-and 0 where it is missing.
+and 0 where it is missing. The code of a level is 1 + its number, and one code more is for levels that come later::
+
+    code   0 | 1 ... L | L + 1
+     missing | levels  | levels from L on, which training rows do not have
 """
 
 from concurrent.futures import ThreadPoolExecutor
 
 from libc.math cimport INFINITY, nextafterf
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
@@ -17,14 +20,20 @@ from boostgrad.data.columns import SparseColumns
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.quantiles import SortingRoom, quantile_edges
 from boostgrad.data.sparse import bin_sparse, sparse_edges
-from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, reads_float32
+from boostgrad.data.views import COLUMN_KINDS
+from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, read_levels, reads_float32
 from boostgrad.native cimport bg_kernels, kernels, parallel_for
 
 # Rows per task of the transform: its two buffers and its rows of codes stay in the caches.
 DEF BLOCK = 2048
 
+cdef int INT32_KIND = COLUMN_KINDS[np.dtype(np.int32)]
+
 # Quantiles of longer columns come from this many rows, drawn without replacement.
 SAMPLE_ROWS = 200_000
+
+# Codes are 16 bits wide at most: missing, so many levels, and one for those beyond.
+MAX_LEVELS = 65534
 
 
 cdef class EdgeTable:
@@ -86,8 +95,10 @@ cdef struct TransformContext:
     double **edges64
     float **edges32
     const unsigned int *size
+    const int64_t *n_levels  # 0: numeric
     const int64_t *rows
     int64_t n_rows
+    const int64_t *features
     int64_t n_features
     void *by_column
     bint wide
@@ -100,11 +111,17 @@ cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nog
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
     cdef double[BLOCK] values
     cdef uint16_t[BLOCK] codes
+    cdef uint32_t[BLOCK] levels
     cdef const int64_t *rows = c.rows + begin if c.rows != NULL else NULL
-    cdef int64_t j, i
+    cdef int64_t j, f, i
     cdef uint8_t *column8
-    for j in range(c.n_features):
-        if reads_float32(c.columns[j].kind):
+    for f in range(c.n_features):
+        j = c.features[f]
+        if c.n_levels[j] > 0:
+            read_levels(&c.columns[j], rows, begin, n, c.n_levels[j], levels)
+            for i in range(n):
+                codes[i] = <uint16_t> levels[i]
+        elif reads_float32(c.columns[j].kind):
             read_float32(&c.columns[j], rows, begin, n, <float *> values)
             c.k.search_f32(<float *> values, n, c.edges32[j], c.size[j], codes)
         else:
@@ -137,22 +154,56 @@ def exact_weights(weight):
     return np.maximum(np.rint(np.ldexp(weight, 34 - exponent)), 1.0)
 
 
+def is_made(columns, j):
+    """Whether the column does not lie there, but is made whenever it is read."""
+    return columns.matrix is None and callable(columns.entry(j))
+
+
+def groups(columns):
+    """Numbers of the columns that are binned at a time: those that lie there together, those that have to be made one
+    by one, so that never more than one of them takes memory."""
+    if columns.matrix is not None:
+        return [list(range(columns.n_columns))]
+    there = [j for j in range(columns.n_columns) if not is_made(columns, j)]
+    return ([there] if there else []) + [[j] for j in range(columns.n_columns) if is_made(columns, j)]
+
+
+def check_kinds(columns, categorical, features=None):
+    """Raise unless just those columns are categorical that have to be.
+
+    Parameters
+    ----------
+    columns : Columns
+    categorical : sequence of bool
+    features : sequence of int or None
+        Which columns these are; None: all.
+    """
+    given = columns.n_levels or (0,) * columns.n_columns
+    for j, wanted in zip(range(columns.n_columns) if features is None else features, categorical, strict=True):
+        if bool(given[j]) != bool(wanted):
+            kinds = ("categorical", "numeric") if wanted else ("numeric", "categorical")
+            raise ValueError(f"column {columns.label(j)} was {kinds[0]} when the model was trained and is {kinds[1]} here")
+
+
 class BinMapper:
     """Bins of every feature.
 
     Parameters
     ----------
     edges : list of ndarray of float64
-        One strictly increasing array a feature.
+        One strictly increasing array a feature, empty for a categorical one.
+    n_levels : sequence of int, or None
+        Levels of each categorical feature, 0 for a numeric one; None where all are numeric.
     """
 
-    def __init__(self, edges):
+    def __init__(self, edges, n_levels=None):
         self.edges = edges
+        self.n_levels = np.zeros(len(edges), dtype=np.int64) if n_levels is None else np.array(n_levels, dtype=np.int64)
         self._table = EdgeTable(edges)
 
     @classmethod
     def fit(cls, columns, *, rows=None, weight=None, max_bins=255, rng=None, n_threads=1):
-        """Learn quantile bins.
+        """Learn quantile bins; of a categorical feature nothing but its number of levels.
 
         Parameters
         ----------
@@ -165,7 +216,18 @@ class BinMapper:
         rng : numpy.random.Generator
             Draws the sample of rows where there are more than ``SAMPLE_ROWS``.
         n_threads : int
+
+        Raises
+        ------
+        ValueError
+            If a categorical column has more than ``MAX_LEVELS`` levels.
         """
+        n_levels = columns.n_levels or (0,) * columns.n_columns
+        for j in range(columns.n_columns):
+            if n_levels[j] > MAX_LEVELS:
+                raise ValueError(
+                    f"column {columns.label(j)} has {n_levels[j]} levels; a categorical column can have at most {MAX_LEVELS}"
+                )
         n = columns.n_rows if rows is None else len(rows)
         if n > SAMPLE_ROWS:
             picked = sample_rows(n, SAMPLE_ROWS, rng)
@@ -178,24 +240,28 @@ class BinMapper:
         if isinstance(columns, SparseColumns):
             return cls(sparse_edges(columns, rows, None if even else weight, max_bins, n_threads))
         row_numbers = np.empty(0, dtype=np.int64) if rows is None else rows
-        views = ColumnViews(columns)
+        there = ColumnViews(columns, [j for j in range(columns.n_columns) if not is_made(columns, j)])
         rooms = [SortingRoom(n) for _ in range(n_threads)]
 
         def edges_of(j):
+            if n_levels[j]:
+                return np.empty(0)
             if even:
                 room = rooms.pop()
+                views = ColumnViews(columns, [j]) if is_made(columns, j) else there
                 edges = room.column_edges(views, j, row_numbers, max_bins)
                 rooms.append(room)
                 return edges
-            values = np.asarray(columns[j] if rows is None else columns[j][rows], dtype=np.float64)
+            column = columns[j]
+            values = np.asarray(column if rows is None else column[rows], dtype=np.float64)
             present = np.flatnonzero(~np.isnan(values))
             present = present[np.argsort(values[present], kind="stable")]
             return quantile_edges(values[present], weight[present].astype(np.float64, copy=False), max_bins)
 
         if n_threads == 1 or n * columns.n_columns < 100_000:
-            return cls([edges_of(j) for j in range(columns.n_columns)])
+            return cls([edges_of(j) for j in range(columns.n_columns)], n_levels)
         with ThreadPoolExecutor(n_threads) as threads:
-            return cls(list(threads.map(edges_of, range(columns.n_columns))))
+            return cls(list(threads.map(edges_of, range(columns.n_columns))), n_levels)
 
     def transform(self, columns, *, rows=None, n_threads=1):
         """Bin a table.
@@ -212,33 +278,48 @@ class BinMapper:
         BinnedMatrix or SparseBinnedMatrix
             uint8 codes where no feature has more than 255 bins, uint16 codes otherwise; of sparse columns a
             SparseBinnedMatrix.
+
+        Raises
+        ------
+        ValueError
+            If a column is categorical here and was not there, or the other way round.
         """
+        check_kinds(columns, self.n_levels > 0)
         if isinstance(columns, SparseColumns):
             return bin_sparse(columns, self.edges, rows, n_threads)
-        cdef ColumnViews views = ColumnViews(columns)
+        cdef ColumnViews views
         cdef EdgeTable table = self._table
         cdef TransformContext context
-        cdef const int64_t[::1] row_view
+        cdef const int64_t[::1] row_view, group_view
+        cdef const int64_t[::1] level_view = self.n_levels
         cdef int threads = n_threads
-        n_codes = np.array([len(e) + 2 for e in self.edges], dtype=np.uint32)
+        n_codes = np.where(self.n_levels > 0, self.n_levels, [len(e) for e in self.edges]).astype(np.uint32) + 2
         wide = bool(n_codes.max() > 256)
         n_rows = columns.n_rows if rows is None else len(rows)
         dtype = np.uint16 if wide else np.uint8
         by_column = BinnedMatrix.room(columns.n_columns, n_rows, dtype)
         cdef size_t column_address = by_column.__array_interface__["data"][0]
         context.k = kernels()
-        context.columns = views.views
         context.edges64 = table.edges64
         context.edges32 = table.edges32
         context.size = table.size
+        context.n_levels = &level_view[0]
         context.rows = NULL
         if rows is not None and n_rows > 0:
             row_view = rows
             context.rows = &row_view[0]
         context.n_rows = n_rows
-        context.n_features = columns.n_columns
         context.by_column = <void *> column_address
         context.wide = wide
-        with nogil:
-            parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
-        return BinnedMatrix(by_column=by_column, n_codes=n_codes)
+        for group in groups(columns):
+            group_view = np.array(group, dtype=np.int64)
+            views = ColumnViews(columns, group)
+            for j in group:
+                if self.n_levels[j] and views.views[j].kind != INT32_KIND:
+                    raise ValueError(f"column {columns.label(j)}: levels must be int32, not {columns[j].dtype}")
+            context.columns = views.views
+            context.features = &group_view[0]
+            context.n_features = group_view.shape[0]
+            with nogil:
+                parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
+        return BinnedMatrix(by_column=by_column, n_codes=n_codes, categorical=self.n_levels > 0)

@@ -6,7 +6,6 @@ converts a table as a whole. What must be converted is converted when the column
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,10 +54,6 @@ class Columns:
     def __getitem__(self, column: int) -> Any:
         entry = self.entry(column)
         return entry() if callable(entry) else entry
-
-    def views(self) -> Sequence[np.ndarray]:
-        """All columns, each a one-dimensional array of a native-endian real dtype."""
-        return [self[j] for j in range(self.n_columns)]
 
     def in_order_of(self, names: tuple[str, ...] | None) -> Columns:
         """The same columns in the order of these names; as they are where either side has none."""

@@ -13,7 +13,7 @@ PADDING = 64
 class BinnedMatrix:
     """Bin codes of a table, one column after the other.
 
-    A code is 0 where the value is missing and 1 + its bin otherwise::
+    A code is 0 where the value is missing and 1 + its bin, or its level, otherwise::
 
                  row 0  row 1  row 2 ...
         f0  [      1      3      2  ]      by_column   C order, (n_features, n_rows)
@@ -26,10 +26,17 @@ class BinnedMatrix:
         Readable for ``PADDING`` codes past its end: make it with :meth:`room`.
     n_codes : ndarray of uint32, shape (n_features,)
         Codes of a feature are below this number; at least 2.
+    categorical : ndarray of bool, shape (n_features,)
+        Which features are categorical: their codes have no order. Default: none.
     """
 
     by_column: np.ndarray
     n_codes: np.ndarray
+    categorical: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.categorical is None:
+            object.__setattr__(self, "categorical", np.zeros(self.n_features, dtype=bool))
 
     @staticmethod
     def room(n_features: int, n_rows: int, dtype) -> np.ndarray:
@@ -86,6 +93,11 @@ class SparseBinnedMatrix:
     row_begin: np.ndarray
     row_features: np.ndarray
     row_codes: np.ndarray
+
+    @property
+    def categorical(self) -> np.ndarray:
+        """As of ``BinnedMatrix``: all columns are numbers."""
+        return np.zeros(self.n_features, dtype=bool)
 
     @property
     def n_features(self) -> int:

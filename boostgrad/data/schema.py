@@ -339,7 +339,6 @@ def _level_numbers(entry: Any, info: FeatureInfo, table: _LevelTable, unknown_ca
             )
     if unknown_category == "rare" and info.rare_levels:
         number_of[:-1][unknown] = len(info.levels)
-    number_of = _until_bins_know_categories(number_of)
     return lambda: number_of[coded.codes]
 
 
@@ -352,13 +351,6 @@ def _used(coded: CodedColumn) -> list[int]:
         return list(range(len(coded.levels)))
     codes = np.unique(coded.codes)
     return codes[codes >= 0].tolist()
-
-
-def _until_bins_know_categories(level_numbers: np.ndarray) -> np.ndarray:
-    """PROVISIONAL: level numbers as numbers, NaN where missing. Goes once binning reads ``Columns.n_levels``."""
-    as_numbers = level_numbers.astype(np.float64)
-    as_numbers[level_numbers < 0] = np.nan
-    return as_numbers
 
 
 # ---- numbers and times -----------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Strided columns of any real dtype, as the binning and predicting loops read them."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t
 
 cdef struct ColumnView:
     const char *data
@@ -13,6 +13,10 @@ cdef void read_float32(const ColumnView *column, const int64_t *rows, int64_t be
                        float *out) noexcept nogil
 cdef void read_float64(const ColumnView *column, const int64_t *rows, int64_t begin, int64_t n,
                        double *out) noexcept nogil
+
+# Codes of a categorical column: 0 for missing (negative), 1 + level otherwise, and n_levels + 1 for levels from n_levels on.
+cdef void read_levels(const ColumnView *column, const int64_t *rows, int64_t begin, int64_t n, int64_t n_levels,
+                      uint32_t *out) noexcept nogil
 
 cdef class ColumnViews:
     cdef ColumnView *views

@@ -95,10 +95,25 @@ cdef void read_float64(const ColumnView *column, const int64_t *rows, int64_t be
         gather[double, float, uint64_t](column.data, column.stride, rows, begin, n, out, NULL, NULL)
 
 
-cdef class ColumnViews:
-    """The columns of a ``Columns``, for loops without the GIL; the arrays are kept alive, never copied."""
+cdef void read_levels(const ColumnView *column, const int64_t *rows, int64_t begin, int64_t n, int64_t n_levels,
+                      uint32_t *out) noexcept nogil:
+    cdef int64_t i, level
+    for i in range(n):
+        level = (<const int32_t *> (column.data + (rows[i] if rows != NULL else begin + i) * column.stride))[0]
+        out[i] = 0 if level < 0 else <uint32_t> (1 + min(level, n_levels))
 
-    def __cinit__(self, columns):
+
+cdef class ColumnViews:
+    """The columns of a ``Columns``, for loops without the GIL; the arrays are kept alive, never copied.
+
+    Parameters
+    ----------
+    columns : Columns
+    features : iterable of int or None
+        The only columns that are looked at, and made where they have to be; None: all.
+    """
+
+    def __cinit__(self, columns, features=None):
         cdef Py_ssize_t j
         cdef size_t address
         matrix = columns.matrix
@@ -114,9 +129,10 @@ cdef class ColumnViews:
                 self.views[j].stride = matrix.strides[0]
                 self.views[j].kind = COLUMN_KINDS[matrix.dtype]
             return
-        self.held = columns.views()
-        for j in range(self.n):
-            array = self.held[j]
+        self.held = []
+        for j in range(self.n) if features is None else features:
+            array = columns[j]
+            self.held.append(array)
             address = array.__array_interface__["data"][0]
             self.views[j].data = <const char *> address
             self.views[j].stride = array.strides[0]

@@ -3,7 +3,7 @@
 Reading a file runs no code from it. All numbers are little-endian::
 
     byte 0   magic         8 bytes  89 42 47 52 41 44 0D 0A    (\\x89 B G R A D \\r \\n)
-    byte 8   format        uint32   FORMAT_VERSION of the writer
+    byte 8   format        uint32   format version, at most FORMAT_VERSION of the writer
     byte 12  header size   uint64   H
     byte 20  file size     uint64   F, checksum included
     byte 28  header        H bytes of UTF-8 JSON
@@ -13,7 +13,7 @@ Reading a file runs no code from it. All numbers are little-endian::
 
 The header is one JSON object::
 
-    {"format_version": 1, "boostgrad_version": "...",
+    {"format_version": 1 or 2, "boostgrad_version": "...",
      "ensemble":  {"n_features", "feature_names", "loss", "loss_parameters",
                    "features": [{"kind", "source", "part", "levels", "rare_levels"}, ...]},
      "estimator": {anything the caller wants back},
@@ -33,9 +33,15 @@ tree t owns the splits ``split_offsets[t] : split_offsets[t + 1]`` and the leave
 ``features`` is there only where they are not all plain columns of numbers. What a feature's object leaves out is null
 or empty; levels are JSON strings, numbers and booleans.
 
+The format version is 2 where ``features`` is there or a split is categorical. Two sections more are there then; see
+``CategorySets``::
+
+    category_words [-1 2 |       | 0 -1 1  ]        int32, S: words of each split's set of levels, -1: numeric split
+    category_bits  [ w w |       |      w  ]        uint32, the words end to end
+
 Arrays of the estimator are the sections ``arrays/<name>``. Header keys and sections that a reader does not know are
-skipped, so later versions may add some; FORMAT_VERSION grows only when an old reader would misread the file. The
-first 12 bytes keep their meaning for ever.
+skipped, so later versions may add some; FORMAT_VERSION grows only when an old reader would misread the file, and a
+file has the lowest version that can say what is in it. The first 12 bytes keep their meaning for ever.
 """
 
 from __future__ import annotations
@@ -56,9 +62,9 @@ from typing import Any
 import numpy as np
 
 from boostgrad.features import DATE_PARTS, KINDS, FeatureInfo, numbers
-from boostgrad.tree.model import Ensemble, Tree, TreeStatistics
+from boostgrad.tree.model import CategorySets, Ensemble, Tree, TreeStatistics
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 try:
     LIBRARY_VERSION = version("boostgrad")
@@ -80,6 +86,8 @@ _TREE_COLUMNS = {"output": "<i4", "n_values": "<i4"}
 _OTHER_COLUMNS = {"split_offsets": "<i8", "leaf_offsets": "<i8", "leaf_value": "<f8", "base_score": "<f8"}
 _COLUMNS = _SPLIT_COLUMNS | _LEAF_COLUMNS | _TREE_COLUMNS | _OTHER_COLUMNS
 _LEVEL_TYPES = (str, int, float, bool)
+_CATEGORY_COLUMNS = {"category_words": "<i4", "category_bits": "<u4"}  # from version 2 on
+_MAX_WORDS = 2**16 // 32  # of the set of one split
 _STATISTICS = frozenset(column.name for column in fields(TreeStatistics))
 
 
@@ -139,9 +147,12 @@ def dump_bytes(
     }
     if ensemble.features != numbers(ensemble.n_features):
         scalars["features"] = [_described(info, j) for j, info in enumerate(ensemble.features)]
-    columns = _concatenated(ensemble)
+    # an old reader would take dates, and whatever else is not a plain number, for one
+    categorical = any(tree.categories is not None and tree.categories.is_categorical.any() for tree in ensemble.trees)
+    format_version = 2 if categorical or "features" in scalars else 1
+    columns = _concatenated(ensemble, format_version)
     _check_ensemble(scalars, columns)
-    sections = {f"ensemble/{name}": columns[name] for name in _COLUMNS}
+    sections = {f"ensemble/{name}": column for name, column in columns.items()}
     for name, array in sorted((arrays or {}).items()):
         sections[f"arrays/{name}"] = _storable(name, array)
 
@@ -152,7 +163,7 @@ def dump_bytes(
         pieces += [bytes(gap), array.tobytes()]
         size += gap + array.nbytes
     header = {
-        "format_version": FORMAT_VERSION,
+        "format_version": format_version,
         "boostgrad_version": LIBRARY_VERSION,
         "ensemble": scalars,
         "estimator": estimator or {},
@@ -166,7 +177,7 @@ def dump_bytes(
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     gap = -(_PRELUDE.size + len(text)) % _ALIGNMENT
     total = _PRELUDE.size + len(text) + gap + size + _DIGEST_SIZE
-    prelude = _PRELUDE.pack(_MAGIC, FORMAT_VERSION, len(text), total)
+    prelude = _PRELUDE.pack(_MAGIC, format_version, len(text), total)
     body = b"".join([prelude, text, bytes(gap), *pieces])
     return body + hashlib.sha256(body).digest()
 
@@ -208,10 +219,11 @@ def save(
             raise
 
 
-def _concatenated(ensemble: Ensemble) -> dict[str, np.ndarray]:
+def _concatenated(ensemble: Ensemble, format_version: int) -> dict[str, np.ndarray]:
     """The trees end to end, column by column."""
     trees = ensemble.trees
-    columns: dict[str, Any] = {name: [] for name in _COLUMNS}
+    dtypes = _columns_of(format_version)
+    columns: dict[str, Any] = {name: [] for name in dtypes}
     for t, tree in enumerate(trees):
         if np.ndim(tree.leaf_value) != 2:
             raise ValueError(f"tree {t}: leaf_value has {np.ndim(tree.leaf_value)} dimensions, not 2")
@@ -222,12 +234,18 @@ def _concatenated(ensemble: Ensemble) -> dict[str, np.ndarray]:
                 raise ValueError(f"tree {t}: {name} has shape {part.shape}, not {(expected,)}")
             columns[name].append(part)
         columns["leaf_value"].append(np.ravel(tree.leaf_value))
+        if "category_words" in dtypes:
+            sets = tree.categories or CategorySets(np.full(tree.n_splits, -1, "<i4"), np.empty(0, "<u4"))
+            if np.shape(sets.n_words) != (tree.n_splits,) or np.maximum(sets.n_words, 0).sum() != len(sets.bits):
+                raise ValueError(f"tree {t}: the sets of its categorical splits do not fit together")
+            columns["category_words"].append(np.asarray(sets.n_words))
+            columns["category_bits"].append(np.asarray(sets.bits))
     columns["output"] = [np.array([tree.output for tree in trees], "<i4")]
     columns["n_values"] = [np.array([np.shape(tree.leaf_value)[1] for tree in trees], "<i4")]
     columns["split_offsets"] = [np.cumsum([0] + [tree.n_splits for tree in trees], dtype="<i8")]
     columns["leaf_offsets"] = [np.cumsum([0] + [tree.n_leaves for tree in trees], dtype="<i8")]
     columns["base_score"] = [np.asarray(ensemble.base_score)]
-    for name, dtype in _COLUMNS.items():
+    for name, dtype in dtypes.items():
         try:
             columns[name] = np.concatenate([np.empty(0, dtype), *columns[name]], dtype=dtype, casting="safe")
         except TypeError as error:
@@ -287,6 +305,11 @@ def _features(scalars: dict[str, Any]) -> tuple[FeatureInfo, ...]:
             raise ValueError("the ensemble is not valid: its features are not in the order of the input columns")
         source = info.source
     return features
+
+
+def _columns_of(format_version: int) -> dict[str, str]:
+    """The columns that a file of this version has, and their dtypes."""
+    return _COLUMNS | (_CATEGORY_COLUMNS if format_version >= 2 else {})
 
 
 def _storable(name: str, array: Any) -> np.ndarray:
@@ -374,12 +397,13 @@ def _parsed(data: memoryview) -> StoredModel:
         raise ValueError(f"its header is damaged: {error}") from None
     if type(header) is not dict or header.get("format_version") != format_version:
         raise ValueError("its header is damaged: it does not repeat the format version")
-    sections = _sections(_field(header, "sections", list), data[sections_begin:sections_end])
+    dtypes = _columns_of(format_version)
+    sections = _sections(_field(header, "sections", list), data[sections_begin:sections_end], dtypes)
 
     scalars = _field(header, "ensemble", dict)
-    columns = {name: sections.pop(f"ensemble/{name}", None) for name in _COLUMNS}
+    columns = {name: sections.pop(f"ensemble/{name}", None) for name in dtypes}
     for name, column in columns.items():
-        if column is None or column.ndim != 1 or column.dtype != np.dtype(_COLUMNS[name]).newbyteorder("="):
+        if column is None or column.ndim != 1 or column.dtype != np.dtype(dtypes[name]).newbyteorder("="):
             raise ValueError(f"its section ensemble/{name} is missing or of the wrong type")
     _check_ensemble(scalars, columns)
     return StoredModel(
@@ -397,8 +421,8 @@ def _field(mapping: dict[str, Any], key: str, *types: type) -> Any:
     return value
 
 
-def _sections(entries: list[Any], data: memoryview) -> dict[str, np.ndarray]:
-    """Copies of the sections that this version knows, by name."""
+def _sections(entries: list[Any], data: memoryview, columns: dict[str, str]) -> dict[str, np.ndarray]:
+    """Copies of the sections that a file of this version may have, by name."""
     sections: dict[str, np.ndarray] = {}
     end = 0  # of the section before: as none overlap, they cannot take more memory than the file is long
     for entry in entries:
@@ -406,7 +430,7 @@ def _sections(entries: list[Any], data: memoryview) -> dict[str, np.ndarray]:
             raise ValueError("its header is damaged: a section is not described by an object")
         name = _field(entry, "name", str)
         room, _, column = name.partition("/")
-        if not name.startswith("arrays/") and (room != "ensemble" or column not in _COLUMNS):
+        if not name.startswith("arrays/") and (room != "ensemble" or column not in columns):
             continue
         dtype, shape, offset = _field(entry, "dtype", str), _field(entry, "shape", list), _field(entry, "offset", int)
         if dtype not in _DTYPES and not _TEXT_DTYPE.fullmatch(dtype):
@@ -466,6 +490,17 @@ def _check_ensemble(scalars: dict[str, Any], columns: dict[str, np.ndarray]) -> 
     require((columns["feature"] >= 0) & (columns["feature"] < n_features), "a split's feature is out of range")
     require(columns["missing_left"] <= 1, "missing_left is neither 0 nor 1")
 
+    if "category_words" in columns:
+        n_words, bits = columns["category_words"].astype(np.int64), columns["category_bits"]
+        require(len(n_words) == n_splits, "category_words has a wrong length")
+        require((n_words >= -1) & (n_words <= _MAX_WORDS), "category_words is out of range")
+        require(np.maximum(n_words, 0).sum() == len(bits), "category_bits has a wrong length")
+        kinds = np.unique(np.stack([columns["feature"].astype(np.int64), n_words >= 0]), axis=1)
+        require(np.diff(kinds[0]) > 0, "a feature has both numeric and categorical splits")
+        if "features" in scalars:
+            described = np.array([info.kind == "category" for info in _features(scalars)], dtype=bool)
+            require(described[kinds[0]] == kinds[1], "a feature is not split as its kind is")
+
     # Number all nodes: the splits of all trees, then the leaves of all trees. A tree is a tree when every node but
     # the root is the child of exactly one split, and every split comes after its parent.
     splits_of = np.diff(split_begin)
@@ -487,14 +522,28 @@ def _assembled(scalars: dict[str, Any], columns: dict[str, np.ndarray]) -> Ensem
     n_values = columns["n_values"].tolist()
     splits, leaves = columns["split_offsets"].tolist(), columns["leaf_offsets"].tolist()
     trees, value = [], 0
+    n_words = columns.get("category_words", np.full(len(columns["feature"]), -1, dtype=np.int32))
+    words = np.append(0, np.cumsum(np.maximum(n_words, 0), dtype=np.int64))
     for t, width in enumerate(n_values):
         of_tree = {name: columns[name][splits[t] : splits[t + 1]] for name in _SPLIT_COLUMNS}
         of_tree |= {name: columns[name][leaves[t] : leaves[t + 1]] for name in _LEAF_COLUMNS}
         statistics = TreeStatistics(**{name: of_tree.pop(name) for name in _STATISTICS})
+        sets = None
+        if (n_words[splits[t] : splits[t + 1]] >= 0).any():
+            bits = columns["category_bits"][words[splits[t]] : words[splits[t + 1]]]
+            sets = CategorySets(n_words[splits[t] : splits[t + 1]], bits)
         size = (leaves[t + 1] - leaves[t]) * width
         leaf_value = columns["leaf_value"][value : value + size].reshape(-1, width)
         value += size
-        trees.append(Tree(**of_tree, leaf_value=leaf_value, output=int(columns["output"][t]), statistics=statistics))
+        trees.append(
+            Tree(
+                **of_tree,
+                leaf_value=leaf_value,
+                output=int(columns["output"][t]),
+                statistics=statistics,
+                categories=sets,
+            )
+        )
     names = scalars["feature_names"]
     return Ensemble(
         trees=trees,

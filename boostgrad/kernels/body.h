@@ -17,6 +17,7 @@
 #include "sparse.h"
 #include "scan.h"
 #include "partition.h"
+#include "categories.h"
 #include "search.h"
 #include "losses.h"
 #include "predict.h"
@@ -51,4 +52,9 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .predict_u16 = predict_u16,
     .leaves_u8 = leaves_u8,
     .leaves_u16 = leaves_u16,
+    .scan_categories = scan_categories,
+    .partition_table_u8 = partition_table_u8,
+    .partition_table_u16 = partition_table_u16,
+    .sides_u8 = sides_u8,
+    .sides_u16 = sides_u16,
 };

@@ -72,6 +72,14 @@ typedef struct {
     int64_t *gradient, *sums, *gain_bits;
 } bg_scan_scratch;
 
+/* How splits of categorical features are kept from following noise; see categories.h. */
+typedef struct {
+    double noise;        /* variance of a gradient per hessian, as far as it counts */
+    double extra_l2;     /* of the children, beside that of the rule */
+    int64_t min_rows;    /* a level of fewer rows in the node is pooled with the rest */
+    uint32_t few_levels; /* a node with at most so many levels is split without any of these */
+} bg_category_rule;
+
 /* One tree as the predictor reads it: splits as in boostgrad.tree.model, thresholds as codes. */
 typedef struct {
     uint32_t slot;         /* which column of codes */
@@ -95,6 +103,10 @@ typedef void (*bg_sparse_kernel)(const uint32_t *rows, const uint16_t *codes, si
                                  int64_t *hist, int64_t *sum);
 typedef size_t (*bg_partition_kernel)(const void *column, uint32_t code, uint32_t shift, const uint32_t *rows,
                                       size_t begin, size_t n, uint32_t *to);
+typedef size_t (*bg_table_partition_kernel)(const void *column, const uint8_t *goes_left, const uint32_t *rows,
+                                            size_t begin, size_t n, uint32_t *to);
+typedef void (*bg_sides_kernel)(const uint8_t *sides, size_t side_bytes, const uint32_t *codes, size_t n,
+                                size_t n_splits, void *columns, size_t pitch);
 typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, double *pairs,
                                     double *largest);
 typedef void (*bg_predict_kernel)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
@@ -153,6 +165,16 @@ typedef struct {
      * readable for 64 codes past the last one; n <= BG_PREDICT_BLOCK. */
     bg_predict_kernel predict_u8, predict_u16;
     bg_leaves_kernel leaves_u8, leaves_u16;
+
+    /* Best split of one categorical feature: as scan, with two pieces of scratch of n_codes + 1 items.
+     * OUT goes_left, or NULL: for each code but 0 whether it goes left; a code without rows does not. */
+    void (*scan_categories)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
+                            const bg_category_rule *categories, bg_scan_scratch *scratch, uint64_t *const items[2],
+                            bg_scan_result *out, uint8_t *goes_left);
+    /* As partition, by a byte a code. */
+    bg_table_partition_kernel partition_table_u8, partition_table_u16;
+    /* OUT columns: for each split, 0 where a row of this code goes left and 1 where it goes right. */
+    bg_sides_kernel sides_u8, sides_u16;
 } bg_kernels;
 
 /* Rows per block of the predict kernels: callers pass at most this many. */

@@ -68,8 +68,25 @@ static size_t sparse_part(const uint32_t *rows, const uint16_t *codes, size_t n,
                           uint32_t owner, uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows,
                           uint16_t *left_codes)
 {
-    size_t kept = 0, left = 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t kept = 0, left = 0, i = 0;
+#if defined(BG_AVX512)
+    /* Sixteen at a time; whole vectors are stored, never beyond what was read. */
+    const __m512i owners = _mm512_set1_epi32((int)owner);
+    for (; i + 16 <= n; i += 16) {
+        __m512i row = _mm512_loadu_si512(rows + i);
+        __m512i code = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(codes + i)));
+        __mmask16 stays = _mm512_cmpeq_epi32_mask(_mm512_i32gather_epi32(row, owner_of, 4), owners);
+        __mmask16 leaves = (__mmask16)~stays;
+        _mm512_storeu_si512(to_rows + kept, _mm512_maskz_compress_epi32(stays, row));
+        _mm256_storeu_si256((void *)(to_codes + kept), _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(stays, code)));
+        _mm512_storeu_si512(left_rows + left, _mm512_maskz_compress_epi32(leaves, row));
+        _mm256_storeu_si256((void *)(left_codes + left),
+                            _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(leaves, code)));
+        kept += __builtin_popcount(stays);
+        left += __builtin_popcount(leaves);
+    }
+#endif
+    for (; i < n; i++) {
         uint32_t row = rows[i];
         uint16_t code = codes[i];
         size_t leaves = owner_of[row] != owner;

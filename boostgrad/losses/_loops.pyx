@@ -1,7 +1,7 @@
 """The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 import numpy as np
 
@@ -15,7 +15,9 @@ DEF BLOCK = 16384
 cdef struct Context:
     const bg_kernels *k
     pointwise_kernel kernel
-    const double *y
+    const char *y
+    int y_kind       # its dtype; see TARGET_KINDS
+    double *y_room   # one block a worker, where y is not float64
     const double *raw
     const double *weight
     double *pairs
@@ -25,11 +27,32 @@ cdef struct Context:
     int n_outputs
 
 
+# Targets may come in the smallest of these that holds them.
+TARGET_KINDS = {np.dtype(np.float64): 8, np.dtype(np.float32): 4, np.dtype(np.uint8): 1}
+
+
+cdef const double *targets(const Context *c, int64_t begin, int64_t n, int worker) noexcept nogil:
+    """Those of a block of rows, in double precision."""
+    cdef double *room = c.y_room + worker * BLOCK
+    cdef const float *y32 = <const float *> c.y + begin
+    cdef const uint8_t *y8 = <const uint8_t *> c.y + begin
+    cdef int64_t i
+    if c.y_kind == 8:
+        return <const double *> c.y + begin
+    if c.y_kind == 4:
+        for i in range(n):
+            room[i] = y32[i]
+    else:
+        for i in range(n):
+            room[i] = y8[i]
+    return room
+
+
 cdef void pointwise_block(void *context, int64_t chunk, int worker) noexcept nogil:
     cdef Context *c = <Context *> context
     cdef int64_t begin = chunk * BLOCK
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
-    c.kernel(c.y + begin, c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
+    c.kernel(targets(c, begin, n, worker), c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
              c.pairs + begin * c.width, c.largest + 2 * chunk)
 
 
@@ -37,21 +60,31 @@ cdef void multinomial_block(void *context, int64_t chunk, int worker) noexcept n
     cdef Context *c = <Context *> context
     cdef int64_t begin = chunk * BLOCK
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
-    c.k.multinomial_log_loss(c.y + begin, c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n, c.n_rows,
-                             c.n_outputs, c.pairs + begin * c.width, c.largest + 2 * chunk)
+    c.k.multinomial_log_loss(targets(c, begin, n, worker), c.raw + begin,
+                             c.weight + begin if c.weight != NULL else NULL, n, c.n_rows, c.n_outputs,
+                             c.pairs + begin * c.width, c.largest + 2 * chunk)
 
 
-cdef void run(pointwise_kernel kernel, const double[::1] y, const double[:, ::1] raw, weight, out, int n_threads):
+cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out, int n_threads):
     """OUT out.pairs, out.largest"""
     cdef Context context
     cdef const double[::1] weight_view
     cdef double[:, :, ::1] pairs = out.pairs
-    cdef int64_t n_blocks = (y.shape[0] + BLOCK - 1) // BLOCK
+    cdef double[::1] room
+    cdef int64_t n_blocks
+    cdef size_t address
+    y = np.ascontiguousarray(y)
+    address = y.__array_interface__["data"][0]
+    context.y = <const char *> address
+    context.y_kind = TARGET_KINDS[y.dtype]
+    room = np.empty(1 if context.y_kind == 8 else n_threads * BLOCK)
+    context.y_room = &room[0]
+    context.n_rows = len(y)
+    n_blocks = (context.n_rows + BLOCK - 1) // BLOCK
     largest = np.zeros((n_blocks, 2))
     cdef double[:, ::1] largest_view = largest
     context.k = kernels()
     context.kernel = kernel
-    context.y = &y[0]
     context.raw = &raw[0, 0]
     context.weight = NULL
     if weight is not None:
@@ -59,7 +92,6 @@ cdef void run(pointwise_kernel kernel, const double[::1] y, const double[:, ::1]
         context.weight = &weight_view[0]
     context.pairs = &pairs[0, 0, 0]
     context.largest = &largest_view[0, 0]
-    context.n_rows = y.shape[0]
     context.width = pairs.shape[2]
     context.n_outputs = raw.shape[0]
     with nogil:

@@ -64,6 +64,8 @@ class Loss:
         False for a loss whose leaves must be renewed from residuals because its hessian says nothing.
     constant_hessian : float or None
         The hessian of an unweighted row where it is the same for all, which makes training cheaper.
+    small_targets : bool
+        Whether every method takes y in uint8 or float32 where that holds it exactly; otherwise y is float64.
     n_outputs : int
         Raw predictions a row.
     """
@@ -71,6 +73,7 @@ class Loss:
     name: ClassVar[str] = ""
     smooth: ClassVar[bool] = True
     constant_hessian: ClassVar[float | None] = None
+    small_targets: ClassVar[bool] = False
     n_outputs: int = 1
 
     def parameters(self) -> dict[str, Any]:

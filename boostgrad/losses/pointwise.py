@@ -17,9 +17,10 @@ class SquaredError(Loss):
 
     name = "squared_error"
     constant_hessian = 1.0
+    small_targets = True
 
     def init_raw(self, y, weight):
-        return np.array([np.average(y, weights=weight)])
+        return np.array([np.average(y.astype(np.float64, copy=False), weights=weight)])
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         _loops.squared_error(y, raw, weight, out, n_threads)
@@ -36,6 +37,7 @@ class BinaryLogLoss(Loss):
     """Log loss of the second of two classes, log(1 + exp(raw)) - y raw; raw is its log odds. y is 0 or 1."""
 
     name = "binary_log_loss"
+    small_targets = True
 
     def init_raw(self, y, weight):
         p = np.clip(np.average(y, weights=weight), TINY, 1 - TINY)
@@ -62,6 +64,7 @@ class MultinomialLogLoss(Loss):
     """
 
     name = "multinomial_log_loss"
+    small_targets = True
 
     def __init__(self, n_classes: int):
         self.n_outputs = n_classes

@@ -10,7 +10,7 @@ The growth policy is the order of the queue and nothing else.
 
 from dataclasses import dataclass
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
@@ -25,10 +25,14 @@ from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.sparse cimport SparseColumnSearch
 from boostgrad.tree.splitter cimport Splitter, leaf_value
 from boostgrad.tree.structs cimport Node, SplitChoice
-from boostgrad.tree.model import Tree, TreeStatistics
+from boostgrad.params import CategoryParams
+from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
 
 # Codes to scan that are worth waking another thread for.
 DEF PARALLEL_CODES = 12000
+
+# Rows that tell how much gradients vary.
+DEF NOISE_ROWS = 65536
 
 
 cdef class GrowthQueue:
@@ -99,7 +103,7 @@ class GrownTree:
     tree : Tree
         Its thresholds are the edges of the bins.
     code : ndarray of uint32, shape (n_splits,)
-        t of the go-left rule.
+        t of the go-left rule; 0 for categorical splits.
     """
 
     tree: Tree
@@ -118,6 +122,8 @@ cdef class TreeGrower:
     n_threads : int
     seed : int
         Orders tied splits.
+    categories : CategoryParams or None
+        None: the defaults.
     """
 
     cdef readonly object matrix
@@ -131,6 +137,7 @@ cdef class TreeGrower:
     cdef Node *nodes
     cdef int n_nodes, room, n_leaves
     cdef int n_threads, n_features
+    cdef double noise_share
     cdef int64_t max_leaves, max_depth, min_samples_leaf, total_codes
     cdef uint64_t tie_seed, tree_seed
     cdef const double *pairs
@@ -141,25 +148,32 @@ cdef class TreeGrower:
     cdef int32_t built, derived
     cdef bint scan_built
     cdef SplitChoice *choices
+    # sets of levels: of one split, a byte a code, and of all nodes that wait or were split, 32 levels a word
+    cdef uint8_t *goes_left
+    cdef uint32_t *set_bits
+    cdef int64_t n_set_words, set_room
 
-    def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed):
+    def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
         cdef int64_t unlimited = (<int64_t> 1) << 62
+        categories = categories or CategoryParams()
         self.matrix = matrix
         self.edges = edges
         self.n_threads = n_threads
         self.n_features = matrix.n_features
-        self.splitter = Splitter(matrix, params, n_threads)
+        self.splitter = Splitter(matrix, params, n_threads, categories)
         self.queue = GrowthQueue(params.grow_policy)
         self.max_leaves = unlimited if params.max_leaf_nodes is None else min(params.max_leaf_nodes, matrix.n_rows)
         self.max_depth = unlimited if params.max_depth is None else params.max_depth
         self.min_samples_leaf = params.min_samples_leaf
         self.total_codes = int(matrix.n_codes.sum())
         self.tie_seed = seed
+        self.noise_share = categories.noise if matrix.categorical.any() else 0.0
         self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
-        if self.choices == NULL:
+        self.goes_left = <uint8_t *> realloc(NULL, <size_t> matrix.n_codes.max())
+        if self.choices == NULL or self.goes_left == NULL:
             raise MemoryError()
 
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed):
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
         self.records = RowRecords(matrix, n_threads)
         self.pool = HistogramPool(matrix, self.records, n_threads)
         self.partition = RowPartition(matrix, n_threads)
@@ -168,6 +182,8 @@ cdef class TreeGrower:
     def __dealloc__(self):
         free(self.nodes)
         free(self.choices)
+        free(self.goes_left)
+        free(self.set_bits)
         free(self.leaf_values)
 
     def grow(self, gradient_pairs, int output, int number):
@@ -190,6 +206,7 @@ cdef class TreeGrower:
         self.pair_width = pairs.shape[2]
         self.constant_hessian = gradient_pairs.constant_hessian or 0.0
         self.tree_seed = mix(self.tie_seed ^ mix(number))
+        self.splitter.category_rule.noise = self.noise_share * self.gradient_variance()
         self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, gradient_pairs.largest[0],
                                 gradient_pairs.largest[1], <uint32_t> self.tree_seed)
         self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
@@ -210,6 +227,17 @@ cdef class TreeGrower:
 
     cdef int start_histograms(self) except -1:
         return self.pool.start_tree()
+
+    cdef double gradient_variance(self):
+        """Of the gradients, per hessian, from rows all over; 1 where a log loss says how wrong it is."""
+        cdef int64_t i, step = self.partition.n_rows // NOISE_ROWS + 1
+        cdef double squares = 0, hessian = 0
+        if self.noise_share == 0:
+            return 0
+        for i in range(0, self.partition.n_rows, step):
+            squares += self.pairs[self.pair_width * i] * self.pairs[self.pair_width * i]
+            hessian += self.pairs[self.pair_width * i + 1] if self.pair_width == 2 else self.constant_hessian
+        return squares / hessian if hessian > 0 else 0
 
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth) noexcept nogil:
         cdef Node *nodes
@@ -240,6 +268,7 @@ cdef class TreeGrower:
         cdef int n_splits = 0
         cdef SplitChoice *choice
         self.n_nodes = 0
+        self.n_set_words = 0
         self.queue.n = 0
         self.n_leaves = 1
         self.partition.reset()
@@ -256,7 +285,7 @@ cdef class TreeGrower:
             if choice.missing_left < 0:  # none seen here: those to come follow the larger child
                 choice.missing_left = n_left >= self.nodes[node].count - n_left
             self.partition.split(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
-                                 choice.missing_left)
+                                 choice.missing_left, self.set_table(node))
             left = self.add_node(self.nodes[node].begin, n_left, self.nodes[node].depth + 1)
             right = self.add_node(self.nodes[node].begin + n_left, self.nodes[node].count - n_left,
                                   self.nodes[node].depth + 1)
@@ -344,9 +373,54 @@ cdef class TreeGrower:
         if self.nodes[node].choice.gain <= 0:
             self.close(node)
             return 0
+        if self.splitter.is_categorical[self.nodes[node].choice.feature] and self.keep_set(node) != 0:
+            return -1
         if self.pool.is_full():  # its children will be built from their rows
             self.close(node)
         return self.queue.push(node)
+
+    cdef int keep_set(self, int32_t node) noexcept nogil:
+        """The set of levels that goes left at a node's categorical split, cut after its last level. Returns -1 without
+        memory."""
+        cdef int feature = self.nodes[node].choice.feature
+        cdef uint32_t n_codes = self.pool.n_codes[feature], code
+        cdef int64_t n_words = 0, room
+        cdef uint32_t *bits
+        self.splitter.find_set(self.pool.at(self.nodes[node].slot, feature), n_codes, self.nodes[node].total,
+                               self.goes_left)
+        for code in range(n_codes - 1, 0, -1):
+            if self.goes_left[code]:
+                n_words = (code - 1) // 32 + 1
+                break
+        if self.n_set_words + n_words > self.set_room:
+            room = 2 * (self.n_set_words + n_words)
+            bits = <uint32_t *> realloc(self.set_bits, room * sizeof(uint32_t))
+            if bits == NULL:
+                return -1
+            self.set_bits = bits
+            self.set_room = room
+        bits = self.set_bits + self.n_set_words
+        memset(bits, 0, n_words * sizeof(uint32_t))
+        for code in range(1, n_codes):
+            if self.goes_left[code]:
+                bits[(code - 1) // 32] |= <uint32_t> 1 << ((code - 1) % 32)
+        self.nodes[node].set_begin = self.n_set_words
+        self.nodes[node].set_words = n_words
+        self.n_set_words += n_words
+        return 0
+
+    cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
+        """A categorical split as a byte a code, NULL for another one."""
+        cdef int feature = self.nodes[node].choice.feature
+        cdef const uint32_t *bits = self.set_bits + self.nodes[node].set_begin
+        cdef uint32_t n_codes = self.pool.n_codes[feature], code
+        if not self.splitter.is_categorical[feature]:
+            return NULL
+        memset(self.goes_left, 0, n_codes)
+        self.goes_left[0] = self.nodes[node].choice.missing_left
+        for code in range(1, min(n_codes, 32 * <uint32_t> self.nodes[node].set_words + 1)):
+            self.goes_left[code] = (bits[(code - 1) // 32] >> ((code - 1) % 32)) & 1
+        return self.goes_left
 
     cdef void find_splits(self, int32_t built, int32_t derived, bint scan_built) noexcept nogil:
         """Finish the histogram that was built, derive its sibling's from the parent's, and scan, feature by feature:
@@ -417,6 +491,14 @@ cdef class TreeGrower:
             row += self.nodes[node].count
         self.leaves.begin[leaf] = row
 
+    cdef object set_of(self, int32_t node):
+        """The set of a categorical split, uint32 words."""
+        cdef int32_t word
+        words = np.empty(self.nodes[node].set_words, dtype=np.uint32)
+        for word in range(self.nodes[node].set_words):
+            words[word] = self.set_bits[self.nodes[node].set_begin + word]
+        return words
+
     cdef object finished_tree(self, int output):
         """The nodes as a Tree: splits in the order they were made, leaves from left to right."""
         cdef int n_splits = self.n_leaves - 1
@@ -432,6 +514,7 @@ cdef class TreeGrower:
         value = np.empty((self.n_leaves, 1))
         leaf_cover = np.empty(self.n_leaves)
         leaf_count = np.empty(self.n_leaves, dtype=np.int64)
+        sets = {}
         for node in range(self.n_nodes):
             if self.nodes[node].child[0] == 0:
                 leaf = self.nodes[node].order
@@ -445,8 +528,12 @@ cdef class TreeGrower:
             feature[s] = self.nodes[node].choice.feature
             code[s] = self.nodes[node].choice.code
             feature_edges = self.edges[self.nodes[node].choice.feature]
-            # the last bin has no edge: all that is not missing goes left
-            threshold[s] = feature_edges[code[s] - 1] if code[s] <= len(feature_edges) else np.inf
+            if self.splitter.is_categorical[self.nodes[node].choice.feature]:
+                code[s] = 0
+                threshold[s] = np.nan
+                sets[s] = self.set_of(node)
+            else:  # the last bin has no edge: all that is not missing goes left
+                threshold[s] = feature_edges[code[s] - 1] if code[s] <= len(feature_edges) else np.inf
             missing_left[s] = self.nodes[node].choice.missing_left
             for side in range(2):
                 child = self.nodes[node].child[side]
@@ -455,7 +542,8 @@ cdef class TreeGrower:
             split_cover[s] = self.splitter.hessian_sum(self.nodes[node].total)
             split_count[s] = self.nodes[node].count
         statistics = TreeStatistics(split_gain, split_cover, split_count, leaf_cover, leaf_count)
-        tree = Tree(feature, threshold, missing_left, children[0], children[1], value, output, statistics)
+        tree = Tree(feature, threshold, missing_left, children[0], children[1], value, output, statistics,
+                    CategorySets.of(sets, n_splits))
         return GrownTree(tree, code)
 
 
@@ -464,7 +552,7 @@ cdef class SparseTreeGrower(TreeGrower):
 
     cdef SparseColumnSearch search
 
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed):
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
         no_columns = BinnedMatrix(BinnedMatrix.room(0, matrix.n_rows, np.uint8), np.empty(0, np.uint32))
         self.records = RowRecords(no_columns, n_threads)
         self.search = SparseColumnSearch(matrix, self.records, self.splitter, params, n_threads)
@@ -506,6 +594,9 @@ cdef class SparseTreeGrower(TreeGrower):
             return -1
         return self.keep_if_worth_it(smaller) if small_open else 0
 
+    cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
+        return NULL  # columns of a sparse table are numbers
+
     cdef void close(self, int32_t node) noexcept nogil:
         self.search.give(self.nodes[node].slot)
         self.nodes[node].slot = -1
@@ -518,10 +609,10 @@ cdef class SparseTreeGrower(TreeGrower):
         return self.queue.push(node)
 
 
-def grower_for(matrix, list edges, params, int n_threads, uint64_t seed):
+def grower_for(matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
     """A TreeGrower for the kind of table that it is."""
     kind = SparseTreeGrower if isinstance(matrix, SparseBinnedMatrix) else TreeGrower
-    return kind(matrix, edges, params, n_threads, seed)
+    return kind(matrix, edges, params, n_threads, seed, categories)
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:

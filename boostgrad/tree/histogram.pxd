@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from boostgrad.native cimport bg_kernels
-from boostgrad.tree.records cimport RowRecords
+from boostgrad.tree.records cimport RowRecords, Tile
 
 cdef struct BuildContext:
     void *pool
@@ -18,11 +18,11 @@ cdef class HistogramPool:
     cdef object matrix
     cdef const uint32_t *n_codes
     cdef readonly int n_features
-    cdef int n_threads, tile
+    cdef int n_threads
     cdef int64_t n_rows
-    cdef size_t stride           # records between two features
+    cdef size_t *offset          # records before a feature in a slot
+    cdef size_t slot_records, tile_records  # records of a slot, and of the largest tile
     cdef readonly int lanes      # int64 a record: 2 wide, 1 narrow
-    cdef int64_t total_codes
     cdef int64_t **slots
     cdef int *free_slots
     cdef int n_slots, n_free, max_slots
@@ -33,8 +33,8 @@ cdef class HistogramPool:
     cdef int start_tree(self) except -1
     cdef void release(self) noexcept
     cdef int64_t *allocate(self) noexcept nogil
-    cdef void clear(self, int64_t *target, int first, int last) noexcept nogil
-    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first, int last,
+    cdef void clear(self, int64_t *target, const Tile *tile) noexcept nogil
+    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, const Tile *tile,
                        int worker) noexcept nogil
     cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil

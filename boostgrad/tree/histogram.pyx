@@ -1,7 +1,7 @@
 """Histograms of the open leaves: built from rows, subtracted, reused.
 
-A slot holds one node's histograms, a feature after the other, ``stride`` records apart. The stride is never a multiple
-of 4096 bytes, for then the same bin of all features would compete for one set of the first-level cache::
+A slot holds one node's histograms, tile by tile (see ``boostgrad.tree.records``). Those of one tile are ``stride`` records
+apart, and that of a feature begins ``offset`` records into the slot::
 
     slot    [ feature 0: n_codes records | unused ][ feature 1: ... | unused ] ...
              <---------- stride --------->
@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
-from boostgrad.native cimport BG_COMPACT_ROWS, bg_kernels, kernels, parallel_for
+from boostgrad.native cimport BG_COMPACT, BG_COMPACT_ROWS, bg_kernels, kernels, parallel_for
 from boostgrad.tree.records cimport RowRecords
 
 # Updates (rows times features) that are worth waking another thread for.
@@ -43,31 +43,35 @@ cdef class HistogramPool:
 
     def __cinit__(self, matrix, RowRecords records, int n_threads):
         cdef size_t address
-        cdef size_t widest = int(matrix.n_codes.max())
+        cdef const Tile *tile
+        cdef int t, p
         self.k = kernels()
         self.matrix = matrix
         self.records = records
-        self.total_codes = int(matrix.n_codes.sum())
         address = matrix.n_codes.__array_interface__["data"][0]
         self.n_codes = <const uint32_t *> address
         self.n_features = matrix.n_features
         self.n_rows = matrix.n_rows
-        self.tile = records.tile
         self.n_threads = n_threads
-        self.stride = (widest + 3) // 4 * 4 + 4
-        if self.stride * 16 % 4096 == 0 or self.stride * 8 % 4096 == 0:
-            self.stride += 4
+        self.offset = <size_t *> calloc(self.n_features, sizeof(size_t))
         self.scratch = <int64_t **> calloc(n_threads, sizeof(int64_t *))
         self.compact = <int64_t **> calloc(n_threads, sizeof(int64_t *))
         self.touched = <char *> calloc(n_threads, 1)
-        if self.scratch == NULL or self.compact == NULL or self.touched == NULL:
+        if self.scratch == NULL or self.compact == NULL or self.touched == NULL or self.offset == NULL:
             raise MemoryError()
+        for t in range(records.n_tiles):
+            tile = &records.tiles[t]
+            for p in range(tile.n):
+                self.offset[records.feature_at[tile.first + p]] = tile.offset + p * tile.stride
+            self.slot_records += tile.n * tile.stride
+            self.tile_records = max(self.tile_records, tile.n * tile.stride)
 
     def __dealloc__(self):
         self.release()
         free(self.scratch)
         free(self.compact)
         free(self.touched)
+        free(self.offset)
 
     cdef void release(self) noexcept:
         cdef int i
@@ -94,12 +98,12 @@ cdef class HistogramPool:
         if self.records.lanes != self.lanes:
             self.release()
             self.lanes = self.records.lanes
-            slot_bytes = self.n_features * self.stride * self.lanes * 8
+            slot_bytes = self.slot_records * self.lanes * 8
             self.max_slots = max(4, <int> min(POOL_BYTES // slot_bytes, <size_t> 1000000))
-        if self.records.compact != NULL:
+        if self.records.compact:
             for i in range(self.n_threads):
                 if self.compact[i] == NULL:
-                    self.compact[i] = <int64_t *> calloc(min(self.tile, self.n_features) * self.stride, 8)
+                    self.compact[i] = <int64_t *> calloc(self.tile_records, 8)
                     if self.compact[i] == NULL:
                         raise MemoryError()
         self.n_free = self.n_slots
@@ -109,7 +113,7 @@ cdef class HistogramPool:
 
     cdef int64_t *allocate(self) noexcept nogil:
         cdef void *memory = NULL
-        if posix_memalign(&memory, 64, self.n_features * self.stride * self.lanes * 8) != 0:
+        if posix_memalign(&memory, 64, self.slot_records * self.lanes * 8) != 0:
             return NULL
         return <int64_t *> memory
 
@@ -149,60 +153,61 @@ cdef class HistogramPool:
             self.n_free += 1
 
     cdef int64_t *at(self, int slot, int feature) noexcept nogil:
-        return self.slots[slot] + feature * self.stride * self.lanes
+        return self.slots[slot] + self.offset[feature] * self.lanes
 
-    cdef void clear(self, int64_t *target, int first, int last) noexcept nogil:
-        cdef int f
-        for f in range(first, last):
-            memset(target + f * self.stride * self.lanes, 0, self.n_codes[f] * self.lanes * 8)
+    cdef void clear(self, int64_t *target, const Tile *tile) noexcept nogil:
+        cdef int i
+        for i in range(tile.n):
+            memset(target + (tile.offset + i * tile.stride) * self.lanes, 0,
+                   self.n_codes[self.records.feature_at[tile.first + i]] * self.lanes * 8)
 
-    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, int first, int last,
+    cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, const Tile *tile,
                        int worker) noexcept nogil:
-        """OUT target: records of the rows, features first .. last, at most a tile; rows NULL: rows begin .. begin + n.
+        """OUT target: records of the rows, features of one tile; rows NULL: rows begin .. begin + n.
 
         Compact records are added up in a place of their own, and unpacked to the target before they overflow.
         """
-        cdef const char *codes = self.records.codes(first)
         cdef int64_t *compact = self.compact[worker]
         cdef int64_t done = 0, piece
-        cdef int f
-        target += first * self.stride * self.lanes
-        if self.records.compact == NULL or n * self.n_features < COMPACT_UPDATES_PER_CODE * self.total_codes:
-            self.records.kernel(codes, self.records.row_bytes, self.records.numbers, self.records.number_bytes, rows,
-                                begin, n, self.records.packing, last - first, self.stride, target)
+        cdef int i
+        target += tile.offset * self.lanes
+        if (not self.records.compact
+                or min(n, <int64_t> BG_COMPACT_ROWS) * tile.n < COMPACT_UPDATES_PER_CODE * tile.n_codes):
+            self.k.histogram[self.records.kind][tile.code_bytes - 1](
+                tile.codes, tile.row_bytes, self.records.numbers, self.records.number_bytes, rows, begin, n,
+                self.records.packing, tile.n, tile.stride, target)
             return
         while done < n:
             piece = min(<int64_t> BG_COMPACT_ROWS, n - done)
-            self.records.compact(codes, self.records.row_bytes, self.records.numbers, self.records.number_bytes,
-                                 rows + done if rows != NULL else NULL, begin + done, piece, self.records.packing,
-                                 last - first, self.stride, compact)
-            for f in range(last - first):
-                self.k.unpack_compact(compact + f * self.stride, self.n_codes[first + f],
-                                      self.records.packing.count_bits, target + f * self.stride * self.lanes)
+            self.k.histogram[BG_COMPACT][tile.code_bytes - 1](
+                tile.codes, tile.row_bytes, self.records.numbers, self.records.number_bytes,
+                rows + done if rows != NULL else NULL, begin + done, piece, self.records.packing, tile.n, tile.stride,
+                compact)
+            for i in range(tile.n):
+                self.k.unpack_compact(compact + i * tile.stride,
+                                      self.n_codes[self.records.feature_at[tile.first + i]],
+                                      self.records.packing.count_bits, target + i * tile.stride * self.lanes)
             done += piece
 
     cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
         """All rows, the features of one tile, straight into the slot."""
-        cdef int first = chunk * self.tile
-        cdef int last = min(first + self.tile, self.n_features)
-        self.clear(c.target, first, last)
-        self.add_rows(c.target, c.rows, c.begin, c.n, first, last, worker)
+        self.clear(c.target, &self.records.tiles[chunk])
+        self.add_rows(c.target, c.rows, c.begin, c.n, &self.records.tiles[chunk], worker)
 
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
         """A chunk of the rows, all features tile by tile, into the worker's own histogram."""
         cdef int64_t begin = chunk * c.rows_per_chunk
         cdef int64_t n = min(c.rows_per_chunk, c.n - begin)
         cdef int64_t *target = c.target
-        cdef int first = 0
+        cdef int t
         if worker > 0:
             target = self.scratch[worker]
             if not self.touched[worker]:
-                self.clear(target, 0, self.n_features)
+                for t in range(self.records.n_tiles):
+                    self.clear(target, &self.records.tiles[t])
                 self.touched[worker] = 1
-        while first < self.n_features:
-            self.add_rows(target, c.rows + begin if c.rows != NULL else NULL, c.begin + begin, n, first,
-                          min(first + self.tile, self.n_features), worker)
-            first += self.tile
+        for t in range(self.records.n_tiles):
+            self.add_rows(target, c.rows + begin if c.rows != NULL else NULL, c.begin + begin, n, &self.records.tiles[t], worker)
 
     cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil:
         """Histograms of rows[begin : begin + n], or of those numbers themselves where rows is NULL.
@@ -210,9 +215,8 @@ cdef class HistogramPool:
         The slot is complete once :meth:`merge` was called for each feature. Returns -1 without memory.
         """
         cdef BuildContext context
-        cdef int n_tiles = (self.n_features + self.tile - 1) // self.tile
         cdef int64_t n_chunks
-        cdef int worker
+        cdef int worker, t
         context.pool = <void *> self
         context.target = self.slots[slot]
         context.rows = rows + begin if rows != NULL else NULL
@@ -220,16 +224,17 @@ cdef class HistogramPool:
         context.n = n
         memset(self.touched, 0, self.n_threads)
         if self.n_threads == 1 or n * self.n_features < PARALLEL_UPDATES:
-            parallel_for(build_tile, &context, n_tiles, 1)
-        elif n_tiles >= 2 * self.n_threads:
-            parallel_for(build_tile, &context, n_tiles, self.n_threads)
+            parallel_for(build_tile, &context, self.records.n_tiles, 1)
+        elif self.records.n_tiles >= 2 * self.n_threads:
+            parallel_for(build_tile, &context, self.records.n_tiles, self.n_threads)
         else:
             for worker in range(1, self.n_threads):
                 if self.scratch[worker] == NULL:
                     self.scratch[worker] = self.allocate()
                     if self.scratch[worker] == NULL:
                         return -1
-            self.clear(context.target, 0, self.n_features)
+            for t in range(self.records.n_tiles):
+                self.clear(context.target, &self.records.tiles[t])
             # an equal number of chunks for each thread
             n_chunks = self.n_threads * ((n + ROWS_PER_TASK * self.n_threads - 1) // (ROWS_PER_TASK * self.n_threads))
             context.rows_per_chunk = (n + n_chunks - 1) // n_chunks
@@ -241,14 +246,14 @@ cdef class HistogramPool:
         cdef int worker
         for worker in range(1, self.n_threads):
             if self.touched[worker]:
-                self.k.add(self.at(slot, feature), self.scratch[worker] + feature * self.stride * self.lanes,
+                self.k.add(self.at(slot, feature), self.scratch[worker] + self.offset[feature] * self.lanes,
                            self.n_codes[feature] * self.lanes)
 
     cdef void total(self, int slot, int64_t *out) noexcept nogil:
         """OUT out: the node's packed sums, from the slot that was built last; any feature's records add up to them."""
         cdef uint32_t code
         cdef int lane, worker
-        for code in range(self.n_codes[0]):
+        for code in range(self.n_codes[self.records.feature_at[0]]):  # the first in the slot
             for lane in range(self.lanes):
                 out[lane] += self.slots[slot][self.lanes * code + lane]
                 for worker in range(1, self.n_threads):

@@ -46,16 +46,60 @@ class TreeStatistics:
 
 
 @dataclass(frozen=True, eq=False)
+class CategorySets:
+    """The sets of levels that go left at the categorical splits of one tree.
+
+    Level k is bit ``k % 32`` of word ``k // 32`` of its split's set; a set ends with the word of its last level, and
+    whatever lies beyond is not in it. The words of all splits lie end to end::
+
+        n_words   [  2  | -1 |  0 |  1  ]       split 1 is numeric, the set of split 2 is empty
+        bits      [ w w |           | w ]
+
+    Attributes
+    ----------
+    n_words : ndarray of int32, shape (n_splits,)
+        Words of a split's set, -1 for a numeric split.
+    bits : ndarray of uint32, shape (n,)
+        n is the sum of the words that are there.
+    """
+
+    n_words: np.ndarray
+    bits: np.ndarray
+
+    @classmethod
+    def of(cls, sets: dict[int, np.ndarray], n_splits: int) -> CategorySets | None:
+        """From the words of each categorical split; None where there is none."""
+        if not sets:
+            return None
+        n_words = np.full(n_splits, -1, dtype=np.int32)
+        for split, words in sets.items():
+            n_words[split] = len(words)
+        return cls(n_words, np.concatenate([sets[split] for split in sorted(sets)], dtype=np.uint32))
+
+    @property
+    def is_categorical(self) -> np.ndarray:
+        """Which splits are categorical."""
+        return self.n_words >= 0
+
+    def words(self) -> dict[int, np.ndarray]:
+        """The words of each categorical split, by its number."""
+        end = np.cumsum(np.maximum(self.n_words, 0), dtype=np.int64)
+        return {int(s): self.bits[end[s] - self.n_words[s] : end[s]] for s in np.flatnonzero(self.n_words >= 0)}
+
+
+@dataclass(frozen=True, eq=False)
 class Tree:
     """One regression tree.
 
-    A row goes left at a split where ``x[feature] <= threshold``, and, where ``x[feature]`` is NaN, where
-    ``missing_left`` is set.
+    A row goes left at a numeric split where ``x[feature] <= threshold``, at a categorical one where its level is in the
+    split's set, and at either, where ``x[feature]`` is missing, where ``missing_left`` is set. Levels that the training
+    rows of the node did not have are in no set: they go right.
 
     Attributes
     ----------
     feature : ndarray of int32, shape (n_splits,)
     threshold : ndarray of float64, shape (n_splits,)
+        NaN for a categorical split.
     missing_left : ndarray of uint8, shape (n_splits,)
     left, right : ndarray of int32, shape (n_splits,)
         Children; see the picture in the module's docstring.
@@ -64,6 +108,8 @@ class Tree:
     output : int
         The output that the tree adds to.
     statistics : TreeStatistics
+    categories : CategorySets or None
+        None where no split is categorical.
     """
 
     feature: np.ndarray
@@ -74,6 +120,7 @@ class Tree:
     leaf_value: np.ndarray
     output: int
     statistics: TreeStatistics
+    categories: CategorySets | None = None
 
     @property
     def n_splits(self) -> int:

@@ -1,6 +1,6 @@
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
-from boostgrad.native cimport bg_kernels, partition_kernel
+from boostgrad.native cimport bg_kernels, partition_kernel, table_partition_kernel
 
 cdef struct SplitContext:
     void *partition
@@ -9,12 +9,14 @@ cdef struct SplitContext:
     const void *column
     uint32_t code
     uint32_t shift
+    const uint8_t *goes_left  # a byte a code; NULL: by code and shift
     int64_t total_left
 
 
 cdef class RowPartition:
     cdef const bg_kernels *k
     cdef partition_kernel kernel
+    cdef table_partition_kernel table_kernel
     cdef object matrix
     cdef const char *columns
     cdef size_t code_bytes
@@ -29,7 +31,8 @@ cdef class RowPartition:
     cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil
     cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil
     cdef void reset(self) noexcept nogil
-    cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left) noexcept nogil
+    cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left,
+                       const uint8_t *goes_left) noexcept nogil
 
 
 cdef class SparseRowPartition(RowPartition):

@@ -7,14 +7,14 @@
 Splitting a node parts its piece in place; both halves keep the rows in ascending order.
 """
 
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 import numpy as np
 
 from boostgrad.data.matrix import PADDING
-from boostgrad.native cimport bg_kernels, kernels, parallel_for, partition_kernel
+from boostgrad.native cimport bg_kernels, kernels, parallel_for, partition_kernel, table_partition_kernel
 
 # Rows a task parts; a node of fewer is parted by one thread.
 DEF ROWS_PER_TASK = 16384
@@ -39,6 +39,7 @@ cdef class RowPartition:
             self.code_bytes = matrix.by_column.itemsize
         self.columns = <const char *> address
         self.kernel = self.k.partition_u8 if self.code_bytes == 1 else self.k.partition_u16
+        self.table_kernel = self.k.partition_table_u8 if self.code_bytes == 1 else self.k.partition_table_u16
         self.n_rows = matrix.n_rows
         self.n_threads = n_threads
         self.rows = <uint32_t *> malloc(self.n_rows * sizeof(uint32_t))
@@ -59,8 +60,11 @@ cdef class RowPartition:
     cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil:
         cdef int64_t begin = c.begin + chunk * ROWS_PER_TASK
         cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - chunk * ROWS_PER_TASK)
-        self.n_left[chunk] = self.kernel(c.column, c.code, c.shift, NULL if self.whole else self.rows + begin, begin, n,
-                                         self.other + begin)
+        cdef const uint32_t *rows = NULL if self.whole else self.rows + begin
+        if c.goes_left != NULL:
+            self.n_left[chunk] = self.table_kernel(c.column, c.goes_left, rows, begin, n, self.other + begin)
+        else:
+            self.n_left[chunk] = self.kernel(c.column, c.code, c.shift, rows, begin, n, self.other + begin)
 
     cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil:
         cdef int64_t offset = chunk * ROWS_PER_TASK
@@ -78,8 +82,10 @@ cdef class RowPartition:
         """All rows in one node; they are written down when it is split."""
         self.whole = True
 
-    cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left) noexcept nogil:
-        """Part rows[begin : begin + n] by a feature; returns how many went left.
+    cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left,
+                       const uint8_t *goes_left) noexcept nogil:
+        """Part rows[begin : begin + n] by a feature; returns how many went left. goes_left: NULL, or for a categorical
+        one a byte a code, which counts instead of code and missing_left.
 
         Each task parts its rows into its piece of ``other``, left ones from the front, right ones from the back; once
         all counts are known the pieces are copied to where they belong.
@@ -93,6 +99,7 @@ cdef class RowPartition:
         context.column = self.column(feature)
         context.code = code
         context.shift = 0 if missing_left else 1
+        context.goes_left = goes_left
         parallel_for(part_rows, &context, n_tasks, self.n_threads)
         for task in range(n_tasks):  # counts become offsets
             here = self.n_left[task]

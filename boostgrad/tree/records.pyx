@@ -13,6 +13,12 @@ its integers in an array of their own::
     tile 0   row 0  [ codes of features 0 .. 31 ]           tile 1   row 0  [ codes of features 32 .. 63 ]   ...
              row 1  [ codes of features 0 .. 31 ]                    row 1  [ codes of features 32 .. 63 ]
 
+Codes of features with at most 256 codes take a byte. Others take two, and lie behind the bytes or in tables of their own,
+in tiles of features with similarly many codes::
+
+    places   [ feature 0 | feature 2 | feature 3 |  feature 4  |  feature 1  ]
+               tile 0: 1 byte each                 tile 1: 700    tile 2: 20,000 codes
+
 The rows of a node lie all over the table, and each costs a trip to memory. Small integers beside the codes make that
 one trip where there were three, and they halve the histogram's records. They are rounded at random, which keeps all
 sums unbiased (as in the quantized training of Shi et al. 2022, NeurIPS, with more bits), and their noise is far below
@@ -21,11 +27,12 @@ positives among many negatives leave too few. Small tables keep the precise numb
 """
 
 from libc.math cimport fabs, frexp, ldexp
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free
 
 import numpy as np
 
-from boostgrad.native cimport (BG_COMPACT, BG_CONSTANT, BG_NARROW, BG_PAIRED, BG_PAIRED_GRADIENT_BITS,
+from boostgrad.native cimport (BG_CONSTANT, BG_NARROW, BG_PAIRED, BG_PAIRED_GRADIENT_BITS,
                                BG_PAIRED_HESSIAN_BITS, BG_SINGLE, BG_WIDE, bg_kernels, kernels, parallel_for)
 
 # Fewer rows keep the numbers that the loss computed.
@@ -39,7 +46,7 @@ DEF ROWS_PER_STEP = 256
 
 # A row of so many bytes is not cut ...
 DEF ROW_BYTES = 64
-# ... and of longer ones each piece has at most so many.
+# ... and of longer ones each tile has at most so many.
 DEF TILE_ROW_BYTES = 32
 
 # A typical gradient and hessian is worth at least so many bits of small integers ...
@@ -49,6 +56,61 @@ DEF NARROW_BITS = 8
 
 # A gradient alone takes so many bits of an int32.
 DEF SINGLE_BITS = 30
+
+
+def cut(n_codes):
+    """How rows are cut into tiles.
+
+    Parameters
+    ----------
+    n_codes : ndarray of uint32, shape (n_features,)
+
+    Returns
+    -------
+    order : ndarray of int32
+        The feature at each place: byte codes in the order of the features, the others from few codes to many.
+    tiles : list of (first place, number of features, bytes of a code, bytes of a row, where in a row codes begin)
+    one_row : bool
+        Whether all tiles lie in one table, with the integers at the head of each row.
+    """
+    wide = n_codes > 256
+    order = np.argsort(np.where(wide, n_codes, 0), kind="stable").astype(np.int32)
+    n, n_narrow = len(n_codes), int((~wide).sum())
+    wide_begin = 4 + (n_narrow + 1) // 2 * 2
+    whole = wide_begin + 2 * (n - n_narrow) if n_narrow < n else 4 + n
+    one_row = n > 0 and whole <= ROW_BYTES  # without features (a sparse table) there are the integers alone
+    n_tiles = 1 if one_row else -(-n_narrow // TILE_ROW_BYTES)
+    size = -(-n_narrow // n_tiles) if n_narrow else 0
+    tiles = []
+    for first in range(0, n_narrow, max(size, 1)):
+        row = (row_size(whole), 4) if one_row else (row_size(size), 0)
+        tiles.append((first, min(size, n_narrow - first), 1, *row))
+    first = n_narrow
+    while first < n:
+        end = first + 1
+        while end < n and n_codes[order[end]] <= 2 * n_codes[order[first]] and (
+                one_row or 2 * (end + 1 - first) <= TILE_ROW_BYTES):
+            end += 1
+        row = (row_size(whole), wide_begin + 2 * (first - n_narrow)) if one_row else (row_size(2 * (end - first)), 0)
+        tiles.append((first, end - first, 2, *row))
+        first = end
+    return order, tiles, one_row
+
+
+def row_size(used):
+    """Bytes of a row of so many used ones: a power of two, which keeps it within one line of the cache, unless that
+    wastes too much."""
+    even, padded = (used + 3) // 4 * 4, 4
+    while padded < used:
+        padded *= 2
+    return padded if 3 * padded <= 4 * even else even
+
+
+def stride_of(n_codes):
+    """Records between the histograms of features with at most so many codes: never a multiple of 4096 bytes, for then
+    the same bin of all features would compete for one set of the first-level cache."""
+    stride = (n_codes + 3) // 4 * 4 + 4
+    return stride + 4 if stride * 8 % 4096 == 0 else stride
 
 
 cdef class RowRecords:
@@ -62,64 +124,84 @@ cdef class RowRecords:
 
     def __cinit__(self, matrix, int n_threads):
         cdef size_t address = matrix.by_column.__array_interface__["data"][0]
-        cdef size_t used, padded = 4
-        cdef int n_tiles
+        cdef size_t at = 0, table_bytes = 0, offset = 0
+        cdef Tile *tile
+        cdef int t
         self.k = kernels()
         self.n_rows = matrix.n_rows
         self.n_threads = n_threads
         self.columns = <const char *> address
         self.code_bytes = matrix.by_column.itemsize
         self.n_features = matrix.n_features
-        self.first_code = 4 if 4 + self.n_features * self.code_bytes <= ROW_BYTES else 0
-        n_tiles = 1 if self.first_code else -(-self.n_features * self.code_bytes // TILE_ROW_BYTES)
-        self.tile = (self.n_features + n_tiles - 1) // n_tiles
-        used = self.first_code + self.tile * self.code_bytes
-        self.row_bytes = (used + 3) // 4 * 4
-        # a power of two keeps the row within one line of the cache
-        while padded < used:
-            padded *= 2
-        if 3 * padded <= 4 * self.row_bytes:
-            self.row_bytes = padded
-        self.held = [np.empty(n_tiles * self.n_rows * self.row_bytes + 64, dtype=np.uint8)]
-        address = self.held[0].__array_interface__["data"][0]
-        self.table = <char *> ((address + 63) // 64 * 64)
-        self.integers = self.table
-        self.integer_bytes = self.row_bytes
-        if self.first_code == 0:
-            self.held.append(np.empty(self.n_rows, dtype=np.int32))
-            address = self.held[1].__array_interface__["data"][0]
+        order, tiles, one_row = cut(matrix.n_codes)
+        cdef const int32_t[::1] order_view = order
+        self.feature_at = &order_view[0]
+        self.n_tiles = len(tiles)
+        self.tiles = <Tile *> calloc(self.n_tiles + 1, sizeof(Tile))
+        if self.tiles == NULL:
+            raise MemoryError()
+        for t, (first, n, code_bytes, row_bytes, row_begin) in enumerate(tiles):
+            n_codes = matrix.n_codes[order[first : first + n]]
+            tile = &self.tiles[t]
+            tile.first, tile.n, tile.code_bytes, tile.row_bytes = first, n, code_bytes, row_bytes
+            tile.n_codes = int(n_codes.sum())
+            tile.stride = stride_of(int(n_codes.max()))
+            tile.offset = offset
+            offset += tile.n * tile.stride
+            if t == 0 or not one_row:
+                at = table_bytes
+                table_bytes += (self.n_rows * tile.row_bytes + 63) // 64 * 64
+            tile.codes = <char *> <size_t> (at + <size_t> row_begin)
+        table = np.empty(table_bytes + 64, dtype=np.uint8)
+        address = table.__array_interface__["data"][0]
+        address = (address + 63) // 64 * 64
+        for t in range(self.n_tiles):
+            self.tiles[t].codes = <char *> (address + <size_t> self.tiles[t].codes)
+        integers = None
+        if one_row:
+            self.integers = <char *> address
+            self.integer_bytes = self.tiles[0].row_bytes
+        else:
+            integers = np.empty(self.n_rows, dtype=np.int32)
+            address = integers.__array_interface__["data"][0]
             self.integers = <char *> address
             self.integer_bytes = 4
+        self.held = (order, table, integers)
         with nogil:
             parallel_for(lay_down_rows, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, n_threads)
 
+    def __dealloc__(self):
+        free(self.tiles)
+
     cdef void lay_down(self, int64_t chunk) noexcept nogil:
         """Codes from columns to rows."""
-        cdef int64_t begin = chunk * ROWS_PER_TASK, step, n, i
+        cdef int64_t begin = chunk * ROWS_PER_TASK, step, n, i, f
         cdef int64_t end = min(begin + ROWS_PER_TASK, self.n_rows)
-        cdef size_t row_bytes = self.row_bytes
+        cdef const Tile *tile
+        cdef size_t row_bytes
         cdef const uint8_t *column
         cdef const uint16_t *column16
         cdef char *row
-        cdef int f
+        cdef int t, p
         for step in range(begin, end, ROWS_PER_STEP):
             n = min(<int64_t> ROWS_PER_STEP, end - step)
-            for f in range(self.n_features):
-                row = <char *> self.codes(f) + step * row_bytes
-                if self.code_bytes == 1:
+            for t in range(self.n_tiles):
+                tile = &self.tiles[t]
+                row_bytes = tile.row_bytes
+                for p in range(tile.n):
+                    f = self.feature_at[tile.first + p]
+                    row = tile.codes + step * row_bytes + p * tile.code_bytes
                     column = <const uint8_t *> self.columns + f * self.n_rows + step
-                    for i in range(n):
-                        (<uint8_t *> (row + i * row_bytes))[0] = column[i]
-                else:
                     column16 = <const uint16_t *> self.columns + f * self.n_rows + step
-                    for i in range(n):
-                        (<uint16_t *> (row + i * row_bytes))[0] = column16[i]
-
-    cdef const char *codes(self, int first) noexcept nogil:
-        """Where the feature's code of row 0 is."""
-        cdef size_t tile = first // self.tile
-        return (self.table + tile * self.n_rows * self.row_bytes + self.first_code
-                + (first % self.tile) * self.code_bytes)
+                    if self.code_bytes == 1:
+                        for i in range(n):
+                            (<uint8_t *> (row + i * row_bytes))[0] = column[i]
+                    elif tile.code_bytes == 1:
+                        for i in range(n):
+                            (<uint8_t *> (row + i * row_bytes))[0] = <uint8_t> column16[i]
+                    else:
+                        for i in range(n):
+                            (<uint16_t *> (row + i * row_bytes))[0] = column16[i]
 
     cdef int start_tree(self, const double *pairs, int pair_width, double constant_hessian, double largest_gradient,
                         double largest_hessian, uint32_t seed) except -1:
@@ -134,7 +216,7 @@ cdef class RowRecords:
         frexp(largest_gradient, &gradient_exponent)
         frexp(largest_hessian, &hessian_exponent)
         self.packing.count_bits = count_bits
-        self.compact = NULL
+        self.compact = False
         if pair_width == 2:
             hessian_bits = min(BG_PAIRED_HESSIAN_BITS, room)
             if (self.n_rows >= INTEGER_ROWS
@@ -147,7 +229,7 @@ cdef class RowRecords:
                     parallel_for(quantize_rows, <void *> self, n_tasks, self.n_threads)
                 if not self.negative:
                     self.use(BG_PAIRED, 2)
-                    self.compact = self.k.histogram[BG_COMPACT][self.code_bytes - 1]
+                    self.compact = True
                     self.hessian_unit = 1.0 / self.packing.hessian_scale
                     return 0
             self.packing.gradient_scale = ldexp(1.0, min(1000, 62 - count_bits - gradient_exponent))
@@ -173,7 +255,6 @@ cdef class RowRecords:
 
     cdef void use(self, int kind, int lanes) noexcept:
         self.kind = kind
-        self.kernel = self.k.histogram[kind][self.code_bytes - 1]
         self.lanes = lanes
         if kind == BG_SINGLE or kind == BG_PAIRED:
             self.numbers = self.integers

@@ -1,6 +1,6 @@
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from boostgrad.native cimport bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch
+from boostgrad.native cimport bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch
 from boostgrad.tree.structs cimport SplitChoice
 
 cdef struct LeafRule:
@@ -20,6 +20,11 @@ cdef class Splitter:
     cdef int n_features, n_threads
     cdef bg_scan_scratch *scratch
     cdef int64_t *memory
+    cdef bg_category_rule category_rule
+    cdef object categorical      # keeps is_categorical alive
+    cdef const uint8_t *is_categorical
+    cdef uint64_t **items        # two pieces of scratch a worker; NULL where no feature is categorical
+    cdef uint64_t *item_memory
 
     cdef void start_tree(self, double gradient_scale, double hessian_unit, int count_bits, bint wide) noexcept nogil
     cdef double gradient_sum(self, const int64_t *total) noexcept nogil
@@ -28,4 +33,6 @@ cdef class Splitter:
     cdef void reset(self, SplitChoice *choice) noexcept nogil
     cdef void scan(self, const int64_t *hist, uint32_t n_codes, int feature, uint32_t rotation, const int64_t *total,
                    int worker, SplitChoice *best) noexcept nogil
+    cdef void find_set(self, const int64_t *hist, uint32_t n_codes, const int64_t *total,
+                       uint8_t *goes_left) noexcept nogil
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil

@@ -6,10 +6,10 @@ a split is ``score(left) + score(right) - score(node)`` (Chen and Guestrin 2016,
 """
 
 from libc.math cimport fabs, fmax, fmin
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-from boostgrad.native cimport bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch, kernels
+from boostgrad.native cimport bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch, kernels
 from boostgrad.tree.structs cimport SplitChoice
 
 # A gain below this share of the children's scores is rounding, not a reason to split.
@@ -59,9 +59,10 @@ cdef class Splitter:
     matrix : BinnedMatrix
     params : TreeParams
     n_threads : int
+    categories : CategoryParams
     """
 
-    def __cinit__(self, matrix, params, int n_threads):
+    def __cinit__(self, matrix, params, int n_threads, categories):
         cdef size_t n = int(matrix.n_codes.max())
         cdef int worker
         self.k = kernels()
@@ -86,10 +87,25 @@ cdef class Splitter:
             self.scratch[worker].gradient = self.memory + 3 * n * worker
             self.scratch[worker].sums = self.scratch[worker].gradient + n
             self.scratch[worker].gain_bits = self.scratch[worker].sums + n
+        self.category_rule.extra_l2 = categories.extra_l2
+        self.category_rule.min_rows = categories.min_rows
+        self.category_rule.few_levels = categories.few_levels
+        self.categorical = matrix.categorical
+        cdef size_t address = self.categorical.__array_interface__["data"][0]
+        self.is_categorical = <const uint8_t *> address
+        if self.categorical.any():
+            self.items = <uint64_t **> malloc(2 * n_threads * sizeof(uint64_t *))
+            self.item_memory = <uint64_t *> malloc(2 * n_threads * n * sizeof(uint64_t))
+            if self.items == NULL or self.item_memory == NULL:
+                raise MemoryError()
+            for worker in range(2 * n_threads):
+                self.items[worker] = self.item_memory + n * worker
 
     def __dealloc__(self):
         free(self.scratch)
         free(self.memory)
+        free(self.items)
+        free(self.item_memory)
 
     cdef void start_tree(self, double gradient_scale, double hessian_unit, int count_bits, bint wide) noexcept nogil:
         """How the next histograms are packed; ``hessian_unit`` is what 1 in their hessian field is worth."""
@@ -122,7 +138,11 @@ cdef class Splitter:
         node, so that tied ones share the wins."""
         cdef bg_scan_result found
         cdef uint32_t rank = (<uint32_t> feature + rotation) % <uint32_t> self.n_features
-        self.k.scan(hist, n_codes, total, &self.rule, &self.scratch[worker], &found)
+        if self.is_categorical[feature]:
+            self.k.scan_categories(hist, n_codes, total, &self.rule, &self.category_rule, &self.scratch[worker],
+                                   self.items + 2 * worker, &found, NULL)
+        else:
+            self.k.scan(hist, n_codes, total, &self.rule, &self.scratch[worker], &found)
         if found.gain > best.score or (found.gain == best.score and found.gain > 0 and rank < best.rank):
             best.score = found.gain
             best.left[0] = found.left[0]
@@ -131,6 +151,14 @@ cdef class Splitter:
             best.code = found.code
             best.missing_left = found.missing_left
             best.rank = rank
+
+    cdef void find_set(self, const int64_t *hist, uint32_t n_codes, const int64_t *total,
+                       uint8_t *goes_left) noexcept nogil:
+        """OUT goes_left: a byte a code, for the split that a scan of this categorical histogram chose. Scans keep no
+        sets; the one that wins is found again. Not from two threads at a time."""
+        cdef bg_scan_result found
+        self.k.scan_categories(hist, n_codes, total, &self.rule, &self.category_rule, &self.scratch[0], self.items,
+                               &found, goes_left)
 
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil:
         """The gain over the unsplit node; 0 where it is not worth it."""

@@ -19,4 +19,6 @@ cdef struct Node:
     int32_t slot           # its histogram in the pool, -1: none
     int32_t child[2]       # node numbers (left, right), 0: a leaf
     int32_t order          # splits are numbered as they are made, leaves from left to right
+    int32_t set_words      # a categorical split's set: the grower's set_bits[set_begin : set_begin + set_words]
+    int64_t set_begin
     SplitChoice choice

@@ -376,3 +376,75 @@ def test_no_copy_of_the_table(dtype, order):
         assert tracemalloc.get_traced_memory()[1] < codes + 2_000_000
     finally:
         tracemalloc.stop()
+
+
+def test_columns_are_made_one_by_one():
+    # as those of frames are that have to be converted; one takes a fortieth of the table
+    X = np.random.default_rng(0).standard_normal((40, 120_000))
+    levels = np.random.default_rng(0).integers(-1, 9, 120_000, dtype=np.int32)
+    makers = [X[j].copy if j % 2 else levels.copy for j in range(40)]
+    columns = Columns(makers, 120_000, None, (9, 0) * 20)
+    tracemalloc.start()
+    try:
+        mapper = BinMapper.fit(columns, rng=np.random.default_rng(0))
+        assert tracemalloc.get_traced_memory()[1] < X.nbytes / 10
+        tracemalloc.reset_peak()
+        matrix = mapper.transform(columns)
+        assert tracemalloc.get_traced_memory()[1] < matrix.by_column.nbytes + X.nbytes / 10
+    finally:
+        tracemalloc.stop()
+    at_once = mapper.transform(Columns([maker() for maker in makers], 120_000, None, (9, 0) * 20))
+    np.testing.assert_array_equal(matrix.by_column, at_once.by_column)
+
+
+# ---- categorical columns ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 254, 255, 60_000, 65_534])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_levels_are_codes(n_levels, n_threads):
+    rng = np.random.default_rng(n_levels)
+    level = rng.integers(-1, n_levels, 5000).astype(np.int32)
+    level[:4] = -1, 0, n_levels - 1, -5
+    columns = Columns([level, rng.standard_normal(5000), level[::-1]], 5000, None, (n_levels, 0, n_levels))
+    mapper = BinMapper.fit(columns, rng=rng, n_threads=n_threads)
+    matrix = mapper.transform(columns, n_threads=n_threads)
+    assert matrix.by_row.dtype == (np.uint8 if n_levels <= 254 else np.uint16)
+    assert matrix.n_codes[0] == matrix.n_codes[2] == n_levels + 2
+    assert matrix.categorical.tolist() == [True, False, True]
+    expected = np.maximum(level, -1).astype(int) + 1
+    np.testing.assert_array_equal(matrix.by_row[:, 0], expected)
+    np.testing.assert_array_equal(matrix.by_column[2], expected[::-1])
+    rows = rng.integers(0, 5000, 300)
+    np.testing.assert_array_equal(mapper.transform(columns, rows=rows).by_row[:, 0], expected[rows])
+
+
+def test_levels_that_come_later_have_one_code():
+    mapper = BinMapper([np.empty(0)], (3,))
+    level = np.array([-1, 0, 2, 3, 4, 2**31 - 1, -(2**31)], dtype=np.int32)
+    matrix = mapper.transform(Columns([level], 7, None, (4,)))
+    assert matrix.by_row[:, 0].tolist() == [0, 1, 3, 4, 4, 4, 0]
+    assert matrix.n_codes.tolist() == [5]
+
+
+def test_too_many_levels():
+    columns = Columns([np.zeros(3, np.int32)] * 2, 3, ("a", "street"), (65_534, 65_535))
+    with pytest.raises(ValueError, match=r"column 'street' has 65535 levels; .* at most 65534"):
+        BinMapper.fit(columns)
+
+
+def test_kinds_must_be_those_of_the_fit():
+    level, number = np.zeros(3, np.int32), np.zeros(3)
+    mapper = BinMapper.fit(Columns([level, number], 3, None, (2, 0)))
+    with pytest.raises(ValueError, match="column 0 was categorical when the model was trained and is numeric here"):
+        mapper.transform(Columns([level, number], 3, None))
+    with pytest.raises(ValueError, match="column 1 was numeric when the model was trained and is categorical here"):
+        mapper.transform(Columns([level, level], 3, None, (2, 2)))
+    with pytest.raises(ValueError, match="column 0: levels must be int32, not float64"):
+        mapper.transform(Columns([number, number], 3, None, (2, 0)))
+
+
+def test_numeric_tables_have_no_categorical_feature():
+    columns = as_columns(np.zeros((3, 2)))
+    assert columns.n_levels is None
+    assert BinMapper.fit(columns).transform(columns).categorical.tolist() == [False, False]

@@ -23,7 +23,7 @@ def test_real_arrays_are_taken_as_they_are(dtype):
     for j in range(3):
         assert columns[j].dtype == X.dtype and np.shares_memory(columns[j], X)
         np.testing.assert_array_equal(columns[j], X[:, j])
-    assert len(columns.views()) == 3
+    assert columns.n_columns == 3
 
 
 @pytest.mark.parametrize(
@@ -133,3 +133,9 @@ def test_pandas_columns():
     np.testing.assert_array_equal(columns[4], [1.5, np.nan, 3])
     assert callable(columns.entry(2)) and np.shares_memory(columns[0], frame["a"].to_numpy())
     assert as_columns(pandas.DataFrame(np.zeros((2, 2)))).names is None
+
+
+def test_levels_follow_their_columns():
+    columns = Columns([np.zeros(2, np.int32), np.zeros(2)], 2, ("a", "b"), (5, 0))
+    assert columns.in_order_of(("b", "a")).n_levels == (0, 5)
+    assert Columns([np.zeros(2), np.zeros(2)], 2, ("a", "b")).in_order_of(("b", "a")).n_levels is None

@@ -8,6 +8,7 @@ import os
 import pickle
 import stat
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from boostgrad.features import FeatureInfo
 from boostgrad.io import native
 from boostgrad.io.native import ModelFormatError, dump_bytes, load, load_bytes, save
-from boostgrad.tree.model import Ensemble, Tree, TreeStatistics
+from boostgrad.tree.model import CategorySets, Ensemble, Tree, TreeStatistics
 
 SPLIT_COLUMNS = ("feature", "threshold", "missing_left", "left", "right")
 STATISTICS = ("split_gain", "split_cover", "split_count", "leaf_cover", "leaf_count")
@@ -28,7 +29,7 @@ ARRAYS = {
 }
 
 
-def make_tree(left, right, *, n_values=1, output=0, seed=0):
+def make_tree(left, right, *, n_values=1, output=0, seed=0, sets=None):
     """A tree of these children; every other number in it is arbitrary, and differs from tree to tree."""
     rng = np.random.default_rng(seed)
     n_splits = len(left)
@@ -48,6 +49,7 @@ def make_tree(left, right, *, n_values=1, output=0, seed=0):
             leaf_cover=rng.random(n_leaves),
             leaf_count=rng.integers(1, 2**40, n_leaves),
         ),
+        categories=None if sets is None else CategorySets.of(sets, n_splits),
     )
 
 
@@ -62,6 +64,15 @@ def single_leaf(**options):
 def deeper(**options):
     """Splits 0 -> (1, 2), 2 -> (leaf, 3)."""
     return make_tree([1, -1, -3, -4], [2, -2, 3, -5], **options)
+
+
+def categorical(seed=0):
+    """Split 1 is numeric, the set of split 2 is empty; feature 2 is the numeric one."""
+    words = {s: np.arange(1, n + 1, dtype=np.uint32) for s, n in ((0, 3), (2, 0), (3, 1))}
+    tree = deeper(seed=seed, sets=words)
+    tree.feature[:] = 0, 2, 1, 0
+    tree.threshold[[0, 2, 3]] = np.nan
+    return tree
 
 
 def make_ensemble(trees, n_outputs=1, **changes):
@@ -97,6 +108,8 @@ ENSEMBLES = {
             FeatureInfo("date", 1, "year"),
         ),
     ),
+    "categories": make_ensemble([single_leaf(), categorical(seed=1), categorical(seed=2)]),
+    "categories of some": make_ensemble([categorical(seed=1), make_tree([], [], sets={})]),
     "loss parameters": make_ensemble([stump()], loss="quantile", loss_parameters={"b": 0.1, "a": [1, None, "x"]}),
 }
 
@@ -125,6 +138,10 @@ def assert_same_ensemble(actual, expected):
             assert_same_array(getattr(mine, name), getattr(theirs, name))
         for name in STATISTICS:
             assert_same_array(getattr(mine.statistics, name), getattr(theirs.statistics, name))
+        assert (mine.categories is None) == (theirs.categories is None)
+        if mine.categories is not None:
+            assert_same_array(mine.categories.n_words, theirs.categories.n_words)
+            assert_same_array(mine.categories.bits, theirs.categories.bits)
 
 
 def taken_apart(data):
@@ -136,9 +153,12 @@ def taken_apart(data):
     return header, data[begin:-32]
 
 
-def put_together(header, sections, version=1):
+def put_together(header, sections, version=None):
     """A file with a right checksum, whatever is in it."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    if version is None:
+        given = header.get("format_version") if isinstance(header, dict) else None
+        version = given if type(given) is int else 1
     padding = bytes(-(28 + len(text)) % 64)
     size = 28 + len(text) + len(padding) + len(sections) + 32
     numbers = version.to_bytes(4, "little") + len(text).to_bytes(8, "little") + size.to_bytes(8, "little")
@@ -172,7 +192,7 @@ def test_round_trip(name, tmp_path):
     stored = load(tmp_path / "model")
     assert_same_ensemble(stored.ensemble, ensemble)
     assert stored.estimator == estimator
-    assert stored.format_version == native.FORMAT_VERSION
+    assert stored.format_version == (2 if name.startswith(("categor", "features")) else 1)
     assert sorted(stored.arrays) == sorted(ARRAYS)
     for key, array in ARRAYS.items():
         assert_same_array(stored.arrays[key], array)
@@ -372,7 +392,7 @@ def test_reading_runs_no_pickle(small, monkeypatch):
 
 def test_newer_version(small):
     header, sections = taken_apart(dump_bytes(small))
-    with pytest.raises(ModelFormatError, match="the data: .* newer format version 7, this boostgrad reads up to 1$"):
+    with pytest.raises(ModelFormatError, match="the data: .* newer format version 7, this boostgrad reads up to 2$"):
         load_bytes(put_together(header | {"format_version": 7}, sections, version=7))
     with pytest.raises(ModelFormatError, match="newer format version 7"):
         load_bytes(b"\x89BGRAD\r\n\x07\0\0\0" + bytes(99))  # whatever follows the first 12 bytes
@@ -448,6 +468,58 @@ def test_crafted_helper_is_honest(small):
 def test_crafted_columns(small, columns):
     with pytest.raises(ModelFormatError, match="the ensemble is not valid"):
         load_bytes(crafted(small, **columns))
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"category_words": [3, -1, 0]},
+        {"category_words": [3, -2, 0, 1]},
+        {"category_words": [2, -1, 0, 1]},
+        {"category_words": [4, -1, 0, 1]},
+        {"category_words": [2**31 - 1, -1, 0, 1]},
+        {"category_words": [-(2**31), -1, 0, 1]},
+        {"category_words": [2049, -1, 0, 1], "category_bits": [0] * 2050},
+        {"category_words": [3, -1, 0, -1], "category_bits": [0] * 3},  # feature 0 of both kinds
+        {"category_bits": []},
+        {"category_bits": [0] * 5},
+    ],
+    ids=lambda columns: str(columns)[:60],
+)
+def test_crafted_categories(columns):
+    honest = make_ensemble([categorical()])
+    assert_same_ensemble(load_bytes(crafted(honest, category_words=[3, -1, 0, 1])).ensemble, honest)
+    with pytest.raises(ModelFormatError, match="the ensemble is not valid: (category|a feature has both)"):
+        load_bytes(crafted(honest, **columns))
+
+
+@pytest.mark.parametrize("name", ["category_words", "category_bits"])
+@pytest.mark.parametrize(
+    "change", [{"name": "x/y"}, {"dtype": "<f4"}, {"dtype": "<i8"}, {"shape": [1, 4]}, {"shape": []}]
+)
+def test_sections_of_categories(name, change):
+    header, sections = taken_apart(dump_bytes(make_ensemble([categorical()])))
+    next(entry for entry in header["sections"] if entry["name"] == f"ensemble/{name}").update(change)
+    with pytest.raises(ModelFormatError):
+        load_bytes(put_together(header, sections))
+
+
+def test_sets_that_do_not_fit_are_not_written():
+    tree = categorical()
+    for sets in (
+        CategorySets(tree.categories.n_words[:3], tree.categories.bits[:3]),
+        CategorySets(tree.categories.n_words, tree.categories.bits[:3]),
+    ):
+        with pytest.raises(ValueError, match="tree 0: the sets of its categorical splits"):
+            dump_bytes(make_ensemble([replace(tree, categories=sets)]))
+
+
+def test_the_version_is_the_lowest_that_will_do(small):
+    assert dump_bytes(small)[8] == 1
+    assert dump_bytes(make_ensemble([categorical()]))[8] == 2
+    header, sections = taken_apart(dump_bytes(make_ensemble([categorical()])))
+    header["format_version"] = 1  # in which these sections mean nothing
+    assert load_bytes(put_together(header, sections)).ensemble.trees[0].categories is None
 
 
 def test_tree_of_shared_children_is_refused():
@@ -566,9 +638,10 @@ def test_header_larger_than_the_file(size):
         load_bytes(data)
 
 
-def test_random_damage_under_a_right_checksum(small):
+@pytest.mark.parametrize("sets", [False, True])
+def test_random_damage_under_a_right_checksum(small, sets):
     """Whatever the bytes are, they are refused, or they load as trees that can be walked."""
-    data = dump_bytes(small, arrays={"classes_": np.array(["a", "b"])})
+    data = dump_bytes(make_ensemble([categorical()]) if sets else small, arrays={"classes_": np.array(["a", "b"])})
     rng = np.random.default_rng(0)
     for _ in range(3000):
         damaged = bytearray(data)
@@ -581,6 +654,8 @@ def test_random_damage_under_a_right_checksum(small):
             continue
         for tree in ensemble.trees:
             assert leaves_reached(tree) == list(range(tree.n_leaves))
+            if tree.categories is not None:
+                assert sum(len(words) for words in tree.categories.words().values()) == len(tree.categories.bits)
 
 
 def leaves_reached(tree):

@@ -4,6 +4,7 @@
 the format changes, run this file: it adds models of the new version and leaves the old ones alone.
 """
 
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -12,22 +13,36 @@ import pytest
 
 import boostgrad
 from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad.boosting import Rows, train
+from boostgrad.data.binning import BinMapper
+from boostgrad.data.columns import Columns
 from boostgrad.io import native
+from boostgrad.losses import get_loss
+from boostgrad.params import TreeParams
+from boostgrad.tree.model import Ensemble
+from boostgrad.tree.predictor import Predictor
 
 FIXTURES = Path(__file__).parent / "fixtures"
-NAMES = sorted(path.stem for path in FIXTURES.glob("*.bg"))
+FILES = sorted(path.stem for path in FIXTURES.glob("*.bg"))
+CATEGORIES = "v2_categories"  # an ensemble alone
+NAMES = [name for name in FILES if name != CATEGORIES]
 
 
 def load(name):
     expected = json.loads((FIXTURES / f"{name}.json").read_text(encoding="utf-8"))
-    X = np.array(expected["X"], dtype=float)  # null is NaN
+    X = np.array(expected["X"], dtype=object if "dates" in expected else float)  # null is NaN
+    for column in expected.get("dates", ()):
+        X[:, column] = [None if day is None else dt.datetime.fromisoformat(day) for day in X[:, column]]
     return getattr(boostgrad, expected["class"]).load(FIXTURES / f"{name}.bg"), X, expected
 
 
 def test_every_version_is_there():
-    kinds = ("binary", "multiclass", "regressor")
-    assert NAMES == [f"v{v}_{kind}" for v in range(1, native.FORMAT_VERSION + 1) for kind in kinds]
-    assert sorted(path.stem for path in FIXTURES.glob("*.json")) == NAMES
+    assert (
+        sorted([f"v{v}_{kind}" for v in (1, 2) for kind in ("binary", "multiclass", "regressor")] + [CATEGORIES])
+        == FILES
+    )
+    assert {native.load(path).format_version for path in FIXTURES.glob("*.bg")} == {1, native.FORMAT_VERSION}
+    assert sorted(path.stem for path in FIXTURES.glob("*.json")) == FILES
 
 
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
@@ -66,7 +81,25 @@ def test_what_was_loaded_can_be_stored_again(name, tmp_path):
     assert again.get_params() == model.get_params()
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_categories():
+    expected = json.loads((FIXTURES / f"{CATEGORIES}.json").read_text(encoding="utf-8"))
+    ensemble = native.load(FIXTURES / f"{CATEGORIES}.bg").ensemble
+    columns = category_columns(expected["levels"], expected["numbers"], expected["n_levels"])
+    np.testing.assert_allclose(Predictor(ensemble).raw(columns), expected["raw"], rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(Predictor(ensemble).leaves(columns), expected["leaves"])
+    assert native.load_bytes(native.dump_bytes(ensemble)).format_version == 2
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("v2")])
+def test_levels_and_their_sets(name):
+    model, _, expected = load(name)
+    assert [[info.kind, list(info.levels), len(info.rare_levels)] for info in model.ensemble_.features] == expected[
+        "features"
+    ]
+    assert any(tree.categories is not None for tree in model.ensemble_.trees)
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_nobody_changed_the_files(name):
     assert native.load(FIXTURES / f"{name}.bg").format_version == int(name[1:].partition("_")[0])
     assert (FIXTURES / f"{name}.bg").stat().st_size < 20_000
@@ -76,9 +109,9 @@ def test_nobody_changed_the_files(name):
 
 
 def write(name, model, X):
-    path = FIXTURES / f"v{native.FORMAT_VERSION}_{name}.bg"
+    path = FIXTURES / f"{name}.bg"
     if path.exists():
-        raise FileExistsError(f"{path.name} is there and must stay as it is")
+        return  # it must stay as it is
     rows = X.to_numpy() if hasattr(X, "to_numpy") else X
     classifies = isinstance(model, BoostGradClassifier)
     names = getattr(model, "feature_names_in_", None)
@@ -95,17 +128,56 @@ def write(name, model, X):
                 for name in ("feature_importances_", "train_score_", "validation_score_")
             },
         },
-        "X": [[None if np.isnan(x) else float(x) for x in row] for row in rows],
+        "X": [
+            [None if x is None or x != x else x.isoformat() if hasattr(x, "isoformat") else x for x in r] for r in rows
+        ],
         "raw": model._raw(X).tolist(),
         "leaves": model.apply(X).tolist(),
         "predict": model.predict(X).tolist(),
         **({"predict_proba": model.predict_proba(X).tolist()} if classifies else {}),
     }
+    if name.startswith("v2"):
+        expected["dates"] = [info.source for info in model.ensemble_.features if info.kind == "date" and not info.part]
+        expected["features"] = [[f.kind, list(f.levels), len(f.rare_levels)] for f in model.ensemble_.features]
     model.save(path)
     path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 
-def main():
+def category_columns(levels, numbers, n_levels):
+    """A column of levels, and one of numbers where null is NaN."""
+    arrays = [np.array(levels, dtype=np.int32), np.array(numbers, dtype=float)]
+    return Columns(arrays, len(levels), ("where", "how much"), (n_levels, 0))
+
+
+def write_categories(n_levels=40):
+    path = FIXTURES / f"{CATEGORIES}.bg"
+    if path.exists():
+        return
+    rng = np.random.default_rng(0)
+    levels = rng.integers(-1, n_levels, 600)
+    numbers = rng.normal(size=600).round(3)
+    numbers[rng.random(600) < 0.1] = np.nan
+    y = rng.normal(size=n_levels)[levels] + np.nan_to_num(numbers)
+    columns = category_columns(levels, numbers, n_levels)
+    mapper = BinMapper.fit(columns, rng=rng)
+    loss, params = get_loss("squared_error"), TreeParams(max_leaf_nodes=6, min_samples_leaf=5)
+    trained = train(Rows(mapper.transform(columns), y, None), mapper.edges, loss, params, 4)
+    ensemble = Ensemble(trained.trees, trained.base_score, 2, columns.names, loss.name)
+    levels, numbers = [-1, n_levels, 999, *range(20)], [*numbers[:22].tolist(), float("nan")]
+    columns = category_columns(levels, numbers, n_levels)
+    expected = {
+        "n_levels": n_levels,
+        "levels": levels,
+        "numbers": [None if np.isnan(x) else x for x in numbers],
+        "raw": Predictor(ensemble).raw(columns).tolist(),
+        "leaves": Predictor(ensemble).leaves(columns).tolist(),
+    }
+    native.save(path, ensemble)
+    path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+
+
+def write_numbers():
+    """Version 1: what has no columns but those of numbers is written in it still."""
     import pandas as pd
 
     rng = np.random.default_rng(0)
@@ -115,11 +187,40 @@ def main():
     score = np.nan_to_num(X[:, 1]) + np.sign(np.nan_to_num(X[:, 2], posinf=1.0)) * 0.5
     frame = pd.DataFrame(X, columns=["age", "l\u00e4nge", "x y"])
     small = {"n_estimators": 4, "max_leaf_nodes": 6, "random_state": 0}
-    write("regressor", BoostGradRegressor(**small, l2_regularization=0.5).fit(frame, score), frame[:12])
-    write("binary", BoostGradClassifier(**small, grow_policy="depthwise").fit(X, score > 0), X[:12])
+    write("v1_regressor", BoostGradRegressor(**small, l2_regularization=0.5).fit(frame, score), frame[:12])
+    write("v1_binary", BoostGradClassifier(**small, grow_policy="depthwise").fit(X, score > 0), X[:12])
     labels = np.array(["red", "gr\u00fcn", "blue"], dtype=object)[np.digitize(score, [-0.5, 0.5])]
-    write("multiclass", BoostGradClassifier(**small, early_stopping=True).fit(X, labels), X[:12])
+    write("v1_multiclass", BoostGradClassifier(**small, early_stopping=True).fit(X, labels), X[:12])
+
+
+def write_mixed():
+    """Version 2: categories of text, numbers and bools, with and without rare levels; dates."""
+    import pandas as pd
+
+    rng = np.random.default_rng(1)
+    n = 600
+    places = np.array([f"Straße {i}" for i in range(60)], dtype=object)[(60 * rng.random(n) ** 2).astype(int)]
+    places[:3], places[5::40] = ["once", "twice", "thrice"], None
+    days = [dt.datetime(2024, 1, 1) + dt.timedelta(hours=int(h)) for h in rng.integers(0, 5000, n)]
+    days[7::50] = [None] * len(days[7::50])
+    frame = pd.DataFrame({"place": places, "how much": rng.normal(size=n).round(3), "open": rng.random(n) < 0.5})
+    score = frame["how much"] + frame["open"] * 2 + [sum(map(ord, place or "")) % 5 for place in places]
+    score += [0 if day is None else day.hour / 6 for day in days]
+    small = {"n_estimators": 4, "max_leaf_nodes": 6, "random_state": 0}
+    new = pd.DataFrame({"place": ["new", None, "once"], "how much": [0.0, np.nan, 1.0], "open": [True, False, True]})
+    model = BoostGradRegressor(**small, date_parts=("hour",)).fit(frame.assign(day=days), score)
+    new_days = [None, dt.datetime(2024, 5, 1, 23), dt.datetime(1969, 5, 1)]
+    write("v2_regressor", model, pd.concat([frame.assign(day=days)[:12], new.assign(day=new_days)]).astype(object))
+    model = BoostGradClassifier(**small, unknown_category="rare").fit(frame, score > score.median())
+    write("v2_binary", model, pd.concat([frame[:12], new]).astype(object))
+    numbers = np.column_stack([rng.integers(0, 30, n).astype(float), rng.normal(size=n).round(3)])
+    numbers[3::50, 0] = np.nan
+    labels = np.array(["red", "grün", "blue"])[np.nan_to_num(7 * numbers[:, 0] % 30 // 10).astype(int)]
+    model = BoostGradClassifier(**small, categorical_features=[0], early_stopping=True).fit(numbers, labels)
+    write("v2_multiclass", model, np.vstack([numbers[:12], [[99, 0], [-1, 0]]]))
 
 
 if __name__ == "__main__":
-    main()
+    write_numbers()
+    write_mixed()
+    write_categories()

@@ -367,3 +367,17 @@ def test_fill_stores_and_bounds(output):
     constant.fill(output, np.array([1.0, -5, 2, 0]), None)
     np.testing.assert_array_equal(constant.pairs[output, :, 0], [1, -5, 2, 0])
     assert constant.largest[0] == 5
+
+
+@pytest.mark.parametrize(("name", "parameters", "kind"), ALL)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_small_targets_are_the_same_targets(name, parameters, kind, dtype):
+    loss, y, raw, weight = problem(name, parameters, kind, n=40_000)
+    assert loss.small_targets  # of all that the library ships
+    y = np.round(np.abs(y))
+    np.testing.assert_array_equal(loss.init_raw(y.astype(dtype), weight), loss.init_raw(y, weight))
+    np.testing.assert_array_equal(loss.values(y.astype(dtype), raw), loss.values(y, raw))
+    for n_threads in (1, 3):
+        small = derivatives(loss, y.astype(dtype), raw, weight, n_threads)
+        for a, b in zip(small[:2], derivatives(loss, y, raw, weight)[:2], strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -69,6 +69,19 @@ def test_features_with_different_numbers_of_codes():
     assert_grows(codes, gradient, 1.0)
 
 
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_features", [1, 2, 9, 31, 45, 80])
+@pytest.mark.parametrize("n_wide", [1, 4, 30])
+def test_byte_codes_beside_wide_ones(n_features, n_wide, n_threads):
+    rng = np.random.default_rng(n_features + n_wide)
+    n_codes = rng.integers(2, 257, n_features)
+    n_codes[rng.permutation(n_features)[:n_wide]] = rng.choice([257, 300, 700, 5000], min(n_wide, n_features))
+    codes, gradient, hessian = problem(1, 1200, n_features, 5000)
+    codes %= n_codes
+    for h in (hessian, 1.0):
+        assert_grows(codes, gradient, h, TreeParams(max_leaf_nodes=4), n_threads, n_codes, np.uint16)
+
+
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 5])
 @pytest.mark.parametrize(
     ("n", "n_features", "n_codes"),

@@ -5,51 +5,14 @@ import pytest
 import reference
 
 from boostgrad.data.columns import Columns, as_columns
-from boostgrad.tree.model import Ensemble, Tree, TreeStatistics
+from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
-
-
-def random_tree(rng, n_leaves, thresholds, n_features, output=0):
-    """A tree of random shape, numbered as growers number: splits as they are made, leaves from left to right."""
-    n_splits = n_leaves - 1
-    left, right = np.zeros(n_splits, np.int32), np.zeros(n_splits, np.int32)
-    slots = [(None, None)]
-    for s in range(n_splits):
-        parent, side = slots.pop(rng.integers(len(slots)))
-        if parent is not None:
-            side[parent] = s
-        slots += [(s, left), (s, right)]
-    for parent, side in slots:
-        if parent is not None:
-            side[parent] = -1
-    count = 0
-
-    todo = [(0, left), (0, right)][::-1] if n_splits else []
-    while todo:
-        parent, side = todo.pop()
-        if side[parent] < 0:
-            side[parent] = ~count
-            count += 1
-        else:
-            child = side[parent]
-            todo += [(child, right), (child, left)]
-    none = np.zeros(n_splits)
-    return Tree(
-        feature=rng.integers(0, n_features, n_splits).astype(np.int32),
-        threshold=rng.choice(thresholds, n_splits).astype(float),
-        missing_left=rng.integers(0, 2, n_splits).astype(np.uint8),
-        left=left,
-        right=right,
-        leaf_value=rng.standard_normal((n_leaves, 1)),
-        output=output,
-        statistics=TreeStatistics(none, none, none.astype(int), np.zeros(n_leaves), np.zeros(n_leaves, int)),
-    )
 
 
 def random_ensemble(seed, sizes, n_outputs=1, n_features=4, n_thresholds=20):
     rng = np.random.default_rng(seed)
     thresholds = np.append(rng.standard_normal(n_thresholds), np.inf)
-    trees = [random_tree(rng, size, thresholds, n_features, t % n_outputs) for t, size in enumerate(sizes)]
+    trees = [reference.random_tree(rng, size, thresholds, n_features, t % n_outputs) for t, size in enumerate(sizes)]
     ensemble = Ensemble(trees, rng.standard_normal(n_outputs), n_features, None, "squared_error")
     return ensemble, thresholds
 
