@@ -110,7 +110,7 @@ def stride_of(n_codes):
     """Records between the histograms of features with at most so many codes: never a multiple of 4096 bytes, for then
     the same bin of all features would compete for one set of the first-level cache."""
     stride = (n_codes + 3) // 4 * 4 + 4
-    return stride + 4 if stride * 8 % 4096 == 0 else stride
+    return stride + 4 if stride * 16 % 4096 == 0 else stride  # and then neither of records of 8 bytes
 
 
 cdef class RowRecords:
