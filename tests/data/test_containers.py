@@ -344,4 +344,5 @@ def test_import_of_nothing():
         "as_columns(np.array([['x', 1]], dtype=object)); as_columns([[1, 'x']]); "
         "print(*{'pandas', 'polars', 'pyarrow', 'narwhals'} & (set(sys.modules) - before))"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -195,5 +195,5 @@ before = peak()
 BoostGradClassifier(n_estimators=5, early_stopping=False, n_jobs=2).fit(X, y).predict_proba(X)
 print(peak() - before)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 60
