@@ -91,7 +91,7 @@ cdef class SortingRoom:
 
     def __cinit__(self, Py_ssize_t n):
         self.n = n
-        self.room = <char *> malloc(4 * n * sizeof(double) + 1)
+        self.room = <char *> malloc(3 * n * sizeof(double) + 1)
         if self.room == NULL:
             raise MemoryError()
 
@@ -116,23 +116,24 @@ cdef class SortingRoom:
         cdef const ColumnView *view = &views.views[column]
         cdef const int64_t *picked = &rows[0] if rows.shape[0] else NULL
         cdef Py_ssize_t n = self.n, kept, i, n_edges
-        cdef double *quarter = <double *> self.room  # four of them: two to sort, then values, distinct ones and mass
+        cdef double *third = <double *> self.room  # two of them to sort, and then for distinct values and their mass
+        cdef double *values = third + 2 * n
         cdef void *result
         edges_array = np.empty(max(min(max_bins - 1, n), 1))
         cdef double[::1] edges = edges_array
         with nogil:
             if reads_float32(view.kind):
-                read_float32(view, picked, 0, n, <float *> quarter)
-                kept = without_nan[float](<float *> quarter, n)
-                result = radix_sort[uint32_t](<uint32_t *> quarter, <uint32_t *> (quarter + n), kept)
+                read_float32(view, picked, 0, n, <float *> third)
+                kept = without_nan[float](<float *> third, n)
+                result = radix_sort[uint32_t](<uint32_t *> third, <uint32_t *> (third + n), kept)
                 for i in range(kept):
-                    quarter[3 * n + i] = (<float *> result)[i]
+                    values[i] = (<float *> result)[i]
             else:
-                read_float64(view, picked, 0, n, quarter)
-                kept = without_nan[double](quarter, n)
-                result = radix_sort[uint64_t](<uint64_t *> quarter, <uint64_t *> (quarter + n), kept)
-                memcpy(quarter + 3 * n, result, kept * sizeof(double))
-            n_edges = find_edges(quarter + 3 * n, NULL, kept, max_bins, quarter, quarter + n, &edges[0])
+                read_float64(view, picked, 0, n, third)
+                kept = without_nan[double](third, n)
+                result = radix_sort[uint64_t](<uint64_t *> third, <uint64_t *> (third + n), kept)
+                memcpy(values, result, kept * sizeof(double))
+            n_edges = find_edges(values, NULL, kept, max_bins, third, third + n, &edges[0])
         return edges_array[:n_edges].copy()
 
 

@@ -178,21 +178,20 @@ static inline const uint64_t *sort_entries(const category_view *view, size_t n, 
     return order;
 }
 
-static inline int64_t category_gains(size_t n, const int64_t *missing, const int64_t *total, const bg_scan_rule *rule,
-                                     bg_scan_scratch *scratch)
+static int64_t best_category(size_t n, const int64_t *hist, int any_missing, const int64_t *total,
+                             const bg_scan_rule *rule, bg_scan_scratch *scratch, size_t *place, int *missing_left)
 {
     if (rule->wide)
-        return rule->plain ? gains_of(n, missing, total, rule, scratch, 1, 1)
-                           : gains_of(n, missing, total, rule, scratch, 1, 0);
-    return rule->plain ? gains_of(n, missing, total, rule, scratch, 0, 1)
-                       : gains_of(n, missing, total, rule, scratch, 0, 0);
+        return rule->plain ? best_place(n, hist, any_missing, total, rule, scratch, 1, 1, place, missing_left)
+                           : best_place(n, hist, any_missing, total, rule, scratch, 1, 0, place, missing_left);
+    return rule->plain ? best_place(n, hist, any_missing, total, rule, scratch, 0, 1, place, missing_left)
+                       : best_place(n, hist, any_missing, total, rule, scratch, 0, 0, place, missing_left);
 }
 
 static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
                             const bg_category_rule *categories, bg_scan_scratch *scratch, uint64_t *const items[2],
                             bg_scan_result *out, uint8_t *goes_left)
 {
-    static const int64_t nothing[2] = {0, 0};
     const int wide = rule->wide;
     const int64_t count_mask = ((int64_t)1 << rule->count_bits) - 1;
     category_view view = {hist, n_codes, 0, 0, rule};
@@ -209,19 +208,10 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
     }
     const uint64_t *order = sort_entries(&view, n, noise, items, scratch);
 
-    /* missing right, then missing left, as in scan_with */
-    const int any_missing = (hist[wide] & count_mask) != 0;
-    int64_t best = category_gains(n, nothing, total, &children, scratch);
-    size_t place = best > 0 ? place_of(best, scratch) : 0;
-    int missing_left = any_missing ? 0 : -1;
-    if (any_missing && n > 1) {
-        int64_t other = category_gains(n - 1, hist, total, &children, scratch);
-        if (other > best) {
-            best = other;
-            missing_left = 1;
-            place = place_of(best, scratch);
-        }
-    }
+    size_t place;
+    int missing_left;
+    const int missing = (hist[wide] & count_mask) != 0;
+    int64_t best = best_category(n, hist, missing, total, &children, scratch, &place, &missing_left);
     if (best <= 0)
         return;
 

@@ -102,27 +102,38 @@ static inline size_t place_of(int64_t gain, const bg_scan_scratch *scratch)
     return place;
 }
 
-static inline void scan_with(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
-                             bg_scan_scratch *scratch, bg_scan_result *out, int wide, int plain)
+/* The largest gain, as bits, with missing values to the right and to the left of each place; of equal ones to the right.
+ * Without missing values the last place has an empty right child and is not admissible.
+ * OUT place; missing_left: -1 where none is missing. Neither means anything where the gain is 0. */
+static inline __attribute__((always_inline)) int64_t best_place(size_t n, const int64_t *hist, int any_missing,
+                                                                const int64_t *total, const bg_scan_rule *rule,
+                                                                bg_scan_scratch *scratch, int wide, int plain,
+                                                                size_t *place, int *missing_left)
 {
     static const int64_t nothing[2] = {0, 0};
-    out->gain = 0;
-    size_t n = running_sums(hist, n_codes, scratch, wide);
-    if (n == 0)
-        return;
-    const int any_missing = hist[wide] != 0;
-    /* missing right; without missing values the last place has an empty right child and is not admissible */
     int64_t best = gains_of(n, nothing, total, rule, scratch, wide, plain);
-    size_t place = best > 0 ? place_of(best, scratch) : 0;
-    int missing_left = any_missing ? 0 : -1;
+    *place = best > 0 ? place_of(best, scratch) : 0;
+    *missing_left = any_missing ? 0 : -1;
     if (any_missing && n > 1) {
         int64_t other = gains_of(n - 1, hist, total, rule, scratch, wide, plain);
         if (other > best) {
             best = other;
-            missing_left = 1;
-            place = place_of(best, scratch);
+            *missing_left = 1;
+            *place = place_of(best, scratch);
         }
     }
+    return best;
+}
+
+static inline void scan_with(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
+                             bg_scan_scratch *scratch, bg_scan_result *out, int wide, int plain)
+{
+    out->gain = 0;
+    size_t n = running_sums(hist, n_codes, scratch, wide), place;
+    int missing_left;
+    if (n == 0)
+        return;
+    int64_t best = best_place(n, hist, hist[wide] != 0, total, rule, scratch, wide, plain, &place, &missing_left);
     if (best <= 0)
         return;
     memcpy(&out->gain, &best, sizeof best);

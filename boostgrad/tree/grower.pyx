@@ -321,8 +321,13 @@ cdef class TreeGrower:
         cdef int slot = self.nodes[node].slot
         self.nodes[node].slot = -1
         if not large_open and not small_open:
-            self.pool.give(slot)
+            self.give(slot)
             return 0
+        return self.evaluate_pair(node, smaller, larger, small_open, large_open, slot)
+
+    cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
+                           int slot) noexcept nogil:
+        """Two new leaves, at least one of which may be split; the slot is their parent's."""
         if slot >= 0 and large_open and self.subtraction_pays(smaller, larger, small_open):
             self.nodes[larger].slot = slot
             self.nodes[smaller].slot = self.pool.take()
@@ -337,7 +342,7 @@ cdef class TreeGrower:
                 return self.keep_if_worth_it(larger)
             slot = self.nodes[larger].slot
             self.nodes[larger].slot = -1
-        self.pool.give(slot)
+        self.give(slot)
         if large_open and self.evaluate_alone(larger) != 0:
             return -1
         if small_open and self.evaluate_alone(smaller) != 0:
@@ -363,8 +368,14 @@ cdef class TreeGrower:
         self.find_splits(node, -1, False)
         return self.keep_if_worth_it(node)
 
+    cdef void give(self, int slot) noexcept nogil:
+        self.pool.give(slot)
+
+    cdef bint is_full(self) noexcept nogil:
+        return self.pool.is_full()
+
     cdef void close(self, int32_t node) noexcept nogil:
-        self.pool.give(self.nodes[node].slot)
+        self.give(self.nodes[node].slot)
         self.nodes[node].slot = -1
 
     cdef int keep_if_worth_it(self, int32_t node) noexcept nogil:
@@ -375,7 +386,7 @@ cdef class TreeGrower:
             return 0
         if self.splitter.is_categorical[self.nodes[node].choice.feature] and self.keep_set(node) != 0:
             return -1
-        if self.pool.is_full():  # its children will be built from their rows
+        if self.is_full():  # its children will be built from their rows
             self.close(node)
         return self.queue.push(node)
 
@@ -571,15 +582,8 @@ cdef class SparseTreeGrower(TreeGrower):
         self.search.find_root(&self.nodes[root], self.rotation(root))
         return self.keep_if_worth_it(root)
 
-    cdef int evaluate_children(self, int32_t node, int32_t left, int32_t right) noexcept nogil:
-        cdef int32_t smaller = left if self.nodes[left].count <= self.nodes[right].count else right
-        cdef int32_t larger = right if smaller == left else left
-        cdef bint small_open = self.may_split(smaller), large_open = self.may_split(larger)
-        cdef int slot = self.nodes[node].slot
-        self.nodes[node].slot = -1
-        if not large_open and not small_open:
-            self.search.give(slot)
-            return 0
+    cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
+                           int slot) noexcept nogil:
         self.nodes[larger].slot = slot
         if small_open:
             self.nodes[smaller].slot = self.search.take()
@@ -597,16 +601,11 @@ cdef class SparseTreeGrower(TreeGrower):
     cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
         return NULL  # columns of a sparse table are numbers
 
-    cdef void close(self, int32_t node) noexcept nogil:
-        self.search.give(self.nodes[node].slot)
-        self.nodes[node].slot = -1
+    cdef void give(self, int slot) noexcept nogil:
+        self.search.give(slot)
 
-    cdef int keep_if_worth_it(self, int32_t node) noexcept nogil:
-        self.splitter.finish(&self.nodes[node].choice, self.nodes[node].total)
-        if self.nodes[node].choice.gain <= 0:
-            self.close(node)
-            return 0
-        return self.queue.push(node)
+    cdef bint is_full(self) noexcept nogil:
+        return False  # columns of entries are not bounded
 
 
 def grower_for(matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
