@@ -8,9 +8,8 @@ from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
-from sklearn.utils.multiclass import check_classification_targets
 
 from boostgrad import params as parameters
 from boostgrad.boosting import Rows, train
@@ -19,17 +18,12 @@ from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.schema import TableSchema
 from boostgrad.inputs import (
-    check_finite,
-    check_size,
     checked_weight,
-    label_family,
-    plain_labels,
     smallest,
-    target_column,
     weights_of,
 )
 from boostgrad.io import native
-from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
+from boostgrad.losses import Loss, get_loss, registered_losses
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -43,61 +37,13 @@ AUTO_EARLY_STOPPING_ROWS = 10_000
 SERIAL_ROWS = 1024
 
 
-class _BoostGrad(BaseEstimator):
+class BoostGrad(BaseEstimator):
     """What all faces share."""
 
-    def __init__(
-        self,
-        loss,
-        *,
-        learning_rate,
-        n_estimators,
-        max_leaf_nodes,
-        max_depth,
-        min_samples_leaf,
-        min_child_weight,
-        min_split_gain,
-        l1_regularization,
-        l2_regularization,
-        max_delta_step,
-        grow_policy,
-        max_bins,
-        categorical_features,
-        unknown_category,
-        date_parts,
-        early_stopping,
-        validation_fraction,
-        n_iter_no_change,
-        tol,
-        callbacks,
-        n_jobs,
-        verbose,
-        random_state,
-    ):
-        self.loss = loss
-        self.learning_rate = learning_rate
-        self.n_estimators = n_estimators
-        self.max_leaf_nodes = max_leaf_nodes
-        self.max_depth = max_depth
-        self.min_samples_leaf = min_samples_leaf
-        self.min_child_weight = min_child_weight
-        self.min_split_gain = min_split_gain
-        self.l1_regularization = l1_regularization
-        self.l2_regularization = l2_regularization
-        self.max_delta_step = max_delta_step
-        self.grow_policy = grow_policy
-        self.max_bins = max_bins
-        self.categorical_features = categorical_features
-        self.unknown_category = unknown_category
-        self.date_parts = date_parts
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.callbacks = callbacks
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.random_state = random_state
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Store the arguments of the constructor as they are, as scikit-learn asks for."""
+        for name in self._get_param_names():
+            setattr(self, name, arguments[name])
 
     # -- fit ----------------------------------------------------------------------------------------------------------
 
@@ -527,344 +473,7 @@ class _BoostGrad(BaseEstimator):
         return None
 
 
-class BoostGradRegressor(RegressorMixin, _BoostGrad):
-    """Gradient-boosted trees for regression.
-
-    Parameters
-    ----------
-    loss : str or Loss, default="squared_error"
-        Name of a registered loss with one output, or an instance of :class:`boostgrad.losses.Loss`.
-    {parameters}
-
-    Attributes
-    ----------
-    {attributes}
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_diabetes
-    >>> X, y = load_diabetes(return_X_y=True)
-    >>> BoostGradRegressor(random_state=0).fit(X, y).predict(X[:2]).shape
-    (2,)
-    """
-
-    def __init__(
-        self,
-        loss="squared_error",
-        *,
-        learning_rate=0.1,
-        n_estimators=100,
-        max_leaf_nodes=31,
-        max_depth=None,
-        min_samples_leaf=20,
-        min_child_weight=1e-3,
-        min_split_gain=0.0,
-        l1_regularization=0.0,
-        l2_regularization=0.0,
-        max_delta_step=0.0,
-        grow_policy="leafwise",
-        max_bins=255,
-        categorical_features="from_dtype",
-        unknown_category="missing",
-        date_parts=None,
-        early_stopping="auto",
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-7,
-        callbacks=None,
-        n_jobs=None,
-        verbose=0,
-        random_state=None,
-    ):
-        super().__init__(
-            loss,
-            learning_rate=learning_rate,
-            n_estimators=n_estimators,
-            max_leaf_nodes=max_leaf_nodes,
-            max_depth=max_depth,
-            min_samples_leaf=min_samples_leaf,
-            min_child_weight=min_child_weight,
-            min_split_gain=min_split_gain,
-            l1_regularization=l1_regularization,
-            l2_regularization=l2_regularization,
-            max_delta_step=max_delta_step,
-            grow_policy=grow_policy,
-            max_bins=max_bins,
-            categorical_features=categorical_features,
-            unknown_category=unknown_category,
-            date_parts=date_parts,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            callbacks=callbacks,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            random_state=random_state,
-        )
-
-    def predict(self, X: Any) -> np.ndarray:
-        """Predict the target.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-        """
-        raw = self._raw(X)
-        return self._loss.inverse_link(raw)[0]
-
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
-        for raw in self._staged_raw(X):
-            yield self._loss.inverse_link(raw)[0].copy()
-
-    def _check_target(self, y, n_rows, name):
-        y = target_column(y, n_rows, name, type(self).__name__)
-        if y.dtype.kind == "c":
-            raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
-        if y.dtype.kind in "mM":
-            raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
-        try:
-            y = np.ascontiguousarray(y, dtype=np.float64)
-        except (TypeError, ValueError):
-            for row, value in enumerate(y.tolist()):
-                try:
-                    float(value)
-                except (TypeError, ValueError):
-                    raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
-            raise
-        check_finite(y, name)
-        check_size(y, name)
-        return y
-
-    def _encode_target(self, y):
-        return y, {}
-
-    def _encode_validation_target(self, y, fitted):
-        return y
-
-    def _make_loss(self, fitted):
-        if isinstance(self.loss, Loss):
-            loss = self.loss
-        elif isinstance(self.loss, str) and self.loss in _regression_losses():
-            loss = get_loss(self.loss)
-        else:
-            raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
-                f"boostgrad.losses.Loss. Got {self.loss!r} instead."
-            )
-        if loss.n_outputs != 1 or _n_predictions(loss) != 1:
-            raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, which {loss!r} does not."
-            )
-        return loss
-
-
-class BoostGradClassifier(ClassifierMixin, _BoostGrad):
-    """Gradient-boosted trees for classification.
-
-    Parameters
-    ----------
-    loss : str or Loss, default="log_loss"
-        "log_loss": binary or multinomial, as the labels ask for. Or an instance of :class:`boostgrad.losses.Loss` with
-        one output for two classes, or one a class.
-    {parameters}
-
-    Attributes
-    ----------
-    classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
-    {attributes}
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> BoostGradClassifier(random_state=0).fit(X, y).predict_proba(X[:2]).shape
-    (2, 3)
-    """
-
-    def __init__(
-        self,
-        loss="log_loss",
-        *,
-        learning_rate=0.1,
-        n_estimators=100,
-        max_leaf_nodes=31,
-        max_depth=None,
-        min_samples_leaf=20,
-        min_child_weight=1e-3,
-        min_split_gain=0.0,
-        l1_regularization=0.0,
-        l2_regularization=0.0,
-        max_delta_step=0.0,
-        grow_policy="leafwise",
-        max_bins=255,
-        categorical_features="from_dtype",
-        unknown_category="missing",
-        date_parts=None,
-        early_stopping="auto",
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-7,
-        callbacks=None,
-        n_jobs=None,
-        verbose=0,
-        random_state=None,
-    ):
-        super().__init__(
-            loss,
-            learning_rate=learning_rate,
-            n_estimators=n_estimators,
-            max_leaf_nodes=max_leaf_nodes,
-            max_depth=max_depth,
-            min_samples_leaf=min_samples_leaf,
-            min_child_weight=min_child_weight,
-            min_split_gain=min_split_gain,
-            l1_regularization=l1_regularization,
-            l2_regularization=l2_regularization,
-            max_delta_step=max_delta_step,
-            grow_policy=grow_policy,
-            max_bins=max_bins,
-            categorical_features=categorical_features,
-            unknown_category=unknown_category,
-            date_parts=date_parts,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            callbacks=callbacks,
-            n_jobs=n_jobs,
-            verbose=verbose,
-            random_state=random_state,
-        )
-
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Raw predictions: log odds of the second class, or one score a class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,) for two classes, else (n_samples, n_classes)
-        """
-        return _by_row(self._raw(X))
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities of the classes.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples, n_classes)
-            In the order of ``classes_``.
-        """
-        return self._probabilities(self._raw(X))
-
-    def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Natural logarithms of :meth:`predict_proba`."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
-
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable class.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,)
-            Labels, of the dtype of ``classes_``.
-        """
-        return self._labels(self._raw(X))
-
-    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
-        """:meth:`decision_function` after 1, 2, ... ``n_iter_`` iterations."""
-        for raw in self._staged_raw(X):
-            yield _by_row(raw).copy()
-
-    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
-        """:meth:`predict_proba` after 1, 2, ... ``n_iter_`` iterations."""
-        for raw in self._staged_raw(X):
-            yield self._probabilities(raw)
-
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
-        """:meth:`predict` after 1, 2, ... ``n_iter_`` iterations."""
-        for raw in self._staged_raw(X):
-            yield self._labels(raw)
-
-    def _probabilities(self, raw):
-        return np.ascontiguousarray(self._loss.inverse_link(raw).T)
-
-    def _labels(self, raw):
-        return self.classes_[(raw[0] > 0).astype(np.intp) if len(raw) == 1 else raw.argmax(axis=0)]
-
-    def _check_target(self, y, n_rows, name):
-        if isinstance(y, list | tuple):
-            y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
-        y = target_column(y, n_rows, name, type(self).__name__)
-        if y.dtype.kind == "O":
-            y = plain_labels(y, name)
-        if y.dtype.kind in "fmM":
-            check_finite(y, name)
-        check_classification_targets(y)
-        return y
-
-    def _encode_target(self, y):
-        classes = np.unique(y)
-        if len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
-                f"one class, {classes.tolist()[0]!r}."
-            )
-        codes = np.searchsorted(classes, y)  # many times faster than return_inverse of unique
-        return codes.astype(np.float64), {"classes_": classes}
-
-    def _encode_validation_target(self, y, fitted):
-        classes = fitted["classes_"]
-        if label_family(classes) != label_family(y):
-            raise ValueError(f"Labels in y_val are {label_family(y)}, those in y are {label_family(classes)}.")
-        positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
-        unknown = np.flatnonzero(classes[positions] != y)
-        if len(unknown):
-            raise ValueError(f"y_val, row {unknown[0]}: label {y[unknown].tolist()[0]!r} does not occur in y.")
-        return positions.astype(np.float64)
-
-    def _make_loss(self, fitted):
-        n_classes = len(fitted["classes_"])
-        if isinstance(self.loss, Loss):
-            n_outputs = 1 if n_classes == 2 else n_classes
-            if self.loss.n_outputs != n_outputs or _n_predictions(self.loss) != n_classes:
-                raise ValueError(
-                    f"The 'loss' parameter of {type(self).__name__} must have {n_outputs} output(s) and predict "
-                    f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not."
-                )
-            return self.loss
-        if not isinstance(self.loss, str) or self.loss != "log_loss":
-            raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', or a boostgrad.losses.Loss. "
-                f"Got {self.loss!r} instead."
-            )
-        return BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
-
-    def _strata(self, target):
-        _, counts = np.unique(target, return_counts=True)
-        held_out = len(target) * self.validation_fraction
-        return target if counts.min() >= 2 and min(held_out, len(target) - held_out) >= len(counts) else None
-
-
-_ATTRIBUTES = """ensemble_ : Ensemble
+ATTRIBUTES = """ensemble_ : Ensemble
     The model as data.
 n_features_in_ : int
     Number of columns of X.
@@ -877,29 +486,20 @@ train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0
 feature_importances_ : ndarray of float64, shape (n_features_in_,)
     Shares of the columns of X in the total split gain."""
 
-for _face in (BoostGradRegressor, BoostGradClassifier):
-    if _face.__doc__:  # python -O2 has none
-        _face.__doc__ = _face.__doc__.replace(
-            "{parameters}", parameters.documented(list(parameters.ALL)).replace("\n", "\n    ")
-        ).replace("{attributes}", _ATTRIBUTES.replace("\n", "\n    "))
+
+def documented(face: type[BoostGrad]) -> type[BoostGrad]:
+    """Class decorator: put parameters and attributes, which are described once, into the docstring of a face."""
+    if face.__doc__:  # python -O2 has none
+        words = parameters.documented(list(parameters.ALL))
+        face.__doc__ = face.__doc__.replace("{parameters}", words.replace("\n", "\n    ")).replace(
+            "{attributes}", ATTRIBUTES.replace("\n", "\n    ")
+        )
+    return face
 
 
-def _regression_losses() -> list[str]:
-    """Names of the registered losses that a regressor can make without being told more."""
-    return [
-        name
-        for name, cls in registered_losses().items()
-        if cls.n_outputs == 1 and cls is not BinaryLogLoss and cls is not MultinomialLogLoss
-    ]
-
-
-def _n_predictions(loss: Loss) -> int:
+def n_predictions(loss: Loss) -> int:
     """How many numbers a row the loss predicts."""
     return len(loss.inverse_link(np.zeros((loss.n_outputs, 1))))
-
-
-def _by_row(raw: np.ndarray) -> np.ndarray:
-    return raw[0] if len(raw) == 1 else np.ascontiguousarray(raw.T)
 
 
 _NOT_PLAIN = object()

@@ -1,0 +1,194 @@
+"""Classification."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+
+from boostgrad.estimators.base import BoostGrad, documented, n_predictions
+from boostgrad.inputs import check_finite, label_family, plain_labels, target_column
+from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss
+
+
+@documented
+class BoostGradClassifier(ClassifierMixin, BoostGrad):
+    """Gradient-boosted trees for classification.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="log_loss"
+        "log_loss": binary or multinomial, as the labels ask for. Or an instance of :class:`boostgrad.losses.Loss` with
+        one output for two classes, or one a class.
+    {parameters}
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels, sorted.
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> BoostGradClassifier(random_state=0).fit(X, y).predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self,
+        loss="log_loss",
+        *,
+        learning_rate=0.1,
+        n_estimators=100,
+        max_leaf_nodes=31,
+        max_depth=None,
+        min_samples_leaf=20,
+        min_child_weight=1e-3,
+        min_split_gain=0.0,
+        l1_regularization=0.0,
+        l2_regularization=0.0,
+        max_delta_step=0.0,
+        grow_policy="leafwise",
+        max_bins=255,
+        categorical_features="from_dtype",
+        unknown_category="missing",
+        date_parts=None,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-7,
+        callbacks=None,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self._keep(locals())
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Raw predictions: log odds of the second class, or one score a class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,) for two classes, else (n_samples, n_classes)
+        """
+        return _by_row(self._raw(X))
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes)
+            In the order of ``classes_``.
+        """
+        return self._probabilities(self._raw(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Natural logarithms of :meth:`predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Labels, of the dtype of ``classes_``.
+        """
+        return self._labels(self._raw(X))
+
+    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
+        """:meth:`decision_function` after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X):
+            yield _by_row(raw).copy()
+
+    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
+        """:meth:`predict_proba` after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X):
+            yield self._probabilities(raw)
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """:meth:`predict` after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X):
+            yield self._labels(raw)
+
+    def _probabilities(self, raw):
+        return np.ascontiguousarray(self._loss.inverse_link(raw).T)
+
+    def _labels(self, raw):
+        return self.classes_[(raw[0] > 0).astype(np.intp) if len(raw) == 1 else raw.argmax(axis=0)]
+
+    def _check_target(self, y, n_rows, name):
+        if isinstance(y, list | tuple):
+            y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
+        y = target_column(y, n_rows, name, type(self).__name__)
+        if y.dtype.kind == "O":
+            y = plain_labels(y, name)
+        if y.dtype.kind in "fmM":
+            check_finite(y, name)
+        check_classification_targets(y)
+        return y
+
+    def _encode_target(self, y):
+        classes = np.unique(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
+                f"one class, {classes.tolist()[0]!r}."
+            )
+        codes = np.searchsorted(classes, y)  # many times faster than return_inverse of unique
+        return codes.astype(np.float64), {"classes_": classes}
+
+    def _encode_validation_target(self, y, fitted):
+        classes = fitted["classes_"]
+        if label_family(classes) != label_family(y):
+            raise ValueError(f"Labels in y_val are {label_family(y)}, those in y are {label_family(classes)}.")
+        positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
+        unknown = np.flatnonzero(classes[positions] != y)
+        if len(unknown):
+            raise ValueError(f"y_val, row {unknown[0]}: label {y[unknown].tolist()[0]!r} does not occur in y.")
+        return positions.astype(np.float64)
+
+    def _make_loss(self, fitted):
+        n_classes = len(fitted["classes_"])
+        if isinstance(self.loss, Loss):
+            n_outputs = 1 if n_classes == 2 else n_classes
+            if self.loss.n_outputs != n_outputs or n_predictions(self.loss) != n_classes:
+                raise ValueError(
+                    f"The 'loss' parameter of {type(self).__name__} must have {n_outputs} output(s) and predict "
+                    f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not."
+                )
+            return self.loss
+        if not isinstance(self.loss, str) or self.loss != "log_loss":
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', or a boostgrad.losses.Loss. "
+                f"Got {self.loss!r} instead."
+            )
+        return BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
+
+    def _strata(self, target):
+        _, counts = np.unique(target, return_counts=True)
+        held_out = len(target) * self.validation_fraction
+        return target if counts.min() >= 2 and min(held_out, len(target) - held_out) >= len(counts) else None
+
+
+def _by_row(raw: np.ndarray) -> np.ndarray:
+    return raw[0] if len(raw) == 1 else np.ascontiguousarray(raw.T)

@@ -1,0 +1,135 @@
+"""Regression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from boostgrad.estimators.base import BoostGrad, documented, n_predictions
+from boostgrad.inputs import check_finite, check_size, target_column
+from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
+
+
+@documented
+class BoostGradRegressor(RegressorMixin, BoostGrad):
+    """Gradient-boosted trees for regression.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="squared_error"
+        Name of a registered loss with one output, or an instance of :class:`boostgrad.losses.Loss`.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> BoostGradRegressor(random_state=0).fit(X, y).predict(X[:2]).shape
+    (2,)
+    """
+
+    def __init__(
+        self,
+        loss="squared_error",
+        *,
+        learning_rate=0.1,
+        n_estimators=100,
+        max_leaf_nodes=31,
+        max_depth=None,
+        min_samples_leaf=20,
+        min_child_weight=1e-3,
+        min_split_gain=0.0,
+        l1_regularization=0.0,
+        l2_regularization=0.0,
+        max_delta_step=0.0,
+        grow_policy="leafwise",
+        max_bins=255,
+        categorical_features="from_dtype",
+        unknown_category="missing",
+        date_parts=None,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-7,
+        callbacks=None,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self._keep(locals())
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        raw = self._raw(X)
+        return self._loss.inverse_link(raw)[0]
+
+    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+        """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
+        for raw in self._staged_raw(X):
+            yield self._loss.inverse_link(raw)[0].copy()
+
+    def _check_target(self, y, n_rows, name):
+        y = target_column(y, n_rows, name, type(self).__name__)
+        if y.dtype.kind == "c":
+            raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
+        if y.dtype.kind in "mM":
+            raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
+        try:
+            y = np.ascontiguousarray(y, dtype=np.float64)
+        except (TypeError, ValueError):
+            for row, value in enumerate(y.tolist()):
+                try:
+                    float(value)
+                except (TypeError, ValueError):
+                    raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
+            raise
+        check_finite(y, name)
+        check_size(y, name)
+        return y
+
+    def _encode_target(self, y):
+        return y, {}
+
+    def _encode_validation_target(self, y, fitted):
+        return y
+
+    def _make_loss(self, fitted):
+        if isinstance(self.loss, Loss):
+            loss = self.loss
+        elif isinstance(self.loss, str) and self.loss in _regression_losses():
+            loss = get_loss(self.loss)
+        else:
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
+                f"boostgrad.losses.Loss. Got {self.loss!r} instead."
+            )
+        if loss.n_outputs != 1 or n_predictions(loss) != 1:
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, which {loss!r} does not."
+            )
+        return loss
+
+
+def _regression_losses() -> list[str]:
+    """Names of the registered losses that a regressor can make without being told more."""
+    return [
+        name
+        for name, cls in registered_losses().items()
+        if cls.n_outputs == 1 and cls is not BinaryLogLoss and cls is not MultinomialLogLoss
+    ]
