@@ -22,6 +22,7 @@ MODULES = [
     "boostgrad.data.binning",
     "boostgrad.data.quantiles",
     "boostgrad.data.sparse",
+    "boostgrad.data.ordered",
     "boostgrad.losses._loops",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",

@@ -9,7 +9,8 @@ import numpy as np
 
 from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
-from boostgrad.losses.base import Loss
+from boostgrad.data.statistics import Redraws
+from boostgrad.losses.base import GradientPairs, Loss
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import grower_for
 from boostgrad.tree.model import Tree
@@ -49,6 +50,7 @@ def train(
     n_threads: int = 1,
     seed: int = 0,
     categories: CategoryParams | None = None,
+    redraws: Redraws | None = None,
 ) -> Trained:
     """Boost: fit trees, one per output and iteration, to the gradients of the loss at the current predictions.
 
@@ -67,6 +69,8 @@ def train(
     seed : int
     categories : CategoryParams or None
         None: the defaults.
+    redraws : Redraws or None
+        Changes codes of the rows between iterations.
 
     Returns
     -------
@@ -90,10 +94,15 @@ def train(
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 
     trees: list[Tree] = []
+    all_grown = []
     try:
         for callback in callbacks:
             callback.before_training(state)
         for state.iteration in range(1, n_estimators + 1):
+            if redraws is not None and redraws.before(state.iteration):
+                grower.recode(redraws.features)
+                raw[:] = base_score[:, None]
+                add_binned(all_grown, rows.matrix, raw, n_threads)
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
@@ -101,8 +110,9 @@ def train(
                 grown = grower.grow(pairs, output, len(trees))
                 grower.add_leaf_values(raw[output])
                 if validation is not None:
-                    add_binned(grown, validation.matrix, validation_raw, n_threads)
+                    add_binned([grown], validation.matrix, validation_raw, n_threads)
                 trees.append(grown.tree)
+                all_grown.append(grown)
             if validation is not None:
                 state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
                 state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
@@ -112,6 +122,15 @@ def train(
         for callback in callbacks:
             callback.after_training(state)
     return Trained(trees, base_score, state)
+
+
+def pairs_at_start(loss: Loss, y: np.ndarray, weight: np.ndarray | None, n_threads: int) -> GradientPairs:
+    """Gradients and hessians at the prediction that boosting begins with."""
+    base_score = np.asarray(loss.init_raw(y, weight), dtype=np.float64)
+    pairs = loss.pairs(len(y), weighted=weight is not None)
+    loss.gradients(y, np.repeat(base_score[:, None], len(y), axis=1), weight, pairs, n_threads)
+    _check_finite(pairs, loss)
+    return pairs
 
 
 def _check_finite(pairs, loss: Loss) -> None:

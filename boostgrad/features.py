@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-KINDS = ("number", "category", "date", "duration")
+KINDS = ("number", "category", "date", "duration", "statistic")
 
 # Calendar parts that a date can be split into, in the order in which they are documented.
 DATE_PARTS = ("year", "month", "day", "weekday", "hour", "dayofyear")
@@ -16,16 +16,21 @@ class FeatureInfo:
 
     Attributes
     ----------
-    kind : {"number", "category", "date", "duration"}
-        What the input column held. Dates and durations are numbers of seconds, dates since 1970 (UTC).
+    kind : {"number", "category", "date", "duration", "statistic"}
+        What the input column held. Dates and durations are numbers of seconds, dates since 1970 (UTC). A statistic is
+        a number for each level of a column of categories.
     source : int
         Number of the input column.
     part : str or None
-        The calendar part that this feature is (one of ``DATE_PARTS``); None: the column itself.
+        The calendar part that this feature is (one of ``DATE_PARTS``), or which statistic; None: the feature that
+        stands for the column itself. A column of categories has its levels there.
     levels : tuple of str, int, float or bool
         Of a category: its levels; the level numbers that trees see are positions in it.
     rare_levels : tuple
         Levels too rare to stand alone; they share the number ``len(levels)``.
+    values : tuple of float
+        Of a statistic: the number of each level, and at the end that of the rare ones where there are any. Levels that
+        training has not seen have 0.
     """
 
     kind: str
@@ -33,6 +38,7 @@ class FeatureInfo:
     part: str | None = None
     levels: tuple = ()
     rare_levels: tuple = ()
+    values: tuple[float, ...] = ()
 
     @property
     def n_levels(self) -> int:

@@ -210,6 +210,12 @@ class BoostParams:
         doc="What predictions make of a category that training has not seen: a missing value; one of those that were "
         "so rare that they were pooled (where none was, a missing value); or an error.",
     )
+    target_statistics: str = parameter(
+        "auto",
+        OneOf(("auto", "always", "never")),
+        doc="Make numeric features of categories: what is known of a level's target from other rows (ordered target "
+        "statistics).",
+    )
     date_parts: Any = parameter(
         None,
         OneOf((None,)),

@@ -60,7 +60,11 @@ class TableSchema:
         self.n_inputs = 1 + max((info.source for info in features), default=-1)
         self.n_levels = tuple(f.n_levels for f in features) if any(f.kind == "category" for f in features) else None
         self._plain = features == numbers(self.n_inputs)
-        self._tables = [_LevelTable(info) if info.kind == "category" else None for info in features]
+        self._tables = {
+            info.source: (info, _LevelTable(info))
+            for info in features
+            if info.part is None and info.kind in ("category", "statistic")
+        }
 
     @classmethod
     def learn(
@@ -155,13 +159,17 @@ class TableSchema:
                 f"{what} is sparse, but {owner} was fitted with a {info.kind} in column {info.source}, and columns of "
                 "a sparse table are numbers"
             )
-        made = []
-        for info, table in zip(self.features, self._tables, strict=True):
+        made, numbered = [], {}
+        for info in self.features:
             entry, label = columns.entry(info.source), columns.label(info.source)
+            if info.source in self._tables and info.source not in numbered:
+                numbered[info.source] = _numbered(entry, *self._tables[info.source], unknown_category, label)
             if info.kind == "number":
                 made.append(as_numbers(entry, label))
             elif info.kind == "category":
-                made.append(_level_numbers(entry, info, table, unknown_category, label))
+                made.append(_level_numbers(*numbered[info.source]))
+            elif info.kind == "statistic":
+                made.append(_statistics(*numbered[info.source], info.values))
             else:
                 made.append(_as_time(entry, info, label))
         return Columns(made, columns.n_rows, self.feature_names, self.n_levels)
@@ -306,10 +314,16 @@ class _LevelTable:
         self.types = {name for name, _ in numbers}
 
 
-def _level_numbers(entry: Any, info: FeatureInfo, table: _LevelTable, unknown_category: str, label: str) -> Callable:
-    """Makes the level numbers of a column; all levels are looked up at once, and rows by their codes."""
+# In place of a level number.
+MISSING, UNKNOWN = -1, -2
+
+
+def _numbered(
+    entry: Any, info: FeatureInfo, table: _LevelTable, unknown_category: str, label: str
+) -> tuple[CodedColumn, np.ndarray]:
+    """A column, and the number of each of its levels; the last number is for the code -1."""
     coded = as_levels(entry)
-    number_of = np.full(len(coded.levels) + 1, -1, dtype=np.int32)  # the last is for the code -1
+    number_of = np.full(len(coded.levels) + 1, MISSING, dtype=np.int32)
     unknown = np.zeros(len(coded.levels), dtype=bool)
     foreign = np.zeros(len(coded.levels), dtype=bool)
     for code in _used(coded):
@@ -339,7 +353,21 @@ def _level_numbers(entry: Any, info: FeatureInfo, table: _LevelTable, unknown_ca
             )
     if unknown_category == "rare" and info.rare_levels:
         number_of[:-1][unknown] = len(info.levels)
+    else:
+        number_of[:-1][unknown] = UNKNOWN
+    return coded, number_of
+
+
+def _level_numbers(coded: CodedColumn, number_of: np.ndarray) -> Callable:
+    """Makes the level numbers of a column; levels were looked up at once, and rows are by their codes."""
+    number_of = np.maximum(number_of, MISSING)  # of an unknown level trees know nothing
     return lambda: number_of[coded.codes]
+
+
+def _statistics(coded: CodedColumn, number_of: np.ndarray, values: tuple[float, ...]) -> Callable:
+    """Makes a statistic of a column: NaN where missing, 0 where the level is unknown."""
+    value_of = np.array([*values, 0.0, np.nan])[number_of]  # UNKNOWN and MISSING count from the end
+    return lambda: value_of[coded.codes]
 
 
 _TYPES = {"str": "text", "number": "numbers", "bool": "bools"}

@@ -12,11 +12,12 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from boostgrad import params as parameters
-from boostgrad.boosting import Rows, train
+from boostgrad.boosting import Rows, pairs_at_start, train
 from boostgrad.callbacks import EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.schema import TableSchema
+from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.inputs import (
     checked_weight,
     smallest,
@@ -119,7 +120,13 @@ class BoostGrad(BaseEstimator):
         )
         # rows set aside are the user's training data too: what is unknown in them is no error
         unknown = "missing" if self.unknown_category == "error" else self.unknown_category
-        columns = schema.apply(columns, unknown_category=unknown)
+        table, columns = columns, schema.apply(columns, unknown_category=unknown)
+        encoded = columns_with_statistics(columns, self.target_statistics)
+        if encoded:
+            pairs = pairs_at_start(loss, target, row_weight, n_threads)
+            statistics = TargetStatistics(columns, encoded, rows, pairs, int(stream(seed, "statistics").integers(2**62)))
+            schema = statistics.schema(schema)
+            columns = statistics.first(schema.apply(table, unknown_category=unknown), n_threads)
 
         mapper = BinMapper.fit(
             columns,
@@ -149,6 +156,7 @@ class BoostGrad(BaseEstimator):
             callbacks=[*stopping, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
+            redraws=statistics.redraws(training.matrix, mapper, n_threads) if encoded else None,
         )
         n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
         ensemble = Ensemble(

@@ -57,6 +57,7 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         max_bins=255,
         categorical_features="from_dtype",
         unknown_category="missing",
+        target_statistics="auto",
         date_parts=None,
         early_stopping="auto",
         validation_fraction=0.1,

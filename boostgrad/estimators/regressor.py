@@ -53,6 +53,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         max_bins=255,
         categorical_features="from_dtype",
         unknown_category="missing",
+        target_statistics="auto",
         date_parts=None,
         early_stopping="auto",
         validation_fraction=0.1,

@@ -220,6 +220,15 @@ cdef class TreeGrower:
             raise MemoryError("not enough memory to grow a tree")
         return self.finished_tree(output)
 
+    def recode(self, features):
+        """Read the codes of these features, which changed in the matrix, again.
+
+        Parameters
+        ----------
+        features : ndarray of int64
+        """
+        self.records.relay(features)
+
     def add_leaf_values(self, double[::1] raw):
         """Add the values of the last tree's leaves to OUT raw, shape (n_rows,)."""
         with nogil:

@@ -417,39 +417,41 @@ def categorical_splits(tree):
 
 
 def add_binned(grown, matrix, raw, int n_threads):
-    """Add a just grown tree's values for the rows of a binned table.
+    """Add what just grown trees predict for the rows of a binned table.
 
     Parameters
     ----------
-    grown : GrownTree
+    grown : list of GrownTree
     matrix : BinnedMatrix or SparseBinnedMatrix
-        Binned by the mapper that the tree was grown with.
+        Binned by the mapper that the trees were grown with.
     raw : ndarray of float64, shape (n_outputs, n_rows)
-        OUT: the tree's leaf values are added to its output.
+        OUT: the trees' leaf values are added to their outputs.
     n_threads : int
     """
     if isinstance(matrix, SparseBinnedMatrix):
-        add_sparse(grown, matrix, raw, n_threads)
+        for one in grown:
+            add_sparse(one, matrix, raw, n_threads)
         return
-    tree = grown.tree
-    slots = [tree.feature.astype(np.uint32)]
+    trees = [one.tree for one in grown]
+    slots = [tree.feature.astype(np.uint32) for tree in trees]
     cdef int64_t[::1] features
     cdef Py_ssize_t n_plain = matrix.n_features
-    cdef bint has_room = tree.categories is not None
+    cdef bint has_room = any(tree.categories is not None for tree in trees)
     if has_room:  # columns of splits beside those that numeric splits read
-        used, slot = np.unique(np.where(tree.categories.is_categorical, -1, tree.feature), return_inverse=True)
-        slots = [(slot - (used[0] < 0)).astype(np.uint32)]
+        read = [np.where(categorical_splits(tree), -1, tree.feature) for tree in trees]
+        used = np.unique(np.concatenate(read))
+        slots = [(np.searchsorted(used, of_tree) - (used[0] < 0)).astype(np.uint32) for of_tree in read]
         features = used[used >= 0].astype(np.int64)
         n_plain = features.shape[0]
-    cdef CategoricalSplits categorical = CategoricalSplits([tree], slots, n_plain)
-    cdef PackedTrees packed = PackedTrees([tree], slots, [grown.code], n_plain)
+    cdef CategoricalSplits categorical = CategoricalSplits(trees, slots, n_plain)
+    cdef PackedTrees packed = PackedTrees(trees, slots, [one.code for one in grown], n_plain)
     cdef PredictContext context
     cdef double[:, ::1] raw_view = raw
     cdef size_t address = matrix.by_column.__array_interface__["data"][0]
     cdef int threads = n_threads
     context.k = kernels()
     context.trees = packed.trees
-    context.n_trees = 1
+    context.n_trees = len(trees)
     context.groups = categorical.groups
     context.n_groups = categorical.n_groups
     context.sides = categorical.sides

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from boostgrad.native cimport bg_kernels, bg_packing
 
@@ -26,6 +26,7 @@ cdef class RowRecords:
     cdef size_t integer_bytes
     cdef size_t code_bytes           # of the columns
     cdef const char *columns
+    cdef const uint8_t *wanted       # features that are laid down; NULL: all
     cdef int n_features
     cdef const double *pairs
     cdef int pair_width

@@ -173,6 +173,22 @@ cdef class RowRecords:
     def __dealloc__(self):
         free(self.tiles)
 
+    def relay(self, features):
+        """Take the codes of these features from the columns again.
+
+        Parameters
+        ----------
+        features : ndarray of int64
+        """
+        wanted = np.zeros(self.n_features, dtype=np.uint8)
+        wanted[features] = 1
+        cdef const uint8_t[::1] view = wanted
+        self.wanted = &view[0]
+        with nogil:
+            parallel_for(lay_down_rows, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK,
+                         self.n_threads)
+        self.wanted = NULL
+
     cdef void lay_down(self, int64_t chunk) noexcept nogil:
         """Codes from columns to rows."""
         cdef int64_t begin = chunk * ROWS_PER_TASK, step, n, i, f
@@ -190,6 +206,8 @@ cdef class RowRecords:
                 row_bytes = tile.row_bytes
                 for p in range(tile.n):
                     f = self.feature_at[tile.first + p]
+                    if self.wanted != NULL and not self.wanted[f]:
+                        continue
                     row = tile.codes + step * row_bytes + p * tile.code_bytes
                     column = <const uint8_t *> self.columns + f * self.n_rows + step
                     column16 = <const uint16_t *> self.columns + f * self.n_rows + step
