@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -314,7 +315,6 @@ class BoostGrad(BaseEstimator):
     )
 
     def _set_fitted(self, ensemble: Ensemble, loss: Loss | None, more: dict[str, Any]) -> None:
-        predictor = Predictor(ensemble)
         schema = TableSchema(ensemble.features, ensemble.input_names)
         for name in self._FITTED:
             self.__dict__.pop(name, None)
@@ -325,9 +325,13 @@ class BoostGrad(BaseEstimator):
         self.n_iter_ = ensemble.n_iterations
         self._loss = loss
         self._schema = schema
-        self._predictor = predictor
         for name, value in more.items():
             setattr(self, name, value)
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        """Made at the first prediction: a small fit takes less time than its tables."""
+        return Predictor(self.ensemble_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "ensemble_" in self.__dict__
@@ -370,7 +374,7 @@ class BoostGrad(BaseEstimator):
         elif (
             "ensemble_" in state
         ):  # a loss or levels of one's own: pickle knows where their classes are, a file does not
-            state.pop("_predictor")
+            state.pop("_predictor", None)
         return state
 
     def __setstate__(self, state):
@@ -379,8 +383,6 @@ class BoostGrad(BaseEstimator):
         super().__setstate__(state)
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
-        elif "ensemble_" in self.__dict__:
-            self._predictor = Predictor(self.ensemble_)
 
     def _loss_is_registered(self) -> bool:
         return registered_losses().get(self._loss.name) is type(self._loss)
