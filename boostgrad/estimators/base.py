@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import fields
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -36,6 +35,19 @@ AUTO_EARLY_STOPPING_ROWS = 10_000
 
 # Fewer rows are predicted by one thread.
 SERIAL_ROWS = 1024
+
+
+class PreparedOnce:
+    """The predictor of an ensemble, made when it is first called for: a small fit takes less time than its tables."""
+
+    def __init__(self, ensemble: Ensemble):
+        self._ensemble = ensemble
+        self._made: Predictor | None = None
+
+    def __call__(self) -> Predictor:
+        if self._made is None:
+            self._made = Predictor(self._ensemble)  # two threads may both make one; they are the same
+        return self._made
 
 
 class BoostGrad(BaseEstimator):
@@ -224,7 +236,7 @@ class BoostGrad(BaseEstimator):
     def _raw(self, X) -> np.ndarray:
         """Raw predictions, shape (n_outputs, n_rows)."""
         columns = self._columns(X)
-        return self._predictor.raw(columns, self._threads(columns))
+        return self._predictor().raw(columns, self._threads(columns))
 
     def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
         columns = self._columns(X)
@@ -280,7 +292,7 @@ class BoostGrad(BaseEstimator):
             Leaves are numbered from 0, left to right, tree by tree.
         """
         columns = self._columns(X)
-        leaves = self._predictor.leaves(columns, self._threads(columns))
+        leaves = self._predictor().leaves(columns, self._threads(columns))
         if self.ensemble_.n_outputs > 1:
             leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.n_outputs)
         return leaves
@@ -325,13 +337,9 @@ class BoostGrad(BaseEstimator):
         self.n_iter_ = ensemble.n_iterations
         self._loss = loss
         self._schema = schema
+        self._predictor = PreparedOnce(ensemble)
         for name, value in more.items():
             setattr(self, name, value)
-
-    @cached_property
-    def _predictor(self) -> Predictor:
-        """Made at the first prediction: a small fit takes less time than its tables."""
-        return Predictor(self.ensemble_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return "ensemble_" in self.__dict__
@@ -374,7 +382,7 @@ class BoostGrad(BaseEstimator):
         elif (
             "ensemble_" in state
         ):  # a loss or levels of one's own: pickle knows where their classes are, a file does not
-            state.pop("_predictor", None)
+            state.pop("_predictor")
         return state
 
     def __setstate__(self, state):
@@ -383,6 +391,8 @@ class BoostGrad(BaseEstimator):
         super().__setstate__(state)
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
+        elif "ensemble_" in self.__dict__:
+            self._predictor = PreparedOnce(self.ensemble_)
 
     def _loss_is_registered(self) -> bool:
         return registered_losses().get(self._loss.name) is type(self._loss)

@@ -67,7 +67,7 @@ typedef struct {
     int missing_left; /* -1: no missing value in the node */
 } bg_scan_result;
 
-/* Scratch of one scan; each array holds n_codes entries. */
+/* Scratch of one scan; each array holds n_codes + 8 entries. */
 typedef struct {
     int64_t *gradient, *sums, *gain_bits;
 } bg_scan_scratch;
