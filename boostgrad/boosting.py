@@ -12,7 +12,8 @@ from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.data.statistics import Redraws
 from boostgrad.losses.base import GradientPairs, Loss
 from boostgrad.params import CategoryParams, TreeParams
-from boostgrad.tree.grower import grower_for
+from boostgrad.tree.grower import GrownTree, TreeGrower
+from boostgrad.tree.growers import Growers
 from boostgrad.tree.model import Tree
 from boostgrad.tree.predictor import add_binned
 
@@ -86,7 +87,6 @@ def train(
     base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
     raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
-    grower = grower_for(rows.matrix, edges, params, n_threads, seed, categories)
     state = IterationState(n_estimators)
     if validation is not None:
         validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)
@@ -94,31 +94,39 @@ def train(
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 
     trees: list[Tree] = []
-    all_grown = []
+    so_far: list[GrownTree] = []
+    growers = Growers(rows.matrix, edges, params, loss.n_outputs, n_threads, seed, categories)
+
+    def grow(grower: TreeGrower, output: int) -> GrownTree:
+        grown = grower.grow(pairs, output, len(trees) + output)
+        grower.add_leaf_values(raw[output])
+        return grown
+
     try:
         for callback in callbacks:
             callback.before_training(state)
         for state.iteration in range(1, n_estimators + 1):
             if redraws is not None and redraws.before(state.iteration):
-                grower.recode(redraws.features)
+                growers.recode(redraws.features)
+                # predictions by the same codes that the trees to come will see: by others the residuals would still
+                # hold what the trees know, and it would be learned twice
                 raw[:] = base_score[:, None]
-                add_binned(all_grown, rows.matrix, raw, n_threads)
+                add_binned(so_far, rows.matrix, raw, n_threads)
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
-            for output in range(loss.n_outputs):
-                grown = grower.grow(pairs, output, len(trees))
-                grower.add_leaf_values(raw[output])
-                if validation is not None:
-                    add_binned([grown], validation.matrix, validation_raw, n_threads)
-                trees.append(grown.tree)
-                all_grown.append(grown)
+            grown = growers.each(grow, range(loss.n_outputs))
+            trees += [of_output.tree for of_output in grown]
+            if redraws is not None:
+                so_far += grown
             if validation is not None:
+                add_binned(grown, validation.matrix, validation_raw, n_threads)
                 state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
                 state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
             if any([callback.after_iteration(state) for callback in callbacks]):  # every one is called
                 break
     finally:
+        growers.close()
         for callback in callbacks:
             callback.after_training(state)
     return Trained(trees, base_score, state)

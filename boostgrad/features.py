@@ -42,8 +42,13 @@ class FeatureInfo:
 
     @property
     def n_levels(self) -> int:
-        """How many level numbers there are; 0 where the feature is not a category."""
-        return max(1, len(self.levels) + bool(self.rare_levels)) if self.kind == "category" else 0
+        """How many level numbers trees see; 0 where the feature is not a category."""
+        return self.n_numbers if self.kind == "category" else 0
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers the levels have; at least 1."""
+        return max(1, len(self.levels) + bool(self.rare_levels))
 
 
 def numbers(n_features: int) -> tuple[FeatureInfo, ...]:

@@ -180,12 +180,16 @@ class CategoryParams:
         Share of the variance of the gradients that counts as noise where the deviations of levels are shrunk.
     extra_l2 : float
         Added to ``l2_regularization`` where the gain is judged, not in leaf values.
+    guided_noise : float
+        ``noise`` times this for a feature whose levels have target statistics, too: what a level is like in general is
+        known there, and sets are for what it is like beside other features.
     """
 
     few_levels: int = 4
     min_rows: int = 20
     noise: float = 0.2
     extra_l2: float = 10.0
+    guided_noise: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -207,14 +211,19 @@ class BoostParams:
     unknown_category: str = parameter(
         "missing",
         OneOf(("missing", "rare", "error")),
-        doc="What predictions make of a category that training has not seen: a missing value; one of those that were "
+        doc="What predictions make of a category that training has not seen: a missing value (of which target statistics "
+        "say that nothing is known); one of those that were "
         "so rare that they were pooled (where none was, a missing value); or an error.",
     )
     target_statistics: str = parameter(
         "auto",
         OneOf(("auto", "always", "never")),
-        doc="Make numeric features of categories: what is known of a level's target from other rows (ordered target "
-        "statistics).",
+        doc="Numeric features for the levels of categories: what is known of a level's target from other rows, without "
+        "the row's own (ordered target statistics; Prokhorenkova et al. 2018), drawn afresh as boosting goes on. "
+        '"auto": for columns of 300 levels or more, and for those of 32 or more with fewer than 400 training rows a '
+        'level; beside splits on sets of levels, or in place of them below 30 rows a level. "always": for all '
+        'categories. "never": for none. Of levels that training has not seen nothing is known, whatever '
+        'unknown_category="missing" says.',
     )
     date_parts: Any = parameter(
         None,

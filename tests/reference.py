@@ -496,3 +496,37 @@ def assert_valid_edges(edges, values, max_bins):
             assert len(edges) == len(values) - 1
     else:
         assert len(edges) == 0
+
+
+# ---- target statistics -----------------------------------------------------------------------------------------------
+
+
+def splitmix(x: int) -> int:
+    """splitmix64 of Steele et al. 2014."""
+    mask = 2**64 - 1
+    x = (x + 0x9E3779B97F4A7C15) & mask
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & mask
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & mask
+    return x ^ (x >> 31)
+
+
+def ordered_statistics(levels, gradient, hessian, prior, seed, number) -> np.ndarray:
+    """Row by row: minus the gradients of the rows of its level before it, over the prior and their hessians.
+
+    ``hessian`` is an array; the result is NaN where the level is -1.
+    """
+    found = np.full(len(levels), np.nan)
+    for level in range(max(levels, default=-1) + 1):
+        rows = [row for row in range(len(levels)) if levels[row] == level]
+        state = splitmix(splitmix(seed ^ splitmix(number)) ^ splitmix(level))
+        order: list[int] = []
+        for i, row in enumerate(rows):  # the new row takes a random place, whose row goes to the end
+            place = (splitmix((state + i) % 2**64) >> 32) * (i + 1) >> 32
+            order.append(row)
+            order[i], order[place] = order[place], row
+        sum_g, sum_h = 0.0, float(prior)
+        for row in order:
+            found[row] = -sum_g / sum_h
+            sum_g += gradient[row]
+            sum_h += hessian[row]
+    return found

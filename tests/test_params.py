@@ -47,6 +47,7 @@ CASES = {
         ),
     ),
     "unknown_category": (("ignore", None, 1), ("missing", "rare", "error")),
+    "target_statistics": (("yes", None, True), ("auto", "always", "never")),
     "date_parts": (("year", ["week"], ("year", "year"), 1, {"year"}), (None, (), ("year", "hour"), ["weekday"])),
     "early_stopping": (("on", None, 1, 0, 0.5), ("auto", True, False)),
     "validation_fraction": ((0, 0.0, 1, 1.0, -0.1, math.nan, "x", None, KFold), (0.5, KFold(3))),

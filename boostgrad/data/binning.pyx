@@ -18,6 +18,7 @@ import numpy as np
 
 from boostgrad.data.columns import SparseColumns
 from boostgrad.data.matrix import BinnedMatrix
+from boostgrad.data.levels import MAX_LEVELS
 from boostgrad.data.quantiles import SortingRoom, quantile_edges
 from boostgrad.data.sparse import bin_sparse, sparse_edges
 from boostgrad.data.views import COLUMN_KINDS
@@ -32,8 +33,6 @@ cdef int INT32_KIND = COLUMN_KINDS[np.dtype(np.int32)]
 # Quantiles of longer columns come from this many rows, drawn without replacement.
 SAMPLE_ROWS = 200_000
 
-# Codes are 16 bits wide at most: missing, so many levels, and one for those beyond.
-MAX_LEVELS = 65534
 
 
 cdef class EdgeTable:
@@ -199,7 +198,7 @@ class BinMapper:
     def __init__(self, edges, n_levels=None):
         self.edges = edges
         self.n_levels = np.zeros(len(edges), dtype=np.int64) if n_levels is None else np.array(n_levels, dtype=np.int64)
-        self._table = EdgeTable(edges)
+        self.table = EdgeTable(edges)
 
     @classmethod
     def fit(cls, columns, *, rows=None, weight=None, max_bins=255, rng=None, n_threads=1):
@@ -288,7 +287,7 @@ class BinMapper:
         if isinstance(columns, SparseColumns):
             return bin_sparse(columns, self.edges, rows, n_threads)
         cdef ColumnViews views
-        cdef EdgeTable table = self._table
+        cdef EdgeTable table = self.table
         cdef TransformContext context
         cdef const int64_t[::1] row_view, group_view
         cdef const int64_t[::1] level_view = self.n_levels

@@ -23,6 +23,10 @@ import numpy as np
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 _SECONDS = {"m": 60, "h": 3600, "D": 86400, "W": 604800}
 
+# Level numbers of a column whose sets of levels are split: codes are 16 bits wide at most, and there is one for missing
+# and one for levels beyond.
+MAX_LEVELS = 65534
+
 
 class CodedColumn:
     """A column of categories.

@@ -28,15 +28,19 @@ class BinnedMatrix:
         Codes of a feature are below this number; at least 2.
     categorical : ndarray of bool, shape (n_features,)
         Which features are categorical: their codes have no order. Default: none.
+    guided : ndarray of bool, shape (n_features,)
+        Which of them have target statistics beside them. Default: none.
     """
 
     by_column: np.ndarray
     n_codes: np.ndarray
     categorical: np.ndarray | None = None
+    guided: np.ndarray | None = None
 
     def __post_init__(self):
-        if self.categorical is None:
-            object.__setattr__(self, "categorical", np.zeros(self.n_features, dtype=bool))
+        for name in ("categorical", "guided"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros(self.n_features, dtype=bool))
 
     @staticmethod
     def room(n_features: int, n_rows: int, dtype) -> np.ndarray:
@@ -47,6 +51,10 @@ class BinnedMatrix:
     def by_row(self) -> np.ndarray:
         """The same codes, shape (n_rows, n_features); a view."""
         return self.by_column.T
+
+    @property
+    def nbytes(self) -> int:
+        return self.by_column.nbytes
 
     @property
     def n_rows(self) -> int:
@@ -99,6 +107,12 @@ class SparseBinnedMatrix:
         """As of ``BinnedMatrix``: all columns are numbers."""
         return np.zeros(self.n_features, dtype=bool)
 
+    guided = categorical
+
     @property
     def n_features(self) -> int:
         return len(self.n_codes)
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows.nbytes + self.codes.nbytes + self.row_features.nbytes + self.row_codes.nbytes

@@ -25,8 +25,6 @@ DEF BLOCK = 1024
 
 # Rows of a task, unless a single level has more.
 CHUNK_ROWS = 16384
-import os
-FOLDS = int(os.environ.get('TS_FOLDS', 0))
 
 
 cdef struct DrawContext:
@@ -50,7 +48,6 @@ cdef struct DrawContext:
     const int64_t *features
     int64_t n_rows
     int code_bytes
-    int64_t folds
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
@@ -98,8 +95,7 @@ cdef void draw_chunk(void *context, int64_t chunk, int worker) noexcept nogil:
     cdef const DrawContext *c = <const DrawContext *> context
     cdef double[BLOCK] statistics
     cdef uint32_t[BLOCK] rows
-    cdef int64_t level, signal, i, place, n = 0, m, f, b, e
-    cdef double total_g, total_h
+    cdef int64_t level, signal, i, place, n = 0
     cdef const double *gradient
     cdef const double *hessian
     cdef double sum_g, sum_h
@@ -111,30 +107,6 @@ cdef void draw_chunk(void *context, int64_t chunk, int worker) noexcept nogil:
         for level in range(c.chunks[chunk], c.chunks[chunk + 1]):
             sum_g = 0
             sum_h = c.prior[signal]
-            if c.folds > 0:
-                total_g = 0
-                total_h = sum_h
-                m = c.begin[level + 1] - c.begin[level]
-                for i in range(c.begin[level], c.begin[level + 1]):
-                    total_g += gradient[i]
-                    total_h += hessian[i] if hessian != NULL else c.constant
-                for f in range(c.folds):
-                    b = c.begin[level] + f * m // c.folds
-                    e = c.begin[level] + (f + 1) * m // c.folds
-                    sum_g = 0
-                    sum_h = 0
-                    for i in range(b, e):
-                        place = c.order[i]
-                        sum_g += gradient[place]
-                        sum_h += hessian[place] if hessian != NULL else c.constant
-                    for i in range(b, e):
-                        statistics[n] = -(total_g - sum_g) / (total_h - sum_h)
-                        rows[n] = c.rows[c.order[i]]
-                        n += 1
-                        if n == BLOCK:
-                            put(c, signal, statistics, rows, n)
-                            n = 0
-                continue
             for i in range(c.begin[level], c.begin[level + 1]):
                 place = c.order[i]
                 statistics[n] = -sum_g / sum_h
@@ -204,7 +176,6 @@ cdef class OrderedStatistics:
         if rows.shape[0] == 0:
             return
         context.k = kernels()
-        context.folds = FOLDS
         context.rows = &rows[0]
         context.begin = &begin[0]
         context.chunks = &chunks[0]

@@ -21,6 +21,7 @@ import numpy as np
 
 from boostgrad.data.columns import Columns, SparseColumns
 from boostgrad.data.levels import (
+    MAX_LEVELS,
     CodedColumn,
     TimeColumn,
     family,
@@ -74,6 +75,7 @@ class TableSchema:
         categorical_features: Any = "from_dtype",
         date_parts: tuple[str, ...] | None = None,
         rows: np.ndarray | None = None,
+        most_levels: int | None = MAX_LEVELS,
     ) -> TableSchema:
         """Learn what the columns are.
 
@@ -88,6 +90,8 @@ class TableSchema:
             Calendar parts to add for each column of dates.
         rows : ndarray of int64, optional
             The rows to learn levels from; None: all.
+        most_levels : int or None
+            Levels of a category at most: of more, the least frequent ones are pooled. None: no limit.
 
         Raises
         ------
@@ -108,7 +112,7 @@ class TableSchema:
             entry, label = columns.entry(j), columns.label(j)
             kind = _kind(entry, None if declared is None else declared[j], label)
             if kind == "category":
-                features.append(FeatureInfo(kind, j, None, *_levels(as_levels(entry), rows, label)))
+                features.append(FeatureInfo(kind, j, None, *_levels(as_levels(entry), rows, label, most_levels)))
             else:
                 features.append(FeatureInfo(kind, j))
             if kind == "date":
@@ -276,7 +280,7 @@ def as_levels(entry: Any) -> CodedColumn:
     return CodedColumn(codes, distinct.tolist())  # NaN is a level, which is missing
 
 
-def _levels(coded: CodedColumn, rows: np.ndarray | None, label: str) -> tuple[tuple, tuple]:
+def _levels(coded: CodedColumn, rows: np.ndarray | None, label: str, most_levels: int | None) -> tuple[tuple, tuple]:
     """The levels of these rows in canonical order, and apart from them the rare ones."""
     codes = coded.codes if rows is None else coded.codes[rows]
     counts = np.bincount(codes.astype(np.intp) + 1, minlength=len(coded.levels) + 1)[1:]
@@ -293,8 +297,12 @@ def _levels(coded: CodedColumn, rows: np.ndarray | None, label: str) -> tuple[tu
             ) from None
     keys = ordered(list(count_of))
     pooled = len(keys) > MANY_LEVELS
-    rare = [key for key in keys if pooled and count_of[key] < RARE_COUNT]
     kept = [key for key in keys if not pooled or count_of[key] >= RARE_COUNT]
+    if most_levels is not None and len(kept) > most_levels - 1:
+        frequent = np.argsort([-count_of[key] for key in kept], kind="stable")[: most_levels - 1]
+        kept = [kept[k] for k in np.sort(frequent)]
+    known = set(kept)
+    rare = [key for key in keys if key not in known]
     return tuple(value for _, value in kept), tuple(value for _, value in rare)
 
 

@@ -12,41 +12,50 @@ as boosting goes on, all others those of the whole level::
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import numpy as np
 
 from boostgrad.data.columns import Columns
+from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.ordered import OrderedStatistics
-from boostgrad.data.schema import TableSchema
+from boostgrad.data.schema import MAX_LEVELS, TableSchema
 from boostgrad.features import FeatureInfo
 
-# Columns with fewer levels have splits on sets of levels alone.
-MIN_LEVELS = int(os.environ.get("TS_MIN", 32))
-# Columns with more have statistics alone.
-MAX_SET_LEVELS = int(os.environ.get("TS_MAX", 256))
-# Iterations between two drawings.
-EVERY = int(os.environ.get("TS_EVERY", 5))
+# "auto": columns with fewer levels than this, or more training rows a level, have splits on sets of levels alone.
+MIN_LEVELS = 32
+MOST_ROWS = 400
+# Columns with so many levels have statistics however many rows there are.
+MANY_LEVELS = 300
+# Columns with fewer rows a level have statistics alone: sets of their levels would follow noise.
+SET_ROWS = 30
+# The first drawing is for so many iterations; later ones are for a half of those before them, if that is more. Each
+# takes a look at all trees so far, which is then a bounded number of looks at each.
+FIRST_DRAWING = 10
 # Most signals: of a loss with more outputs those with the largest gradients count.
 MAX_SIGNALS = 8
 # Bounds of the prior, in rows.
-PRIOR_ROWS = (float(os.environ.get("TS_PLOW", 1.0)), float(os.environ.get("TS_PHIGH", 1000.0)))
+PRIOR_ROWS = (1.0, 1000.0)
 
 
-def columns_with_statistics(columns: Columns, choice: str) -> list[int]:
+def columns_with_statistics(columns: Columns, n_rows: int, choice: str) -> list[int]:
     """Which of these columns get statistics.
 
     Parameters
     ----------
     columns : Columns
         Of level numbers and numbers.
+    n_rows : int
+        Training rows.
     choice : {"auto", "always", "never"}
     """
     if choice == "never" or columns.n_levels is None:
         return []
-    least = MIN_LEVELS if choice == "auto" else 1
-    return [j for j, n in enumerate(columns.n_levels) if n >= least]
+    if choice == "always":
+        return [j for j, n in enumerate(columns.n_levels) if n > 0]
+    return [
+        j for j, n in enumerate(columns.n_levels) if n >= MANY_LEVELS or (n >= MIN_LEVELS and n_rows < n * MOST_ROWS)
+    ]
 
 
 def prior_of(gradient: np.ndarray, hessian: np.ndarray, levels: np.ndarray, n_levels: int) -> float:
@@ -98,6 +107,7 @@ class TargetStatistics:
 
     def __init__(self, columns, which, rows, pairs, seed):
         self.rows = rows
+        self.n_rows = pairs.n_rows
         signals = _signals(pairs.pairs)
         gradient = pairs.pairs[signals, :, 0]
         constant = pairs.constant_hessian
@@ -124,13 +134,18 @@ class TargetStatistics:
     def schema(self, schema: TableSchema) -> TableSchema:
         """The schema with statistics beside, or in place of, the columns of levels."""
         features = []
-        self._features: dict[int, list[int]] = {}
+        self._features: dict[int, list[int]] = {}  # of the statistics of each column
+        self._beside: list[int] = []  # columns of levels that stay
         for j, info in enumerate(schema.features):
             values = self._values.get(j, [])
-            parts: list[str | None] = ["statistic"] if len(values) == 1 else [f"statistic{k}" for k in range(len(values))]
-            if values and len(values[0]) > MAX_SET_LEVELS:
+            parts: list[str | None] = (
+                ["statistic"] if len(values) == 1 else [f"statistic{k}" for k in range(len(values))]
+            )
+            if values and (self.n_rows < SET_ROWS * len(values[0]) or len(values[0]) > MAX_LEVELS):
                 parts[0] = None
             else:
+                if values:
+                    self._beside.append(len(features))
                 features.append(info)
             self._features[j] = list(range(len(features), len(features) + len(values)))
             for part, of_levels in zip(parts, values, strict=True):
@@ -151,6 +166,12 @@ class TargetStatistics:
                     made[feature][self.rows] = ordered[k]
         return Columns(made, columns.n_rows, columns.names, columns.n_levels)
 
+    def guided(self, matrix: BinnedMatrix) -> BinnedMatrix:
+        """The binned training rows, with a mark at features of levels that have statistics beside them."""
+        beside = np.zeros(matrix.n_features, dtype=bool)
+        beside[self._beside] = True
+        return replace(matrix, guided=beside)
+
     def redraws(self, matrix, mapper, n_threads: int) -> Redraws:
         return Redraws(self, matrix, mapper, n_threads)
 
@@ -169,16 +190,20 @@ class Redraws:
             (drawn, np.array(statistics._features[j], dtype=np.int64)) for j, drawn in statistics._drawn.items()
         ]
         self._matrix = matrix
-        self._table = mapper._table
+        self._table = mapper.table
         self._n_threads = n_threads
+        self._number = 0
+        self._next = 1 + FIRST_DRAWING
         self.features = np.concatenate([features for _, features in self._parts])
 
     def before(self, iteration: int) -> bool:
         """Draw, where it is time to; whether codes changed."""
-        if iteration % EVERY != 0:
+        if iteration < self._next:
             return False
+        self._number += 1
+        self._next = iteration + max(FIRST_DRAWING, iteration // 2)
         for drawn, features in self._parts:
-            drawn.recode(iteration // EVERY, self._matrix, self._table, features, self._n_threads)
+            drawn.recode(self._number, self._matrix, self._table, features, self._n_threads)
         return True
 
 

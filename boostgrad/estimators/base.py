@@ -16,6 +16,7 @@ from boostgrad.boosting import Rows, pairs_at_start, train
 from boostgrad.callbacks import EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
+from boostgrad.data.levels import MAX_LEVELS
 from boostgrad.data.schema import TableSchema
 from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.inputs import (
@@ -36,6 +37,19 @@ AUTO_EARLY_STOPPING_ROWS = 10_000
 
 # Fewer rows are predicted by one thread.
 SERIAL_ROWS = 1024
+
+
+class PreparedOnce:
+    """The predictor of an ensemble, made when it is first called for: a small fit takes less time than its tables."""
+
+    def __init__(self, ensemble: Ensemble):
+        self._ensemble = ensemble
+        self._made: Predictor | None = None
+
+    def __call__(self) -> Predictor:
+        if self._made is None:
+            self._made = Predictor(self._ensemble)  # two threads may both make one; they are the same
+        return self._made
 
 
 class BoostGrad(BaseEstimator):
@@ -116,15 +130,21 @@ class BoostGrad(BaseEstimator):
         row_weight = weights_of(weight, rows)
 
         schema = TableSchema.learn(
-            columns, categorical_features=self.categorical_features, date_parts=self.date_parts, rows=rows
+            columns,
+            categorical_features=self.categorical_features,
+            date_parts=self.date_parts,
+            rows=rows,
+            most_levels=MAX_LEVELS if self.target_statistics == "never" else None,  # statistics know no limit
         )
         # rows set aside are the user's training data too: what is unknown in them is no error
         unknown = "missing" if self.unknown_category == "error" else self.unknown_category
         table, columns = columns, schema.apply(columns, unknown_category=unknown)
-        encoded = columns_with_statistics(columns, self.target_statistics)
+        encoded = columns_with_statistics(columns, len(target), self.target_statistics)
         if encoded:
             pairs = pairs_at_start(loss, target, row_weight, n_threads)
-            statistics = TargetStatistics(columns, encoded, rows, pairs, int(stream(seed, "statistics").integers(2**62)))
+            statistics = TargetStatistics(
+                columns, encoded, rows, pairs, int(stream(seed, "statistics").integers(2**62))
+            )
             schema = statistics.schema(schema)
             columns = statistics.first(schema.apply(table, unknown_category=unknown), n_threads)
 
@@ -136,7 +156,8 @@ class BoostGrad(BaseEstimator):
             rng=stream(seed, "bins"),
             n_threads=n_threads,
         )
-        training = Rows(mapper.transform(columns, rows=rows, n_threads=n_threads), target, row_weight)
+        matrix = mapper.transform(columns, rows=rows, n_threads=n_threads)
+        training = Rows(statistics.guided(matrix) if encoded else matrix, target, row_weight)
         validation = None
         if held_out is not None:
             matrix = mapper.transform(columns, rows=held_out[0], n_threads=n_threads)
@@ -231,7 +252,7 @@ class BoostGrad(BaseEstimator):
     def _raw(self, X) -> np.ndarray:
         """Raw predictions, shape (n_outputs, n_rows)."""
         columns = self._columns(X)
-        return self._predictor.raw(columns, self._threads(columns))
+        return self._predictor().raw(columns, self._threads(columns))
 
     def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
         columns = self._columns(X)
@@ -269,9 +290,8 @@ class BoostGrad(BaseEstimator):
         for feature in self.ensemble_.features:
             if feature.kind != "number":
                 name = feature.source if self._schema.names is None else repr(self._schema.names[feature.source])
-                raise ValueError(
-                    f"predictor() takes rows of numbers, but column {name} is a {feature.kind}; use predict"
-                )
+                kind = "category" if feature.kind == "statistic" else feature.kind
+                raise ValueError(f"predictor() takes rows of numbers, but column {name} is a {kind}; use predict")
         return RowPredictor(self.ensemble_, self._loss.inverse_link_row, not hasattr(self, "classes_"))
 
     def apply(self, X: Any) -> np.ndarray:
@@ -287,7 +307,7 @@ class BoostGrad(BaseEstimator):
             Leaves are numbered from 0, left to right, tree by tree.
         """
         columns = self._columns(X)
-        leaves = self._predictor.leaves(columns, self._threads(columns))
+        leaves = self._predictor().leaves(columns, self._threads(columns))
         if self.ensemble_.n_outputs > 1:
             leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.n_outputs)
         return leaves
@@ -322,7 +342,6 @@ class BoostGrad(BaseEstimator):
     )
 
     def _set_fitted(self, ensemble: Ensemble, loss: Loss | None, more: dict[str, Any]) -> None:
-        predictor = Predictor(ensemble)
         schema = TableSchema(ensemble.features, ensemble.input_names)
         for name in self._FITTED:
             self.__dict__.pop(name, None)
@@ -333,7 +352,7 @@ class BoostGrad(BaseEstimator):
         self.n_iter_ = ensemble.n_iterations
         self._loss = loss
         self._schema = schema
-        self._predictor = predictor
+        self._predictor = PreparedOnce(ensemble)
         for name, value in more.items():
             setattr(self, name, value)
 
@@ -388,7 +407,7 @@ class BoostGrad(BaseEstimator):
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
         elif "ensemble_" in self.__dict__:
-            self._predictor = Predictor(self.ensemble_)
+            self._predictor = PreparedOnce(self.ensemble_)
 
     def _loss_is_registered(self) -> bool:
         return registered_losses().get(self._loss.name) is type(self._loss)

@@ -13,9 +13,9 @@ Reading a file runs no code from it. All numbers are little-endian::
 
 The header is one JSON object::
 
-    {"format_version": 1 or 2, "boostgrad_version": "...",
+    {"format_version": 1, 2 or 3, "boostgrad_version": "...",
      "ensemble":  {"n_features", "feature_names", "loss", "loss_parameters",
-                   "features": [{"kind", "source", "part", "levels", "rare_levels"}, ...]},
+                   "features": [{"kind", "source", "part", "levels", "rare_levels", "values"}, ...]},
      "estimator": {anything the caller wants back},
      "sections":  [{"name", "dtype", "shape", "offset"}, ...]}           offset counts from D, and ascends
 
@@ -31,9 +31,9 @@ tree t owns the splits ``split_offsets[t] : split_offsets[t + 1]`` and the leave
     base_score                                          one per output
 
 ``features`` is there only where they are not all plain columns of numbers. What a feature's object leaves out is null
-or empty; levels are JSON strings, numbers and booleans.
+or empty; levels are JSON strings, numbers and booleans, values of statistics are numbers.
 
-The format version is 2 where ``features`` is there or a split is categorical. Two sections more are there then; see
+The format version is 3 where a feature is a statistic, 2 where ``features`` is there or a split is categorical. Two sections more are there from version 2 on; see
 ``CategorySets``::
 
     category_words [-1 2 |       | 0 -1 1  ]        int32, S: words of each split's set of levels, -1: numeric split
@@ -64,7 +64,7 @@ import numpy as np
 from boostgrad.features import DATE_PARTS, KINDS, FeatureInfo, numbers
 from boostgrad.tree.model import CategorySets, Ensemble, Tree, TreeStatistics
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 try:
     LIBRARY_VERSION = version("boostgrad")
@@ -150,6 +150,8 @@ def dump_bytes(
     # an old reader would take dates, and whatever else is not a plain number, for one
     categorical = any(tree.categories is not None and tree.categories.is_categorical.any() for tree in ensemble.trees)
     format_version = 2 if categorical or "features" in scalars else 1
+    if any(info.kind == "statistic" for info in ensemble.features):
+        format_version = 3
     columns = _concatenated(ensemble, format_version)
     _check_ensemble(scalars, columns)
     sections = {f"ensemble/{name}": column for name, column in columns.items()}
@@ -267,7 +269,7 @@ def _described(info: FeatureInfo, feature: int) -> dict[str, Any]:
                 "levels that are strings, numbers or bools"
             )
     described = {"kind": info.kind, "source": info.source, "part": info.part}
-    described |= {"levels": list(info.levels), "rare_levels": list(info.rare_levels)}
+    described |= {"levels": list(info.levels), "rare_levels": list(info.rare_levels), "values": list(info.values)}
     return {name: value for name, value in described.items() if value not in (None, [])}
 
 
@@ -280,14 +282,20 @@ def _feature(described: Any) -> FeatureInfo:
         part=_field({"part": None, **described}, "part", str, type(None)),
         levels=tuple(_field({"levels": [], **described}, "levels", list)),
         rare_levels=tuple(_field({"rare_levels": [], **described}, "rare_levels", list)),
+        values=tuple(_field({"values": [], **described}, "values", list)),
     )
-    if info.kind not in KINDS or (info.part is not None and (info.kind != "date" or info.part not in DATE_PARTS)):
+    is_part = info.part is None or (info.part in DATE_PARTS if info.kind == "date" else info.kind == "statistic")
+    if info.kind not in KINDS or not is_part:
         raise ValueError(f"a feature is of the unknown kind {info.kind!r}, {info.part!r}")
     levels = info.levels + info.rare_levels
     if not all(type(level) in _LEVEL_TYPES and level == level for level in levels) or (
-        levels and info.kind != "category"
+        levels and not (info.kind == "category" or (info.kind == "statistic" and info.part is None))
     ):
         raise ValueError("a feature has impossible levels")
+    if not all(type(value) is float and math.isfinite(value) for value in info.values) or (
+        bool(info.values) != (info.kind == "statistic")
+    ):
+        raise ValueError("a feature has impossible values")
     return info
 
 
@@ -304,6 +312,11 @@ def _features(scalars: dict[str, Any]) -> tuple[FeatureInfo, ...]:
         if info.source != source + (info.part is None) or source + (info.part is None) < 0:
             raise ValueError("the ensemble is not valid: its features are not in the order of the input columns")
         source = info.source
+        column = info if info.part is None else column
+        if info.kind == "statistic" and (
+            column.kind not in ("category", "statistic") or len(info.values) != column.n_numbers
+        ):
+            raise ValueError("the ensemble is not valid: a statistic does not have one value for each level")
     return features
 
 

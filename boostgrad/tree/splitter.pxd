@@ -21,6 +21,7 @@ cdef class Splitter:
     cdef bg_scan_scratch *scratch
     cdef int64_t *memory
     cdef bg_category_rule category_rule
+    cdef bg_category_rule guided_rule  # of features beside a statistic
     cdef object categorical      # keeps is_categorical alive
     cdef const uint8_t *is_categorical
     cdef uint64_t **items        # two pieces of scratch a worker; NULL where no feature is categorical
@@ -33,6 +34,7 @@ cdef class Splitter:
     cdef void reset(self, SplitChoice *choice) noexcept nogil
     cdef void scan(self, const int64_t *hist, uint32_t n_codes, int feature, uint32_t rotation, const int64_t *total,
                    int worker, SplitChoice *best) noexcept nogil
-    cdef void find_set(self, const int64_t *hist, uint32_t n_codes, const int64_t *total,
+    cdef const bg_category_rule *rule_of(self, int feature) noexcept nogil
+    cdef void find_set(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
                        uint8_t *goes_left) noexcept nogil
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil

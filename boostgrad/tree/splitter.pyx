@@ -9,6 +9,8 @@ from libc.math cimport fabs, fmax, fmin
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
+import numpy as np
+
 from boostgrad.native cimport bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch, kernels
 from boostgrad.tree.structs cimport SplitChoice
 
@@ -90,7 +92,9 @@ cdef class Splitter:
         self.category_rule.extra_l2 = categories.extra_l2
         self.category_rule.min_rows = categories.min_rows
         self.category_rule.few_levels = categories.few_levels
-        self.categorical = matrix.categorical
+        self.guided_rule = self.category_rule
+        # 2: beside a statistic
+        self.categorical = matrix.categorical.astype(np.uint8) + (matrix.categorical & matrix.guided)
         cdef size_t address = self.categorical.__array_interface__["data"][0]
         self.is_categorical = <const uint8_t *> address
         if self.categorical.any():
@@ -139,9 +143,10 @@ cdef class Splitter:
         cdef bg_scan_result found
         cdef uint32_t rank = (<uint32_t> feature + rotation) % <uint32_t> self.n_features
         if self.is_categorical[feature]:
-            self.k.scan_categories(hist, n_codes, total, &self.rule, &self.category_rule, &self.scratch[worker],
+            self.k.scan_categories(hist, n_codes, total, &self.rule, self.rule_of(feature), &self.scratch[worker],
                                    self.items + 2 * worker, &found, NULL)
         else:
+            found.gain = best.score
             self.k.scan(hist, n_codes, total, &self.rule, &self.scratch[worker], &found)
         if found.gain > best.score or (found.gain == best.score and found.gain > 0 and rank < best.rank):
             best.score = found.gain
@@ -152,12 +157,15 @@ cdef class Splitter:
             best.missing_left = found.missing_left
             best.rank = rank
 
-    cdef void find_set(self, const int64_t *hist, uint32_t n_codes, const int64_t *total,
+    cdef const bg_category_rule *rule_of(self, int feature) noexcept nogil:
+        return &self.guided_rule if self.is_categorical[feature] == 2 else &self.category_rule
+
+    cdef void find_set(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
                        uint8_t *goes_left) noexcept nogil:
         """OUT goes_left: a byte a code, for the split that a scan of this categorical histogram chose. Scans keep no
         sets; the one that wins is found again. Not from two threads at a time."""
         cdef bg_scan_result found
-        self.k.scan_categories(hist, n_codes, total, &self.rule, &self.category_rule, &self.scratch[0], self.items,
+        self.k.scan_categories(hist, n_codes, total, &self.rule, self.rule_of(feature), &self.scratch[0], self.items,
                                &found, goes_left)
 
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil:

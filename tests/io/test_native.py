@@ -108,6 +108,14 @@ ENSEMBLES = {
             FeatureInfo("date", 1, "year"),
         ),
     ),
+    "statistics": make_ensemble(
+        [stump()],
+        features=(
+            FeatureInfo("statistic", 0, None, ("a", "b"), ("c",), (-0.1, 1e-300, 2.0)),
+            FeatureInfo("statistic", 0, "statistic1", (), (), (1.0, 2.0, -0.0)),
+            FeatureInfo("number", 1),
+        ),
+    ),
     "categories": make_ensemble([single_leaf(), categorical(seed=1), categorical(seed=2)]),
     "categories of some": make_ensemble([categorical(seed=1), make_tree([], [], sets={})]),
     "loss parameters": make_ensemble([stump()], loss="quantile", loss_parameters={"b": 0.1, "a": [1, None, "x"]}),
@@ -192,7 +200,9 @@ def test_round_trip(name, tmp_path):
     stored = load(tmp_path / "model")
     assert_same_ensemble(stored.ensemble, ensemble)
     assert stored.estimator == estimator
-    assert stored.format_version == (2 if name.startswith(("categor", "features")) else 1)
+    assert stored.format_version == (
+        2 if name.startswith(("categor", "features")) else 3 if name == "statistics" else 1
+    )
     assert sorted(stored.arrays) == sorted(ARRAYS)
     for key, array in ARRAYS.items():
         assert_same_array(stored.arrays[key], array)
@@ -392,7 +402,7 @@ def test_reading_runs_no_pickle(small, monkeypatch):
 
 def test_newer_version(small):
     header, sections = taken_apart(dump_bytes(small))
-    with pytest.raises(ModelFormatError, match="the data: .* newer format version 7, this boostgrad reads up to 2$"):
+    with pytest.raises(ModelFormatError, match="the data: .* newer format version 7, this boostgrad reads up to 3$"):
         load_bytes(put_together(header | {"format_version": 7}, sections, version=7))
     with pytest.raises(ModelFormatError, match="newer format version 7"):
         load_bytes(b"\x89BGRAD\r\n\x07\0\0\0" + bytes(99))  # whatever follows the first 12 bytes
@@ -725,6 +735,7 @@ def test_save_where_no_file_can_be(small, tmp_path):
 
 
 NUMBER = {"kind": "number", "source": 0}
+STATISTIC = {"kind": "statistic", "source": 2, "levels": ["a", "b"], "rare_levels": ["c"], "values": [0.5, 1.0, 2.0]}
 
 
 @pytest.mark.parametrize(
@@ -745,6 +756,13 @@ NUMBER = {"kind": "number", "source": 0}
         [{"kind": "date", "source": -1, "part": "year"}, NUMBER, NUMBER | {"source": 1}],
         [{"kind": "date", "source": 0}, {"kind": "date", "source": 0, "part": "week"}, NUMBER | {"source": 1}],
         [NUMBER, {"kind": "number", "source": 0, "part": "year"}, NUMBER | {"source": 1}],
+        [NUMBER, {"kind": "statistic", "source": 0, "part": "s", "values": [1.0]}, NUMBER | {"source": 1}],
+        [NUMBER, NUMBER | {"source": 1}, STATISTIC | {"values": []}],
+        [NUMBER, NUMBER | {"source": 1}, STATISTIC | {"values": [1.0, 2.0]}],
+        [NUMBER, NUMBER | {"source": 1}, STATISTIC | {"values": [1.0, float("nan"), 2.0]}],
+        [NUMBER, NUMBER | {"source": 1}, STATISTIC | {"values": [1.0, "2", 2.0]}],
+        [NUMBER, NUMBER | {"source": 1}, NUMBER | {"source": 2, "values": [1.0]}],
+        [NUMBER, STATISTIC | {"source": 1}, STATISTIC | {"source": 1, "part": "s", "levels": ["a", "b", "c"]}],
     ],
     ids=str,
 )

@@ -38,10 +38,15 @@ def load(name):
 
 def test_every_version_is_there():
     assert (
-        sorted([f"v{v}_{kind}" for v in (1, 2) for kind in ("binary", "multiclass", "regressor")] + [CATEGORIES])
+        sorted(
+            [f"v{v}_{kind}" for v in (1, 2) for kind in ("binary", "multiclass", "regressor")]
+            + [CATEGORIES, "v3_binary", "v3_multiclass"]
+        )
         == FILES
     )
-    assert {native.load(path).format_version for path in FIXTURES.glob("*.bg")} == {1, native.FORMAT_VERSION}
+    assert {native.load(path).format_version for path in FIXTURES.glob("*.bg")} == set(
+        range(1, native.FORMAT_VERSION + 1)
+    )
     assert sorted(path.stem for path in FIXTURES.glob("*.json")) == FILES
 
 
@@ -90,13 +95,16 @@ def test_categories():
     assert native.load_bytes(native.dump_bytes(ensemble)).format_version == 2
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("v2")])
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("v1")])
 def test_levels_and_their_sets(name):
     model, _, expected = load(name)
     assert [[info.kind, list(info.levels), len(info.rare_levels)] for info in model.ensemble_.features] == expected[
         "features"
     ]
-    assert any(tree.categories is not None for tree in model.ensemble_.trees)
+    if name.startswith("v2"):
+        assert any(tree.categories is not None for tree in model.ensemble_.trees)
+    else:
+        assert [len(info.values) for info in model.ensemble_.features] == expected["values"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -136,9 +144,11 @@ def write(name, model, X):
         "predict": model.predict(X).tolist(),
         **({"predict_proba": model.predict_proba(X).tolist()} if classifies else {}),
     }
-    if name.startswith("v2"):
+    if not name.startswith("v1"):
         expected["dates"] = [info.source for info in model.ensemble_.features if info.kind == "date" and not info.part]
         expected["features"] = [[f.kind, list(f.levels), len(f.rare_levels)] for f in model.ensemble_.features]
+    if name.startswith("v3"):
+        expected["values"] = [len(f.values) for f in model.ensemble_.features]
     model.save(path)
     path.with_suffix(".json").write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
@@ -220,7 +230,27 @@ def write_mixed():
     write("v2_multiclass", model, np.vstack([numbers[:12], [[99, 0], [-1, 0]]]))
 
 
+def write_statistics():
+    """Version 3: statistics in place of a column's levels and beside them, of one output and of several."""
+    import pandas as pd
+
+    rng = np.random.default_rng(2)
+    n = 900
+    frame = pd.DataFrame({"many": [f"item {k}" for k in (200 * rng.random(n) ** 2).astype(int)]})
+    frame["few"] = np.array(list("abcdef") + [None], dtype=object)[rng.integers(0, 7, n)]
+    frame["how much"] = rng.normal(size=n).round(3)
+    frame.loc[::50, "many"] = None
+    score = frame["how much"] + [sum(map(ord, str(item))) % 7 for item in frame["many"]] + (frame["few"] == "b")
+    small = {"n_estimators": 4, "max_leaf_nodes": 6, "random_state": 0, "target_statistics": "always"}
+    new = pd.DataFrame({"many": ["new", None], "few": ["a", "new"], "how much": [0.0, np.nan]})
+    new = pd.concat([frame[:12], new]).astype(object)
+    write("v3_binary", BoostGradClassifier(**small).fit(frame, score > score.median()), new)
+    labels = np.array(["red", "grün", "blue"])[np.digitize(score, [2.0, 5.0])]
+    write("v3_multiclass", BoostGradClassifier(**small | {"n_estimators": 3}).fit(frame, labels), new)
+
+
 if __name__ == "__main__":
     write_numbers()
     write_mixed()
     write_categories()
+    write_statistics()

@@ -12,7 +12,13 @@ from boostgrad.io import native
 pd = pytest.importorskip("pandas")
 
 N = 1500
-OPTIONS = {"n_estimators": 12, "max_leaf_nodes": 8, "min_samples_leaf": 5, "random_state": 0}
+OPTIONS = {
+    "n_estimators": 12,
+    "max_leaf_nodes": 8,
+    "min_samples_leaf": 5,
+    "random_state": 0,
+    "target_statistics": "never",
+}
 
 
 def table(n_levels=40, seed=0):
@@ -152,7 +158,16 @@ def test_weights_and_repeated_rows():
     np.testing.assert_allclose(weighted.score(X, y), repeated.score(X, y), atol=0.02)
 
 
-def test_too_many_levels():
+def test_more_levels_than_codes():
+    """The least frequent ones are pooled; of equally frequent ones the last. Statistics need no codes."""
     X = np.repeat(np.arange(65_600), 2)[:, None]
-    with pytest.raises(ValueError, match="column 0 has 65600 levels; a categorical column can have at most 65534"):
-        BoostGradRegressor(categorical_features=[0], early_stopping=False).fit(X, X[:, 0])
+    X[-2:] = 7  # four rows
+    options = {"categorical_features": [0], "early_stopping": False, "n_estimators": 2}
+    sets = BoostGradRegressor(**options, target_statistics="never").fit(X, X[:, 0])
+    info = sets.ensemble_.features[0]
+    assert info.levels == tuple(range(65_533)) and info.rare_levels == tuple(range(65_533, 65_599))
+    assert np.isfinite(sets.predict([[3.0], [65_598.0], [-1.0]])).all()
+    model = BoostGradRegressor(**options).fit(X, X[:, 0])
+    info = model.ensemble_.features[0]
+    assert info.kind == "statistic" and len(info.values) == len(info.levels) == 65_599
+    assert np.isfinite(model.predict([[3.0], [65_598.0], [-1.0]])).all()

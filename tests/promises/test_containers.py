@@ -196,7 +196,7 @@ def test_more_than_255_categories():
     frame = pd.DataFrame({"a": levels * 3})
     fits_and_predicts(frame, frame)
     fits_and_predicts(pl.from_pandas(frame), pl.from_pandas(frame))
-    assert BoostGradRegressor(n_estimators=1).fit(frame, range(3000)).ensemble_.features[0].n_levels == 1000
+    assert BoostGradRegressor(n_estimators=1).fit(frame, range(3000)).ensemble_.features[0].n_numbers == 1000
 
 
 def test_categories_of_arrays():

@@ -227,7 +227,7 @@ def test_rows_are_where_the_tree_says(n, dtype):
         raw = np.zeros(n)
         grower.add_leaf_values(raw)
         again = np.zeros((1, n))
-        add_binned(grown, matrix, again, n_threads)
+        add_binned([grown], matrix, again, n_threads)
         np.testing.assert_array_equal(again[0], raw)
         found.append((raw.tobytes(), *(getattr(tree, name).tobytes() for name in NAMES)))
         if tree.categories is not None:
@@ -254,7 +254,7 @@ def test_every_instruction_set_gives_the_same_bytes(high, constant):
             grown = grower.grow(reference.gradient_pairs(gradient, 1.0 if constant else hessian), 0, 0)
             ensemble = Ensemble([grown.tree], np.zeros(1), codes.shape[1], None, "squared_error")
             raw = np.zeros((1, 8000))
-            add_binned(grown, matrix, raw, 1)
+            add_binned([grown], matrix, raw, 1)
             predictor = Predictor(ensemble)
             assert predictor.raw(columns).tobytes() == raw.tobytes()
             arrays = [getattr(grown.tree, name) for name in NAMES] + [raw, predictor.leaves(columns)]

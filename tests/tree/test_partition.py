@@ -45,7 +45,7 @@ def test_rows_are_where_the_tree_says(n, dtype, n_threads):
     np.testing.assert_array_equal(raw, start + grown.tree.leaf_value[leaf, 0])
     np.testing.assert_array_equal(np.bincount(leaf, minlength=grown.tree.n_leaves), grown.tree.statistics.leaf_count)
     again = start[None, :].copy()
-    add_binned(grown, matrix, again, n_threads)
+    add_binned([grown], matrix, again, n_threads)
     np.testing.assert_array_equal(again[0], raw)
 
 

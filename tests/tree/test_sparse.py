@@ -62,8 +62,8 @@ def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees
             )
         np.testing.assert_array_equal(ours.code, theirs.code)
         raws = np.zeros((3, 1, len(codes)))
-        add_binned(ours, matrix, raws[0], n_threads)
-        add_binned(ours, dense, raws[1], 1)
+        add_binned([ours], matrix, raws[0], n_threads)
+        add_binned([ours], dense, raws[1], 1)
         growers[0].add_leaf_values(raws[2][0])
         assert raws[0].tobytes() == raws[1].tobytes() == raws[2].tobytes()
     if against_numpy:
