@@ -11,7 +11,7 @@ from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.losses.base import Loss
 from boostgrad.params import CategoryParams, TreeParams
-from boostgrad.tree.grower import grower_for
+from boostgrad.tree.growers import grower_for
 from boostgrad.tree.model import Tree
 from boostgrad.tree.predictor import add_binned
 
@@ -49,8 +49,10 @@ def train(
     n_threads: int = 1,
     seed: int = 0,
     categories: CategoryParams | None = None,
+    vector_leaves: bool = False,
 ) -> Trained:
-    """Boost: fit trees, one per output and iteration, to the gradients of the loss at the current predictions.
+    """Boost: fit trees, one per output and iteration or one for all outputs, to the gradients of the loss at the
+    current predictions.
 
     Parameters
     ----------
@@ -67,6 +69,8 @@ def train(
     seed : int
     categories : CategoryParams or None
         None: the defaults.
+    vector_leaves : bool
+        One tree an iteration, with a value for each output in its leaves.
 
     Returns
     -------
@@ -82,7 +86,8 @@ def train(
     base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
     raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
-    grower = grower_for(rows.matrix, edges, params, n_threads, seed, categories)
+    n_values = loss.n_outputs if vector_leaves else 1
+    grower = grower_for(rows.matrix, edges, params, n_threads, seed, categories, n_values)
     state = IterationState(n_estimators)
     if validation is not None:
         validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)
@@ -97,9 +102,9 @@ def train(
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
-            for output in range(loss.n_outputs):
+            for output in range(0, loss.n_outputs, n_values):
                 grown = grower.grow(pairs, output, len(trees))
-                grower.add_leaf_values(raw[output])
+                grower.add_leaf_values(raw)
                 if validation is not None:
                     add_binned(grown, validation.matrix, validation_raw, n_threads)
                 trees.append(grown.tree)
