@@ -94,7 +94,7 @@ typedef struct {
     int missing_left;
 } bg_vector_result;
 
-/* Each array holds n_codes entries; fields: n_fields of them, pitch apart. */
+/* Arrays of n_codes entries; fields: n_fields of them, sums: one a lane, pitch apart. */
 typedef struct {
     double *fields, *left, *right;
     int64_t *sums, *gain_bits;

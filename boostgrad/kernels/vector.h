@@ -89,10 +89,10 @@ static inline int64_t vector_gains(size_t n, const int64_t *missing, const int64
                                    bg_vector_scratch *scratch)
 {
     double *restrict left = scratch->left, *restrict right = scratch->right;
-    const int64_t *restrict sums = scratch->sums;
-    int64_t *restrict gain_bits = scratch->gain_bits;
     const int last = rule->lanes - 1, count_bits = rule->count_bits;
     const int64_t count_mask = ((int64_t)1 << count_bits) - 1;
+    const int64_t *restrict sums = scratch->sums + last * scratch->pitch;
+    int64_t *restrict gain_bits = scratch->gain_bits;
     const int64_t min_samples = rule->min_samples_leaf, max_samples = (total[last] & count_mask) - min_samples;
     const int64_t hessian_total = total[last] >> count_bits, missing_sums = missing[last];
     const double hessian_unit = rule->hessian_unit, l2 = rule->l2, min_weight = rule->min_child_weight;
@@ -123,24 +123,46 @@ static inline int64_t vector_gains(size_t n, const int64_t *missing, const int64
     return largest;
 }
 
+/* OUT scratch: packed running sums after each code that has rows, lane by lane; returns how many there are. */
+static inline __attribute__((always_inline)) size_t vector_sums(const int64_t *hist, uint32_t n_codes, int lanes,
+                                                                bg_vector_scratch *scratch)
+{
+    int64_t running[BG_VECTOR_LANES] = {0};
+    int64_t *to = scratch->sums;
+    const size_t pitch = scratch->pitch;
+    size_t n = 0;
+    for (uint32_t code = 1; code < n_codes; code++) {
+        const int64_t *record = hist + (size_t)code * lanes;
+        for (int lane = 0; lane < lanes; lane++) {
+            running[lane] += record[lane];
+            to[lane * pitch + n] = running[lane]; /* an empty bin is overwritten by the next one */
+        }
+        n += record[lanes - 1] != 0;
+    }
+    return n;
+}
+
 static void scan_vector(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
                         bg_vector_scratch *scratch, bg_vector_result *out)
 {
     static const int64_t nothing[BG_VECTOR_LANES] = {0};
     const int lanes = rule->lanes;
-    int64_t running[BG_VECTOR_LANES] = {0};
-    size_t n = 0, place = 0, left = 0;
+    size_t n, place = 0, left = 0;
     uint32_t code;
     out->gain = 0;
-    for (code = 1; code < n_codes; code++) {
-        const int64_t *record = hist + (size_t)code * lanes;
-        if (record[lanes - 1] == 0)
-            continue;
-        for (int lane = 0; lane < lanes; lane++)
-            running[lane] += record[lane];
-        for (int j = 0; j < rule->n_fields; j++)
-            scratch->fields[j * scratch->pitch + n] = field_of(running, j) * rule->unit[j];
-        scratch->sums[n++] = running[lanes - 1];
+    n = lanes == 2   ? vector_sums(hist, n_codes, 2, scratch)
+        : lanes == 4 ? vector_sums(hist, n_codes, 4, scratch)
+                     : vector_sums(hist, n_codes, 8, scratch);
+    for (int j = 0; j < rule->n_fields; j++) {
+        const int64_t *restrict packed = scratch->sums + j / 2 * scratch->pitch;
+        double *restrict field = scratch->fields + j * scratch->pitch;
+        const double unit = rule->unit[j];
+        if (j & 1) /* half a unit of the high number makes up for a low one below zero */
+            for (size_t i = 0; i < n; i++)
+                field[i] = (double)(int32_t)((packed[i] + 0x80000000) >> 32) * unit;
+        else
+            for (size_t i = 0; i < n; i++)
+                field[i] = (double)(int32_t)packed[i] * unit;
     }
     if (n == 0)
         return;

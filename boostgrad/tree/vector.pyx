@@ -155,7 +155,7 @@ cdef class VectorSplitter(Splitter):
         cdef double *at
         cdef int worker
         self.room = (n + 7) // 8 * 8 + 8
-        each = (MOST_FIELDS + 4) * self.room
+        each = (MOST_FIELDS + 11) * self.room
         self.vector_scratch = <bg_vector_scratch *> malloc(n_threads * sizeof(bg_vector_scratch))
         self.vector_memory = <double *> malloc(n_threads * each * sizeof(double))
         self.projected = <int64_t *> malloc(n_threads * (2 * self.room + 8) * sizeof(int64_t))
@@ -166,9 +166,9 @@ cdef class VectorSplitter(Splitter):
             at = self.vector_memory + each * worker
             self.vector_scratch[worker].left = at
             self.vector_scratch[worker].right = at + self.room
-            self.vector_scratch[worker].sums = <int64_t *> (at + 2 * self.room)
-            self.vector_scratch[worker].gain_bits = <int64_t *> (at + 3 * self.room)
-            self.vector_scratch[worker].fields = at + 4 * self.room
+            self.vector_scratch[worker].gain_bits = <int64_t *> (at + 2 * self.room)
+            self.vector_scratch[worker].sums = <int64_t *> (at + 3 * self.room)  # of eight lanes at most
+            self.vector_scratch[worker].fields = at + 11 * self.room
             self.vector_scratch[worker].pitch = self.room
         self.vector_rule.l2 = params.l2_regularization
         self.vector_rule.min_child_weight = params.min_child_weight
