@@ -16,6 +16,7 @@ from boostgrad.boosting import Rows, train
 from boostgrad.callbacks import EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
+from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
 from boostgrad.inputs import (
     checked_weight,
@@ -33,8 +34,24 @@ from boostgrad.tree.row_predictor import RowPredictor
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
 
+# multi_strategy "auto" is one tree for all outputs above this many.
+AUTO_VECTOR_OUTPUTS = 30
+
 # Fewer rows are predicted by one thread.
 SERIAL_ROWS = 1024
+
+
+class PreparedOnce:
+    """The predictor of an ensemble, made when it is first called for: a small fit takes less time than its tables."""
+
+    def __init__(self, ensemble: Ensemble):
+        self._ensemble = ensemble
+        self._made: Predictor | None = None
+
+    def __call__(self) -> Predictor:
+        if self._made is None:
+            self._made = Predictor(self._ensemble)  # two threads may both make one; they are the same
+        return self._made
 
 
 class BoostGrad(BaseEstimator):
@@ -149,6 +166,7 @@ class BoostGrad(BaseEstimator):
             callbacks=[*stopping, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
+            vector_leaves=self._has_vector_leaves(loss, training),
         )
         n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
         ensemble = Ensemble(
@@ -168,6 +186,12 @@ class BoostGrad(BaseEstimator):
     def _check_parameters(self) -> None:
         for name in parameters.ALL:
             parameters.check(type(self).__name__, name, getattr(self, name))
+
+    def _has_vector_leaves(self, loss: Loss, training: Rows) -> bool:
+        """Whether an iteration is one tree for all outputs."""
+        if self.multi_strategy == "auto":
+            return loss.n_outputs > AUTO_VECTOR_OUTPUTS and isinstance(training.matrix, BinnedMatrix)
+        return loss.n_outputs > 1 and self.multi_strategy == "multi_output_tree"
 
     def _split(self, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the rows to train on and of those to validate with, both ascending."""
@@ -223,7 +247,7 @@ class BoostGrad(BaseEstimator):
     def _raw(self, X) -> np.ndarray:
         """Raw predictions, shape (n_outputs, n_rows)."""
         columns = self._columns(X)
-        return self._predictor.raw(columns, self._threads(columns))
+        return self._predictor().raw(columns, self._threads(columns))
 
     def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
         columns = self._columns(X)
@@ -275,13 +299,14 @@ class BoostGrad(BaseEstimator):
 
         Returns
         -------
-        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_classes) with more than two classes
+        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_outputs) where each output (of a model
+        with several: a class of more than two, a target, a quantile ...) has trees of its own
             Leaves are numbered from 0, left to right, tree by tree.
         """
         columns = self._columns(X)
-        leaves = self._predictor.leaves(columns, self._threads(columns))
-        if self.ensemble_.n_outputs > 1:
-            leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.n_outputs)
+        leaves = self._predictor().leaves(columns, self._threads(columns))
+        if self.ensemble_.trees_per_iteration > 1:
+            leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.trees_per_iteration)
         return leaves
 
     @property
@@ -314,7 +339,6 @@ class BoostGrad(BaseEstimator):
     )
 
     def _set_fitted(self, ensemble: Ensemble, loss: Loss | None, more: dict[str, Any]) -> None:
-        predictor = Predictor(ensemble)
         schema = TableSchema(ensemble.features, ensemble.input_names)
         for name in self._FITTED:
             self.__dict__.pop(name, None)
@@ -325,7 +349,7 @@ class BoostGrad(BaseEstimator):
         self.n_iter_ = ensemble.n_iterations
         self._loss = loss
         self._schema = schema
-        self._predictor = predictor
+        self._predictor = PreparedOnce(ensemble)
         for name, value in more.items():
             setattr(self, name, value)
 
@@ -380,7 +404,7 @@ class BoostGrad(BaseEstimator):
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
         elif "ensemble_" in self.__dict__:
-            self._predictor = Predictor(self.ensemble_)
+            self._predictor = PreparedOnce(self.ensemble_)
 
     def _loss_is_registered(self) -> bool:
         return registered_losses().get(self._loss.name) is type(self._loss)
