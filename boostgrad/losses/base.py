@@ -161,8 +161,9 @@ class Loss:
     ) -> np.ndarray:
         """Where ``smooth`` is False: the step of each leaf that minimises the loss of its rows, shape (n_leaves,).
 
-        ``raw`` are the predictions before the tree, which adds to ``raw[output]``. Shrinkage and ``max_delta_step`` are
-        applied to what is returned.
+        ``raw`` are the predictions before the tree, which adds to ``raw[output]``; trees of other outputs may be grown
+        at the same time, so only that row of ``raw`` may be read. Shrinkage and ``max_delta_step`` are applied to what
+        is returned.
         """
         raise NotImplementedError
 
