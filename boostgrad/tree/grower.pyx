@@ -24,7 +24,7 @@ from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport RowPartition, SparseRowPartition
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.sparse cimport SparseColumnSearch
-from boostgrad.tree.splitter cimport Splitter, leaf_value
+from boostgrad.tree.splitter cimport Splitter, leaf_value, shrunk
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.params import CategoryParams
 from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
@@ -189,7 +189,7 @@ cdef class TreeGrower:
         return self.finished_tree(output)
 
     def add_leaf_values(self, double[:, ::1] raw):
-        """Add the values of the last tree's leaves to the outputs that they are for, OUT raw, shape (n_outputs, n_rows)."""
+        """Add the values of the last tree's leaves to their outputs of OUT raw, shape (n_outputs, n_rows)."""
         cdef int v
         with nogil:
             for v in range(self.n_values):
@@ -203,6 +203,24 @@ cdef class TreeGrower:
         self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
                                  self.records.packing.count_bits, self.records.lanes == 2)
         return 0
+
+    def rows_by_leaf(self):
+        """The rows of the last tree's leaves: row numbers, ascending within a leaf, and where each leaf begins."""
+        cdef int64_t i
+        begin = np.empty(self.n_leaves + 1, dtype=np.int64)
+        for i in range(self.n_leaves + 1):
+            begin[i] = self.leaves.begin[i]
+        return self.partition.row_numbers(), begin
+
+    def renew_leaf_values(self, grown, const double[::1] steps, int v=0):
+        """Put other values into OUT the last tree's leaves, for one of its outputs: these steps, bounded and shrunk as
+        all are."""
+        cdef int leaf
+        cdef double[:, ::1] value = grown.tree.leaf_value
+        if steps.shape[0] != self.n_leaves:
+            raise ValueError(f"{steps.shape[0]} values for a tree of {self.n_leaves} leaves")
+        for leaf in range(self.n_leaves):
+            value[leaf, v] = self.leaf_values[v * <int64_t> self.n_leaves + leaf] = shrunk(steps[leaf], &self.splitter.leaf_rule)
 
     cdef int start_histograms(self) except -1:
         return self.pool.start_tree()

@@ -45,9 +45,10 @@ class Growers:
         self, matrix, edges, params, n_trees: int, n_threads: int, seed: int, categories=None, n_values: int = 1
     ):
         n = n_threads if self.worth_it(n_trees, n_threads, matrix.nbytes) else 1
+        self.threads_each = n_threads // n
         self.idle: SimpleQueue[TreeGrower] = SimpleQueue()
         for _ in range(n):
-            self.idle.put(grower_for(matrix, edges, params, n_threads // n, seed, categories, n_values))
+            self.idle.put(grower_for(matrix, edges, params, self.threads_each, seed, categories, n_values))
         self.pool = ThreadPoolExecutor(n, "boostgrad") if n > 1 else None
 
     @staticmethod
