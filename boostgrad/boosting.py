@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.data.statistics import Redraws
-from boostgrad.losses.base import GradientPairs, Loss
+from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import GrownTree, TreeGrower
 from boostgrad.tree.growers import Growers
@@ -23,11 +24,31 @@ MAX_ROWS = 2**30
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows to train on or to validate with: binned features, target (float64), weights (float64, or None for 1)."""
+    """Rows to train on or to validate with.
+
+    Attributes
+    ----------
+    matrix : BinnedMatrix or SparseBinnedMatrix
+        Binned features.
+    y : object
+        What the loss prepared of the target; nobody but the loss looks into it.
+    weight : ndarray of float64, shape (n_rows,), or None
+        None: 1 for all rows.
+    offset : ndarray of float64, shape (n_outputs, n_rows), or None
+        Added to the raw predictions before boosting; the model predicts what comes on top of it.
+    """
 
     matrix: BinnedMatrix | SparseBinnedMatrix
-    y: np.ndarray
+    y: Any
     weight: np.ndarray | None
+    offset: np.ndarray | None = None
+
+    def raw(self, base_score: np.ndarray) -> np.ndarray:
+        """Raw predictions before the first tree."""
+        raw = np.repeat(base_score[:, None], self.matrix.n_rows, axis=1)
+        if self.offset is not None:
+            raw += self.offset
+        return raw
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +72,11 @@ def train(
     n_threads: int = 1,
     seed: int = 0,
     categories: CategoryParams | None = None,
+    vector_leaves: bool = False,
     redraws: Redraws | None = None,
 ) -> Trained:
-    """Boost: fit trees, one per output and iteration, to the gradients of the loss at the current predictions.
+    """Boost: fit trees, one per output and iteration or one for all outputs, to the gradients of the loss at the
+    current predictions.
 
     Parameters
     ----------
@@ -70,6 +93,8 @@ def train(
     seed : int
     categories : CategoryParams or None
         None: the defaults.
+    vector_leaves : bool
+        One tree an iteration, with a value for each output in its leaves.
     redraws : Redraws or None
         Changes codes of the rows between iterations.
 
@@ -84,22 +109,29 @@ def train(
     """
     if rows.matrix.n_rows >= MAX_ROWS:
         raise ValueError(f"X has {rows.matrix.n_rows} rows; at most {MAX_ROWS - 1} can be trained on")
-    base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
-    raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
+    base_score = _base_score(rows, loss)
+    raw = rows.raw(base_score)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
     state = IterationState(n_estimators)
     if validation is not None:
-        validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)
+        validation_raw = validation.raw(base_score)
         state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 
     trees: list[Tree] = []
     so_far: list[GrownTree] = []
-    growers = Growers(rows.matrix, edges, params, loss.n_outputs, n_threads, seed, categories)
+    n_values = loss.n_outputs if vector_leaves else 1
+    n_trees = loss.n_outputs // n_values  # an iteration
+    growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)
 
     def grow(grower: TreeGrower, output: int) -> GrownTree:
-        grown = grower.grow(pairs, output, len(trees) + output)
-        grower.add_leaf_values(raw[output])
+        grown = grower.grow(pairs, output, len(trees) + output // n_values)
+        if not loss.smooth:
+            leaves = RowsByLeaf(*grower.rows_by_leaf())
+            for value in range(n_values):
+                steps = loss.renew_leaves(rows.y, raw, rows.weight, output + value, leaves, growers.threads_each)
+                grower.renew_leaf_values(grown, steps, value)
+        grower.add_leaf_values(raw)
         return grown
 
     try:
@@ -110,12 +142,12 @@ def train(
                 growers.recode(redraws.features)
                 # predictions by the same codes that the trees to come will see: by others the residuals would still
                 # hold what the trees know, and it would be learned twice
-                raw[:] = base_score[:, None]
+                raw[:] = rows.raw(base_score)
                 add_binned(so_far, rows.matrix, raw, n_threads)
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
-            grown = growers.each(grow, range(loss.n_outputs))
+            grown = growers.each(grow, range(0, loss.n_outputs, n_values))
             trees += [of_output.tree for of_output in grown]
             if redraws is not None:
                 so_far += grown
@@ -132,13 +164,26 @@ def train(
     return Trained(trees, base_score, state)
 
 
-def pairs_at_start(loss: Loss, y: np.ndarray, weight: np.ndarray | None, n_threads: int) -> GradientPairs:
-    """Gradients and hessians at the prediction that boosting begins with."""
-    base_score = np.asarray(loss.init_raw(y, weight), dtype=np.float64)
-    pairs = loss.pairs(len(y), weighted=weight is not None)
-    loss.gradients(y, np.repeat(base_score[:, None], len(y), axis=1), weight, pairs, n_threads)
+def pairs_at_start(rows: Rows, n_rows: int, loss: Loss, n_threads: int) -> GradientPairs:
+    """Gradients and hessians at the prediction that boosting begins with; the rows need no matrix."""
+    raw = np.repeat(_base_score(rows, loss)[:, None], n_rows, axis=1)
+    if rows.offset is not None:
+        raw += rows.offset
+    pairs = loss.pairs(n_rows, weighted=rows.weight is not None)
+    loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
     _check_finite(pairs, loss)
     return pairs
+
+
+def _base_score(rows: Rows, loss: Loss) -> np.ndarray:
+    given = (rows.y, rows.weight) if rows.offset is None else (rows.y, rows.weight, rows.offset)
+    base_score = np.asarray(loss.init_raw(*given), dtype=np.float64)
+    if base_score.shape != (loss.n_outputs,) or not np.isfinite(base_score).all():
+        raise ValueError(
+            f"init_raw of loss {loss.name or type(loss).__name__!r} must give {loss.n_outputs} finite number(s): it "
+            f"gave {base_score.tolist()!r}"
+        )
+    return base_score
 
 
 def _check_finite(pairs, loss: Loss) -> None:

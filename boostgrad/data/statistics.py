@@ -1,10 +1,10 @@
 """Target statistics: numbers that stand for the levels of a category, made so that no row sees its own target.
 
-A level's statistic is the step that the raw prediction would take for its rows, from the constant with which boosting
-begins: minus the sum of their gradients over the prior plus the sum of their hessians. For squared error that is the
-level's mean target less that of all, for a log loss the same in proportions, and for any other loss what that loss makes
-of a target; the prior pulls it to 0. Training rows get ordered statistics (see ``boostgrad.data.ordered``), drawn afresh
-as boosting goes on, all others those of the whole level::
+A level's statistic is the step that the raw prediction would take for its rows, from where boosting begins: minus the
+sum of their gradients over the prior plus the sum of their hessians. For squared error that is the level's mean target
+less that of all, for a log loss the same in proportions, and for any other loss what that loss makes of a target; the
+prior pulls it to 0. Training rows get ordered statistics (see ``boostgrad.data.ordered``), drawn afresh as boosting goes
+on, all others those of the whole level::
 
     column     level numbers   --learn-->  values of the levels        for predictions, in the schema
                                --draw-->   a value, or a bin, a row    for training
@@ -53,9 +53,9 @@ def columns_with_statistics(columns: Columns, n_rows: int, choice: str) -> list[
         return []
     if choice == "always":
         return [j for j, n in enumerate(columns.n_levels) if n > 0]
-    return [
-        j for j, n in enumerate(columns.n_levels) if n >= MANY_LEVELS or (n >= MIN_LEVELS and n_rows < n * MOST_ROWS)
-    ]
+    n_levels = np.array(columns.n_levels)
+    few_rows = (n_levels >= MIN_LEVELS) & (n_rows < n_levels * MOST_ROWS)
+    return np.flatnonzero((n_levels >= MANY_LEVELS) | few_rows).tolist()
 
 
 def prior_of(gradient: np.ndarray, hessian: np.ndarray, levels: np.ndarray, n_levels: int) -> float:
@@ -138,9 +138,9 @@ class TargetStatistics:
         self._beside: list[int] = []  # columns of levels that stay
         for j, info in enumerate(schema.features):
             values = self._values.get(j, [])
-            parts: list[str | None] = (
-                ["statistic"] if len(values) == 1 else [f"statistic{k}" for k in range(len(values))]
-            )
+            parts: list[str | None] = [f"statistic{k}" for k in range(len(values))]
+            if len(parts) == 1:
+                parts = ["statistic"]
             if values and (self.n_rows < SET_ROWS * len(values[0]) or len(values[0]) > MAX_LEVELS):
                 parts[0] = None
             else:
@@ -172,7 +172,8 @@ class TargetStatistics:
         beside[self._beside] = True
         return replace(matrix, guided=beside)
 
-    def redraws(self, matrix, mapper, n_threads: int) -> Redraws:
+    def redraws(self, matrix: BinnedMatrix, mapper, n_threads: int) -> Redraws:
+        """What draws afresh for the binned training rows."""
         return Redraws(self, matrix, mapper, n_threads)
 
 

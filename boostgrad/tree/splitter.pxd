@@ -11,6 +11,7 @@ cdef struct LeafRule:
 
 cdef double score(double gradient, double hessian, const LeafRule *rule) noexcept nogil
 cdef double leaf_value(double gradient, double hessian, const LeafRule *rule) noexcept nogil
+cdef double shrunk(double step, const LeafRule *rule) noexcept nogil
 
 cdef class Splitter:
     cdef const bg_kernels *k
@@ -21,6 +22,7 @@ cdef class Splitter:
     cdef bg_scan_scratch *scratch
     cdef int64_t *memory
     cdef bg_category_rule category_rule
+    cdef double guided_noise
     cdef bg_category_rule guided_rule  # of features beside a statistic
     cdef object categorical      # keeps is_categorical alive
     cdef const uint8_t *is_categorical
@@ -34,7 +36,9 @@ cdef class Splitter:
     cdef void reset(self, SplitChoice *choice) noexcept nogil
     cdef void scan(self, const int64_t *hist, uint32_t n_codes, int feature, uint32_t rotation, const int64_t *total,
                    int worker, SplitChoice *best) noexcept nogil
+    cdef void set_noise(self, double noise) noexcept
     cdef const bg_category_rule *rule_of(self, int feature) noexcept nogil
     cdef void find_set(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
                        uint8_t *goes_left) noexcept nogil
+    cdef double node_score(self, const int64_t *total) noexcept nogil
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil

@@ -41,6 +41,13 @@ cdef double leaf_value(double gradient, double hessian, const LeafRule *rule) no
     return rule.learning_rate * step(gradient, hessian, rule)
 
 
+cdef double shrunk(double step, const LeafRule *rule) noexcept nogil:
+    """A step that was found in another way, bounded and with shrinkage."""
+    if rule.max_delta_step > 0:
+        step = fmin(fmax(step, -rule.max_delta_step), rule.max_delta_step)
+    return rule.learning_rate * step
+
+
 cdef double score(double gradient, double hessian, const LeafRule *rule) noexcept nogil:
     """Twice the decrease of the loss that the leaf brings, by the second-order model."""
     cdef double w
@@ -93,6 +100,7 @@ cdef class Splitter:
         self.category_rule.min_rows = categories.min_rows
         self.category_rule.few_levels = categories.few_levels
         self.guided_rule = self.category_rule
+        self.guided_noise = categories.guided_noise
         # 2: beside a statistic
         self.categorical = matrix.categorical.astype(np.uint8) + (matrix.categorical & matrix.guided)
         cdef size_t address = self.categorical.__array_interface__["data"][0]
@@ -157,6 +165,10 @@ cdef class Splitter:
             best.missing_left = found.missing_left
             best.rank = rank
 
+    cdef void set_noise(self, double noise) noexcept:
+        self.category_rule.noise = noise
+        self.guided_rule.noise = noise * self.guided_noise
+
     cdef const bg_category_rule *rule_of(self, int feature) noexcept nogil:
         return &self.guided_rule if self.is_categorical[feature] == 2 else &self.category_rule
 
@@ -168,10 +180,14 @@ cdef class Splitter:
         self.k.scan_categories(hist, n_codes, total, &self.rule, self.rule_of(feature), &self.scratch[0], self.items,
                                &found, goes_left)
 
+    cdef double node_score(self, const int64_t *total) noexcept nogil:
+        """The score of a node that is not split."""
+        return score(self.gradient_sum(total), self.hessian_sum(total), &self.leaf_rule)
+
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil:
         """The gain over the unsplit node; 0 where it is not worth it."""
         if choice.feature < 0:
             return
-        choice.gain = choice.score - score(self.gradient_sum(total), self.hessian_sum(total), &self.leaf_rule)
+        choice.gain = choice.score - self.node_score(total)
         if choice.gain <= self.min_split_gain or choice.gain <= RELATIVE_NOISE * choice.score:
             choice.gain = 0

@@ -12,13 +12,8 @@ from boostgrad.io import native
 pd = pytest.importorskip("pandas")
 
 N = 1500
-OPTIONS = {
-    "n_estimators": 12,
-    "max_leaf_nodes": 8,
-    "min_samples_leaf": 5,
-    "random_state": 0,
-    "target_statistics": "never",
-}
+OPTIONS = {"n_estimators": 12, "max_leaf_nodes": 8, "min_samples_leaf": 5, "random_state": 0}
+OPTIONS["target_statistics"] = "never"
 
 
 def table(n_levels=40, seed=0):

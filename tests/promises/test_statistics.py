@@ -81,7 +81,7 @@ def test_files_pickles_and_threads(choice, tmp_path):
         model = face(**options, n_jobs=1).fit(X, target)
         rows = X[:99].assign(few="new")
         model.save(tmp_path / "model.bg")
-        assert files.load(tmp_path / "model.bg").format_version == 3
+        assert files.load(tmp_path / "model.bg").format_version == 4
         for other in (face.load(tmp_path / "model.bg"), pickle.loads(pickle.dumps(model))):
             np.testing.assert_array_equal(model._raw(rows), other._raw(rows))
             assert dumped(other) == dumped(model)
