@@ -3,7 +3,7 @@
 A level's statistic is the step that the raw prediction would take for its rows, from where boosting begins: minus the
 sum of their gradients over the prior plus the sum of their hessians. For squared error that is the level's mean target
 less that of all, for a log loss the same in proportions, and for any other loss what that loss makes of a target; the
-prior pulls it to 0. Training rows get ordered statistics (see ``boostgrad.data.ordered``), drawn afresh as boosting goes
+prior pulls it to 0. Training rows get ordered statistics (``boostgrad.data.ordered``), drawn afresh as boosting goes
 on, all others those of the whole level::
 
     column     level numbers   --learn-->  values of the levels        for predictions, in the schema
