@@ -119,6 +119,9 @@ def train(
             leaves = RowsByLeaf(*grower.rows_by_leaf())
             steps = loss.renew_leaves(rows.y, raw, rows.weight, output, leaves, growers.threads_each)
             grower.renew_leaf_values(grown, steps)
+        elif loss.damped:
+            steps = loss.damp(grown.tree.leaf_value[:, 0] / params.learning_rate)
+            grower.renew_leaf_values(grown, steps)
         grower.add_leaf_values(raw[output])
         return grown
 
