@@ -276,8 +276,13 @@ def test_steps_of_log_links_stay_short(name, factor):
 @pytest.mark.parametrize(
     ("ours", "theirs", "name"),
     [
-        ({"loss": "absolute_error"}, {"loss": "absolute_error"}, "absolute_error"),
-        ({"loss": "quantile", "quantile": 0.8}, {"loss": "quantile", "quantile": 0.8}, "quantile"),
+        pytest.param({"loss": "absolute_error"}, {"loss": "absolute_error"}, "absolute_error", marks=pytest.mark.slow),
+        pytest.param(
+            {"loss": "quantile", "quantile": 0.8},
+            {"loss": "quantile", "quantile": 0.8},
+            "quantile",
+            marks=pytest.mark.slow,
+        ),
         ({"loss": "poisson"}, {"loss": "poisson"}, "poisson"),
         ({"loss": "gamma"}, {"loss": "gamma"}, "gamma"),
     ],
