@@ -156,9 +156,8 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
     def _check_target(self, y, n_rows, name):
         if isinstance(y, list | tuple):
             y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
-        labels = plain_array(y, name)
-        if np.ndim(labels) == 2 and np.shape(labels)[1] > 1:
-            return label_indicators(labels, n_rows, name)
+        if len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1:
+            return label_indicators(plain_array(y, name), n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "O":
             y = plain_labels(y, name)
