@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, Self
@@ -22,6 +23,7 @@ from boostgrad.estimators.samples import Given, Samples
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
+from boostgrad.losses.own import UNNAMED
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -121,7 +123,7 @@ class BoostGrad(BaseEstimator):
         loss = self._make_loss(fitted)
         self._check_offset(given, samples.offset, loss)
         samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
-        stops = self._stops_early(len(samples), given_val)
+        stops = self._stops_early(len(samples), given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
         loss.check_target(samples.y)
@@ -206,7 +208,11 @@ class BoostGrad(BaseEstimator):
                 f"loss {loss.name!r}; it has {len(offset)}."
             )
 
-    def _stops_early(self, n_rows: int, given_val: Given) -> bool:
+    def _stops_early(self, n_rows: int, given_val: Given, loss: Loss) -> bool:
+        if not loss.scored:
+            if self.early_stopping is True or given_val.X is not None:
+                raise ValueError(f"early stopping and validation data need a loss with values, which {loss!r} has not.")
+            return False
         if self.early_stopping == "auto":
             return given_val.X is not None or n_rows > AUTO_EARLY_STOPPING_ROWS
         return self.early_stopping
@@ -462,7 +468,8 @@ class BoostGrad(BaseEstimator):
         """Write the model to one file, whole or not at all.
 
         The file holds numbers and names only: loading it runs no code from it. Parameters that are objects
-        (callbacks, a splitter, a RandomState) are not in it.
+        (callbacks, a splitter, a RandomState) are not in it. Neither is a loss without a registered name: a warning
+        says so, and the model that is loaded predicts raw values.
 
         Parameters
         ----------
@@ -472,18 +479,20 @@ class BoostGrad(BaseEstimator):
         ------
         NotFittedError
             If the estimator is not fitted.
-        ValueError
-            If the loss has no registered name by which the file could refer to it.
         TypeError
             If class labels, or levels of a category, are neither numbers, bools nor strings.
         """
         self._check_fitted()
-        if not self._loss_is_registered():
-            raise ValueError(
-                f"loss {type(self._loss).__name__} has no registered name, so a file cannot refer to it; register it "
-                "with boostgrad.losses.register before fitting"
-            )
         stored = self._stored()
+        if not self._loss_is_registered():
+            warnings.warn(
+                f"loss {type(self._loss).__name__} has no registered name by which a file could refer to it: the file "
+                f"holds {UNNAMED!r} in its place, and the model that is loaded from it predicts raw values; register "
+                "it with boostgrad.losses.register, or use pickle",
+                stacklevel=2,
+            )
+            was = {"n_outputs": self._loss.n_outputs, "was": repr(self._loss)}
+            stored["ensemble"] = replace(self.ensemble_, loss=UNNAMED, loss_parameters=was)
         plain = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
         stored["estimator"]["parameters"] = {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
         classes = getattr(self, "classes_", None)
