@@ -64,6 +64,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         n_iter_no_change=10,
         tol=1e-7,
         multi_strategy="auto",
+        init=None,
         callbacks=None,
         n_jobs=None,
         verbose=0,
