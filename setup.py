@@ -24,6 +24,7 @@ MODULES = [
     "boostgrad.data.sparse",
     "boostgrad.data.ordered",
     "boostgrad.losses._loops",
+    "boostgrad.losses._quantiles",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",
     "boostgrad.tree.splitter",
