@@ -182,7 +182,7 @@ class BoostGrad(BaseEstimator):
         ).first(n_iter)
         fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
-        self._set_fitted(ensemble, loss, fitted)
+        self._set_fitted(ensemble, loss, {name: value for name, value in fitted.items() if name.endswith("_")})
 
     def _samples(self, given: Given, columns: Columns | None = None) -> Samples:
         """What was given, checked; the columns are those of X, as they came, unless they are given."""
@@ -335,7 +335,7 @@ class BoostGrad(BaseEstimator):
                 raise ValueError(
                     f"predictor() takes rows of numbers, but column {name} is a {feature.kind}; use predict"
                 )
-        return RowPredictor(self.ensemble_, self._loss.inverse_link_row, not hasattr(self, "classes_"))
+        return RowPredictor(self.ensemble_, self._loss.inverse_link_row, self._predicts_one_number())
 
     def apply(self, X: Any) -> np.ndarray:
         """Leaf that each row reaches in each tree.
@@ -540,6 +540,10 @@ class BoostGrad(BaseEstimator):
         raise NotImplementedError
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
+        raise NotImplementedError
+
+    def _predicts_one_number(self) -> bool:
+        """Whether the prediction of a row is one number rather than an array."""
         raise NotImplementedError
 
     def _strata(self, target: np.ndarray) -> np.ndarray | None:

@@ -137,6 +137,9 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         for raw in self._staged_raw(X, offset):
             yield self._labels(raw)
 
+    def _predicts_one_number(self):
+        return False
+
     def _probabilities(self, raw):
         return np.ascontiguousarray(self._loss.inverse_link(raw).T)
 

@@ -10,8 +10,16 @@ from sklearn.base import RegressorMixin
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
-from boostgrad.inputs import check_finite, check_size, target_column
-from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
+from boostgrad.inputs import check_finite, check_size, plain_array, target_column, target_table
+from boostgrad.losses import (
+    BinaryLogLoss,
+    DistributionLoss,
+    Loss,
+    MultinomialLogLoss,
+    MultiOutput,
+    get_loss,
+    registered_losses,
+)
 
 
 @documented
@@ -21,7 +29,10 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     Parameters
     ----------
     loss : str or Loss, default="squared_error"
-        Name of a registered loss with one output, or an instance of :class:`boostgrad.losses.Loss`.
+        Name of a registered loss with one output, or an instance of :class:`boostgrad.losses.Loss`. "normal_nll",
+        "lognormal_nll", "gamma_nll", "poisson_nll" and "negative_binomial_nll" predict a distribution: its mean is the
+        prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, the loss is repeated
+        for each of them; missing targets (NaN) are left out then.
     {parameters}
 
     Attributes
@@ -121,17 +132,57 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
 
         Returns
         -------
-        ndarray of float64, shape (n_samples,)
+        ndarray of float64, shape (n_samples,), or (n_samples, n_targets) where y had several columns
         """
-        raw = self._raw(X, offset, exposure)
-        return self._loss.inverse_link(raw)[0]
+        return self._predictions(self._raw(X, offset, exposure))
 
     def staged_predict(self, X: Any, offset: Any = None, exposure: Any = None) -> Iterator[np.ndarray]:
         """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
         for raw in self._staged_raw(X, offset, exposure):
-            yield self._loss.inverse_link(raw)[0].copy()
+            yield self._predictions(raw)
+
+    def predict_distribution(self, X: Any, offset: Any = None, exposure: Any = None) -> Any:
+        """The distribution of the target of each row, where the loss is the likelihood of one.
+
+        Parameters
+        ----------
+        X, offset, exposure : array-like
+            As in :meth:`predict`; an offset has a column for each parameter of the distribution.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            With parameters of shape (n_samples,): its ``mean()``, ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
+
+        Raises
+        ------
+        AttributeError
+            If the loss is not that of a distribution.
+        """
+        self._check_fitted()
+        if not isinstance(self._loss, DistributionLoss):
+            raise AttributeError(
+                f"predict_distribution needs a loss that is the likelihood of a distribution, such as 'normal_nll'; "
+                f"this model was fitted with {self._loss.name!r}."
+            )
+        return self._loss.distribution(self._raw(X, offset, exposure))
+
+    def _predictions(self, raw):
+        predictions = self._loss.inverse_link(raw)
+        return predictions[0].copy() if self._predicts_one_number() else np.ascontiguousarray(predictions.T)
+
+    def _predicts_one_number(self):
+        return not isinstance(self._loss, MultiOutput)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _check_target(self, y, n_rows, name):
+        table = plain_array(y, name)
+        if np.ndim(table) == 2 and np.shape(table)[1] > 1:
+            return target_table(table, n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "c":
             raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
@@ -151,9 +202,11 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         return y
 
     def _encode_target(self, y):
-        return y, {}
+        return y, {"shape": y.shape[1:], "has_missing": y.ndim == 2 and bool(np.isnan(y).any())}
 
     def _encode_validation_target(self, y, fitted):
+        if y.shape[1:] != fitted["shape"]:
+            raise ValueError(f"y_val must have as many columns as y: it has shape {y.shape}.")
         return y
 
     def _make_loss(self, fitted):
@@ -166,9 +219,15 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
                 f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
                 f"boostgrad.losses.Loss. Got {self.loss!r} instead."
             )
-        if loss.n_outputs != 1 or n_predictions(loss) != 1:
+        if fitted["shape"] and loss.n_outputs == 1:
+            return MultiOutput(loss, fitted["shape"][0], has_missing=fitted["has_missing"])
+        if (
+            fitted["shape"]
+            or (loss.n_outputs != 1 and not isinstance(loss, DistributionLoss))
+            or (n_predictions(loss) != 1)
+        ):
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, which {loss!r} does not."
+                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, for one target, which {loss!r} does not."
             )
         return loss
 
@@ -178,5 +237,6 @@ def _regression_losses() -> list[str]:
     return [
         name
         for name, cls in registered_losses().items()
-        if cls.n_outputs == 1 and cls is not BinaryLogLoss and cls is not MultinomialLogLoss
+        if (cls.n_outputs == 1 and cls not in (BinaryLogLoss, MultinomialLogLoss, MultiOutput))
+        or issubclass(cls, DistributionLoss)
     ]
