@@ -152,7 +152,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         Returns
         -------
         scipy.stats frozen distribution
-            With parameters of shape (n_samples,): its ``mean()``, ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
+            With parameters of shape (n_samples,): ``mean()``, ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
 
         Raises
         ------
@@ -227,7 +227,8 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
             or (n_predictions(loss) != 1)
         ):
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, for one target, which {loss!r} does not."
+                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, for one "
+                f"target, which {loss!r} does not."
             )
         return loss
 

@@ -1,9 +1,9 @@
-"""Losses that predict a whole distribution: raw predictions are its parameters, the loss is its negative log-likelihood.
+"""Losses that predict a distribution: raw predictions are its parameters, the loss is its negative log-likelihood.
 
 Trees follow natural gradients (Duan et al. 2020, "NGBoost"): the hessian that a loss reports is the Fisher information,
-which is diagonal for all parameters here, so that a leaf's value is one step of Fisher scoring for its rows, and rows that
-say more weigh more. Parameters that are logarithms are kept from jumping: the information that a row reports is never
-less than its gradient, so that no row alone asks for a step longer than 1.
+which is diagonal for all parameters here, so that a leaf's value is one step of Fisher scoring for its rows, and rows
+that say more weigh more. Parameters that are logarithms are kept from jumping: the information that a row reports is
+never less than its gradient, so that no row alone asks for a step longer than 1.
 
 The methods take ``y`` as :meth:`Loss.prepare` returned it, and ``raw`` of shape (n_outputs, n_rows).
 """

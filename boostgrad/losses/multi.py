@@ -40,7 +40,11 @@ class Targets:
 
 @register
 class MultiOutput(Loss):
-    """The mean over several targets of one loss; each target has a raw prediction.
+    """The mean over several targets of one loss; each target has a raw prediction. It is made for one fit.
+
+    Targets may be of very different sizes, so the loss of each is divided by a unit of its own, the square of a
+    gradient per hessian at the initial constant: for squared errors, the variance of the target. Leaf values and
+    gradients are those of the undivided loss.
 
     A missing target (NaN) has neither loss, gradient nor hessian: the row counts for the other targets, and among the
     rows of a leaf.
@@ -71,6 +75,7 @@ class MultiOutput(Loss):
         self.has_missing = has_missing
         self.smooth = self.loss.smooth
         self.link = self.loss.link
+        self.unit = np.ones(n_outputs)
         if registered_losses().get(self.loss.name) is not type(self.loss):
             self.name = ""  # no file could name it
 
@@ -102,11 +107,25 @@ class MultiOutput(Loss):
         for k in range(self.n_outputs):
             given = () if offset is None else (offset[k : k + 1],)
             constants.append(self.loss.init_raw(y.columns[k], y.weight(k, weight), *given)[0])
+        self.unit = self._units(y, np.array(constants), weight, offset)
         return np.array(constants)
+
+    def _units(self, y: Targets, constants: np.ndarray, weight, offset) -> np.ndarray:
+        raw = np.repeat(constants[:, None], len(y), axis=1) if offset is None else offset + constants[:, None]
+        pairs = GradientPairs.empty(self.n_outputs, len(y), None)
+        self.gradients(y, raw, weight, pairs)
+        with np.errstate(all="ignore"):
+            # where weights are w, gradients are w times those of the loss
+            unit = np.sum(pairs.pairs[:, :, 0] ** 2, axis=1) / np.sum(pairs.pairs[:, :, 1], axis=1)
+            if weight is not None:
+                unit *= np.sum(weight) / np.sum(weight**2)
+        return np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
 
     def pairs(self, n_rows, weighted):
         constant = None if weighted or self.has_missing else self.loss.constant_hessian
-        return GradientPairs.empty(self.n_outputs, n_rows, constant)
+        pairs = GradientPairs.empty(self.n_outputs, n_rows, constant)
+        pairs.unit = self.unit
+        return pairs
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         ones = None
@@ -121,7 +140,7 @@ class MultiOutput(Loss):
     def values(self, y, raw):
         total = np.zeros(raw.shape[1])
         for k in range(self.n_outputs):
-            values = self.loss.values(y.columns[k], raw[k : k + 1])
+            values = self.loss.values(y.columns[k], raw[k : k + 1]) / self.unit[k]
             total += values if y.present is None else np.where(y.present[k], values, 0.0)
         return total / self.n_outputs
 
