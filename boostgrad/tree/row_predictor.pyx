@@ -7,14 +7,14 @@ whether it is there yet::
     node   threshold | feature | child          left child: nodes[child], right child: nodes[child + 1]
 """
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 
 import numpy as np
 
-cdef object empty = np.empty, ndarray = np.ndarray
+cdef object empty = np.empty, ndarray = np.ndarray, float32 = np.dtype(np.float32), float64 = np.dtype(np.float64)
 
 # Trees that are walked in step.
 DEF STEP = 16
@@ -194,11 +194,10 @@ cdef class RowPredictor:
         cdef bint any_missing = False
         if type(row) is not ndarray:
             row = np.asarray(row, dtype=np.float64)
-        PyObject_GetBuffer(row, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
-        if (buffer.format[0] != c'd' and buffer.format[0] != c'f') or buffer.format[1] != 0:
-            PyBuffer_Release(&buffer)
-            row = np.array(row, dtype=np.float64)
-            PyObject_GetBuffer(row, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        kind = row.dtype
+        if kind is not float64 and kind is not float32:
+            row = np.array(row, dtype=float64)
+        PyObject_GetBuffer(row, &buffer, PyBUF_STRIDES)
         try:
             if buffer.ndim != 1 or buffer.shape[0] != self.n_features:
                 raise ValueError(f"row must have shape ({self.n_features},), but it has shape {np.shape(row)}")
