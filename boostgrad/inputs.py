@@ -35,6 +35,15 @@ def target_column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
     return y
 
 
+def several_columns(y: Any, name: str) -> np.ndarray | None:
+    """The target as an array, if it has two columns or more."""
+    try:
+        table = np.asarray(plain_array(y, name))
+    except ValueError:  # rows of different lengths, which are refused as one column
+        return None
+    return table if table.ndim == 2 and table.shape[1] > 1 else None
+
+
 def target_table(y: Any, n_rows: int, name: str) -> np.ndarray:
     """Several targets a row, in float64, NaN where one is missing; shape (n_rows, n_targets)."""
     y = np.asarray(y)

@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
-from boostgrad.inputs import check_finite, check_size, plain_array, target_column, target_table
+from boostgrad.inputs import check_finite, check_size, several_columns, target_column, target_table
 from boostgrad.losses import (
     BinaryLogLoss,
     DistributionLoss,
@@ -180,8 +180,8 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         return tags
 
     def _check_target(self, y, n_rows, name):
-        table = plain_array(y, name)
-        if np.ndim(table) == 2 and np.shape(table)[1] > 1:
+        table = several_columns(y, name)
+        if table is not None:
             return target_table(table, n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "c":
