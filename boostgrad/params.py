@@ -91,6 +91,32 @@ class Callbacks:
         return "a list of boostgrad.callbacks.Callback"
 
 
+class ClassWeights:
+    """A dict of weights."""
+
+    WEIGHT = Finite(Real, 0)
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, dict) and all(self.WEIGHT.accepts(weight) for weight in value.values())
+
+    def __str__(self) -> str:
+        return "a dict of finite numbers >= 0 by label"
+
+
+class Levels:
+    """A list or tuple of levels."""
+
+    LEVEL = Number(Real, 0, 1, low_open=True, high_open=True)
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, list | tuple) or not value or not all(self.LEVEL.accepts(v) for v in value):
+            return False
+        return all(a < b for a, b in zip(value, value[1:], strict=False))
+
+    def __str__(self) -> str:
+        return "a list of them in ascending order"
+
+
 class ColumnChoice:
     """A mask, or numbers or names of columns."""
 
@@ -258,7 +284,35 @@ class BoostParams:
     )
 
 
-ALL = {f.name: f for group in (TreeParams, BoostParams) for f in fields(group)}
+@dataclass(frozen=True)
+class RegressorParams:
+    """What the regressor alone is told."""
+
+    quantile: Any = parameter(
+        None,
+        Number(Real, 0, 1, low_open=True, high_open=True),
+        Levels(),
+        OneOf((None,)),
+        doc='The level of the losses "quantile" and "expectile", which need it; None for all others. Several levels, '
+        'for "quantile": one model predicts all of these quantiles, which never cross.',
+    )
+
+
+@dataclass(frozen=True)
+class ClassifierParams:
+    """What the classifier alone is told."""
+
+    class_weight: Any = parameter(
+        None,
+        OneOf((None, "balanced")),
+        ClassWeights(),
+        doc="Weights of the classes, times those of the rows, for training and validation rows alike. A dict: by "
+        'label, 1 for one that is not in it. "balanced": n_rows / (n_classes * rows of the class), rows counted with '
+        "their weights.",
+    )
+
+
+ALL = {f.name: f for group in (TreeParams, BoostParams, RegressorParams, ClassifierParams) for f in fields(group)}
 
 
 def check(owner: str, name: str, value: Any) -> None:

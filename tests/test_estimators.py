@@ -626,7 +626,7 @@ def changed(y, row, value, dtype=float):
     [
         (lambda y: changed(y, 5, np.nan), "y contains NaN: row 5 is nan"),
         (lambda y: changed(y, 6, -np.inf), "y contains infinity.*row 6 is -inf"),
-        (lambda y: np.column_stack([y, y]), "1d array"),
+        (lambda y: np.stack([[y, y]]), "1d array|dim"),
         (lambda y: changed(y, 3, "many", object), "y must hold numbers: row 3 is 'many'"),
         (lambda y: y.astype(complex), "Complex data not supported"),
         (lambda y: np.zeros(N_ROWS, "M8[s]"), "not dates"),
@@ -645,7 +645,7 @@ def test_targets_that_a_regressor_refuses(change, words):
     [
         (lambda y: changed(y, 5, np.nan), "y contains NaN: row 5 is nan"),
         (lambda y: changed(y, 4, None, object), "label is missing at row 4"),
-        (lambda y: np.column_stack([y, y]), "1d array"),
+        (lambda y: np.column_stack([y, y]), "0 and 1, a column a label: row .*, column 0 is"),
         (lambda y: y + 0.5, "Unknown label type: continuous"),
         (lambda y: np.zeros(N_ROWS), r"at least two classes.*one class, 0\.0"),
         (lambda y: ["a"] * 10 + [1] * (N_ROWS - 10), "all be strings, or none of them. Got int, str"),

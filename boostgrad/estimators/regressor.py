@@ -11,15 +11,7 @@ from sklearn.base import RegressorMixin
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
 from boostgrad.inputs import check_finite, check_size, several_columns, target_column, target_table
-from boostgrad.losses import (
-    BinaryLogLoss,
-    DistributionLoss,
-    Loss,
-    MultinomialLogLoss,
-    MultiOutput,
-    get_loss,
-    registered_losses,
-)
+from boostgrad.losses import DistributionLoss, Loss, MultiOutput, Quantiles, get_loss, registered_losses
 
 
 @documented
@@ -29,10 +21,13 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     Parameters
     ----------
     loss : str or Loss, default="squared_error"
-        Name of a registered loss with one output, or an instance of :class:`boostgrad.losses.Loss`. "normal_nll",
-        "lognormal_nll", "gamma_nll", "poisson_nll" and "negative_binomial_nll" predict a distribution: its mean is the
-        prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, the loss is repeated
-        for each of them; missing targets (NaN) are left out then.
+        "squared_error", "absolute_error", "quantile", "huber", "fair", "log_cosh", "expectile", "mape",
+        "squared_log_error", "poisson", "gamma", "tweedie", "cross_entropy" (targets in [0, 1]), or the name of another
+        registered loss with one output; or an instance of :class:`boostgrad.losses.Loss`, such as
+        ``Tweedie(power=1.7)`` or ``Huber(delta=10)``.
+        "normal_nll", "lognormal_nll", "gamma_nll", "poisson_nll" and "negative_binomial_nll" predict a distribution:
+        its mean is the prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, the
+        loss is repeated for each of them; missing targets (NaN) are left out then.
     {parameters}
 
     Attributes
@@ -75,6 +70,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         n_jobs=None,
         verbose=0,
         random_state=None,
+        quantile=None,
     ):
         self._keep(locals())
 
@@ -132,7 +128,8 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
 
         Returns
         -------
-        ndarray of float64, shape (n_samples,), or (n_samples, n_targets) where y had several columns
+        ndarray of float64, shape (n_samples,), or (n_samples, n_targets) where y had several columns,
+            or (n_samples, n_quantiles), in ascending order, for several quantiles
         """
         return self._predictions(self._raw(X, offset, exposure))
 
@@ -172,7 +169,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         return predictions[0].copy() if self._predicts_one_number() else np.ascontiguousarray(predictions.T)
 
     def _predicts_one_number(self):
-        return not isinstance(self._loss, MultiOutput)
+        return not isinstance(self._loss, MultiOutput | Quantiles)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -210,15 +207,22 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         return y
 
     def _make_loss(self, fitted):
+        names = _regression_losses()
+        takes_quantile = self.loss in ("quantile", "expectile") if isinstance(self.loss, str) else False
+        if takes_quantile != (self.quantile is not None):
+            need = "is needed by" if takes_quantile else "must be None for"
+            raise ValueError(f"The 'quantile' parameter of {type(self).__name__} {need} loss {self.loss!r}.")
         if isinstance(self.loss, Loss):
             loss = self.loss
-        elif isinstance(self.loss, str) and self.loss in _regression_losses():
-            loss = get_loss(self.loss)
+        elif isinstance(self.loss, str) and self.loss in names:
+            loss = self._quantile_loss(fitted) if takes_quantile else get_loss(self.loss)
         else:
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
+                f"The 'loss' parameter of {type(self).__name__} must be one of {names}, or a "
                 f"boostgrad.losses.Loss. Got {self.loss!r} instead."
             )
+        if isinstance(loss, Quantiles) and not fitted["shape"]:
+            return loss
         if fitted["shape"] and loss.n_outputs == 1:
             return MultiOutput(loss, fitted["shape"][0], has_missing=fitted["has_missing"])
         if (
@@ -232,12 +236,22 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
             )
         return loss
 
+    def _quantile_loss(self, fitted):
+        if not isinstance(self.quantile, list | tuple):
+            return get_loss(self.loss, quantile=float(self.quantile))
+        if self.loss != "quantile" or fitted["shape"]:
+            raise ValueError(
+                f"The 'quantile' parameter of {type(self).__name__} takes several levels for loss 'quantile' and one "
+                f"target only. Got {self.quantile!r} instead."
+            )
+        return Quantiles(self.quantile)
+
 
 def _regression_losses() -> list[str]:
     """Names of the registered losses that a regressor can make without being told more."""
     return [
         name
         for name, cls in registered_losses().items()
-        if (cls.n_outputs == 1 and cls not in (BinaryLogLoss, MultinomialLogLoss, MultiOutput))
+        if (cls.n_outputs == 1 and not cls.for_classes and cls not in (MultiOutput, Quantiles))
         or issubclass(cls, DistributionLoss)
     ]

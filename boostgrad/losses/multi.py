@@ -74,6 +74,7 @@ class MultiOutput(Loss):
         self.n_outputs = n_outputs
         self.has_missing = has_missing
         self.smooth = self.loss.smooth
+        self.damped = self.loss.damped
         self.link = self.loss.link
         self.unit = np.ones(n_outputs)
         if registered_losses().get(self.loss.name) is not type(self.loss):
@@ -147,6 +148,9 @@ class MultiOutput(Loss):
     def renew_leaves(self, y, raw, weight, output, leaves, n_threads=1):
         of_output = raw[output : output + 1]
         return self.loss.renew_leaves(y.columns[output], of_output, y.weight(output, weight), 0, leaves, n_threads)
+
+    def damp(self, steps):
+        return self.loss.damp(steps)
 
     def inverse_link(self, raw):
         return np.concatenate([self.loss.inverse_link(raw[k : k + 1]) for k in range(self.n_outputs)])
