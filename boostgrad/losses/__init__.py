@@ -10,6 +10,7 @@ from boostgrad.losses.distributions import (
     PoissonNLL,
 )
 from boostgrad.losses.multi import MultiOutput
+from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.quantiles import Quantiles
 from boostgrad.losses.regression import (
@@ -30,7 +31,9 @@ from boostgrad.losses.regression import (
 
 __all__ = [
     "AbsoluteError",
+    "AutodiffLoss",
     "BinaryLogLoss",
+    "CallableLoss",
     "CrossEntropy",
     "DistributionLoss",
     "Expectile",
@@ -57,6 +60,7 @@ __all__ = [
     "SquaredError",
     "SquaredLogError",
     "Tweedie",
+    "UnnamedLoss",
     "get_loss",
     "register",
     "registered_losses",
