@@ -18,11 +18,13 @@ from setuptools.command.build_ext import build_ext
 
 MODULES = [
     "boostgrad.native",
+    "boostgrad._queries",
     "boostgrad.data.views",
     "boostgrad.data.binning",
     "boostgrad.data.quantiles",
     "boostgrad.data.sparse",
     "boostgrad.losses._loops",
+    "boostgrad.losses._survival_loops",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",
     "boostgrad.tree.splitter",

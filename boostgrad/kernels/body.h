@@ -20,6 +20,7 @@
 #include "categories.h"
 #include "search.h"
 #include "losses.h"
+#include "ranking.h"
 #include "predict.h"
 
 const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
@@ -48,6 +49,8 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .binary_log_loss = binary_log_loss,
     .multinomial_log_loss = multinomial_log_loss,
     .exponential = exponential,
+    .rank_query = rank_query,
+    .value_query = value_query,
     .predict_u8 = predict_u8,
     .predict_u16 = predict_u16,
     .leaves_u8 = leaves_u8,
