@@ -11,7 +11,8 @@ from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.losses.base import Loss
 from boostgrad.params import CategoryParams, TreeParams
-from boostgrad.tree.grower import grower_for
+from boostgrad.tree.grower import GrownTree, TreeGrower
+from boostgrad.tree.growers import Growers
 from boostgrad.tree.model import Tree
 from boostgrad.tree.predictor import add_binned
 
@@ -82,7 +83,6 @@ def train(
     base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
     raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
-    grower = grower_for(rows.matrix, edges, params, n_threads, seed, categories)
     state = IterationState(n_estimators)
     if validation is not None:
         validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)
@@ -90,6 +90,13 @@ def train(
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 
     trees: list[Tree] = []
+    growers = Growers(rows.matrix, edges, params, loss.n_outputs, n_threads, seed, categories)
+
+    def grow(grower: TreeGrower, output: int) -> GrownTree:
+        grown = grower.grow(pairs, output, len(trees) + output)
+        grower.add_leaf_values(raw[output])
+        return grown
+
     try:
         for callback in callbacks:
             callback.before_training(state)
@@ -97,18 +104,17 @@ def train(
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
-            for output in range(loss.n_outputs):
-                grown = grower.grow(pairs, output, len(trees))
-                grower.add_leaf_values(raw[output])
-                if validation is not None:
-                    add_binned(grown, validation.matrix, validation_raw, n_threads)
-                trees.append(grown.tree)
+            grown = growers.each(grow, range(loss.n_outputs))
+            trees += [of_output.tree for of_output in grown]
             if validation is not None:
+                for of_output in grown:
+                    add_binned(of_output, validation.matrix, validation_raw, n_threads)
                 state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
                 state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
             if any([callback.after_iteration(state) for callback in callbacks]):  # every one is called
                 break
     finally:
+        growers.close()
         for callback in callbacks:
             callback.after_training(state)
     return Trained(trees, base_score, state)
