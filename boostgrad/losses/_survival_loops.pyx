@@ -60,7 +60,8 @@ cdef void cox_pairs(void *context, int64_t task, int worker) noexcept nogil:
         first = second = 0
         if c.at[k] >= 0:
             sums = c.sums + 4 * c.at[k]
-            first, second = (sums[2], sums[3]) if c.event[k] else (sums[0], sums[1])
+            first = sums[2] if c.event[k] else sums[0]
+            second = sums[3] if c.event[k] else sums[1]
         gradient = c.power[k] * first
         hessian = gradient - c.power[k] * c.power[k] * second
         if hessian < 0:  # by rounding
