@@ -19,6 +19,7 @@ from setuptools.command.build_ext import build_ext
 MODULES = [
     "boostgrad.native",
     "boostgrad._queries",
+    "boostgrad._concordance",
     "boostgrad.data.views",
     "boostgrad.data.binning",
     "boostgrad.data.quantiles",

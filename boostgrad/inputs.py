@@ -35,6 +35,98 @@ def target_column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
     return y
 
 
+def target_numbers(y: Any, n_rows: int, name: str, owner: str) -> np.ndarray:
+    """A target of one finite number a row, in float64."""
+    y = target_column(y, n_rows, name, owner)
+    if y.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
+    if y.dtype.kind in "mM":
+        raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
+    try:
+        y = np.ascontiguousarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        for row, value in enumerate(y.tolist()):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
+        raise
+    check_finite(y, name)
+    check_size(y, name)
+    return y
+
+
+def survival_bounds(y: Any, n_rows: int, name: str, owner: str, may_be_bounds: bool) -> np.ndarray:
+    """Times as lower and upper bounds, shape (n_rows, 2); see ``BoostGradSurvival.fit`` for what is accepted."""
+    if y is None:
+        raise ValueError(f"{owner} requires y to be passed, but the target {name} is None.")
+    columns = _survival_columns(y, name, owner)
+    for column, values in columns.items():
+        if values.shape != (n_rows,):
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has "
+                f"{len(values)}."
+            )
+        try:
+            columns[column] = values.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must hold numbers, which its column {column!r} does not.") from None
+        bad = np.flatnonzero(np.isnan(columns[column]))
+        if len(bad):
+            raise ValueError(f"Input {name} contains NaN: {column!r} of row {bad[0]} is missing.")
+    if "lower" not in columns:
+        first, second = columns["time"], columns["event"]
+        unclear = np.flatnonzero((second != 0) & (second != 1))
+        if len(unclear) == 0:
+            check_finite(first, f"{name} (time)")
+            return np.column_stack([first, np.where(second == 1, first, np.inf)])
+        if not may_be_bounds:
+            raise ValueError(
+                f"{name}: whether the event was observed must be a bool, or 0 or 1: row {unclear[0]} is "
+                f"{second[unclear[0]]:g}."
+            )
+        columns = {"lower": first, "upper": second}
+    lower, upper = columns["lower"], columns["upper"]
+    lower = np.where(lower == -np.inf, 0.0, lower)
+    check_finite(lower, f"{name} (lower bound)")
+    bad = np.flatnonzero(lower > upper)
+    if len(bad):
+        raise ValueError(
+            f"{name}: the lower bound {lower[bad[0]]:g} of row {bad[0]} is above the upper one, {upper[bad[0]]:g}."
+        )
+    return np.column_stack([lower, upper])
+
+
+def _survival_columns(y: Any, name: str, owner: str) -> dict[str, np.ndarray]:
+    """Columns "time" and "event" (if the order says so, they may be bounds, too), or "lower" and "upper"."""
+    if is_frame(y):
+        frame, _, names = read_frame(y)
+        columns = dict(zip(map(str, names), map(as_values, frame), strict=True))
+    else:
+        y = np.asarray(y)
+        if y.dtype.names is None:
+            if y.ndim != 2 or y.shape[1] != 2:
+                raise ValueError(
+                    f"{name} of a {owner} must have two columns (time and event, or lower and upper bound) or be a "
+                    f"structured array of them; it has shape {y.shape}."
+                )
+            return {"time": y[:, 0], "event": y[:, 1]}
+        columns = {column: y[column] for column in y.dtype.names}
+    if len(columns) != 2:
+        raise ValueError(f"{name} of a {owner} must have two columns; it has {list(columns)}.")
+    if set(columns) in ({"time", "event"}, {"lower", "upper"}):
+        return columns
+    (first, a), (second, b) = columns.items()
+    if (a.dtype.kind == "b") != (b.dtype.kind == "b"):  # the bool says whether there was an event
+        return {"time": b, "event": a} if a.dtype.kind == "b" else {"time": a, "event": b}
+    if is_frame(y):
+        return {"time": a, "event": b}
+    raise ValueError(
+        f"{name} of a {owner} must have a bool field (event) and a time, or fields named 'time' and 'event' or 'lower' and "
+        f"'upper'; it has {[first, second]}."
+    )
+
+
 def label_family(labels: np.ndarray) -> str:
     return {"O": "strings", "U": "strings", "m": "times", "M": "dates"}.get(labels.dtype.kind, "numbers")
 
@@ -115,3 +207,60 @@ def smallest(y: np.ndarray) -> np.ndarray:
         if (smaller == y).all():
             return smaller
     return y
+
+
+def checked_numbers(values: Any, n_rows: int, name: str) -> np.ndarray:
+    """Finite numbers in float64, shape (n_rows,) or (n_rows, k)."""
+    if np.isscalar(values) and not isinstance(values, str):
+        values = np.full(n_rows, values)
+    try:
+        values = np.asarray(plain_array(values, name))
+        if values.dtype.kind == "c":
+            raise TypeError
+        values = values.astype(np.float64, copy=False)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers.") from None
+    if values.ndim not in (1, 2) or len(values) != n_rows:
+        raise ValueError(
+            f"{name} must have one number, or one row of numbers, for each of {n_rows} rows: it has shape "
+            f"{values.shape}."
+        )
+    for column in np.atleast_2d(values.T):
+        check_finite(column, name)
+        check_size(column, name)
+    return values
+
+
+def checked_offset(offset: Any, exposure: Any, n_rows: int, suffix: str = "") -> np.ndarray | None:
+    """Offset and the logarithm of the exposure together, shape (n_outputs, n_rows); None where neither was given."""
+    total = None
+    if offset is not None:
+        total = np.atleast_2d(checked_numbers(offset, n_rows, f"offset{suffix}").T)
+    if exposure is not None:
+        name = f"exposure{suffix}"
+        exposure = checked_numbers(exposure, n_rows, name)
+        if exposure.ndim == 2 and exposure.shape[1] == 1:
+            exposure = exposure[:, 0]
+        if exposure.ndim != 1:
+            raise ValueError(f"{name} must have one number a row: it has shape {exposure.shape}.")
+        bad = np.flatnonzero(exposure <= 0)
+        if len(bad):
+            raise ValueError(f"{name} must be positive: row {bad[0]} is {exposure[bad[0]]}.")
+        total = np.log(exposure) + (0.0 if total is None else total)
+    return None if total is None else np.ascontiguousarray(np.atleast_2d(total))
+
+
+def checked_groups(groups: Any, n_rows: int, name: str) -> np.ndarray | None:
+    """Groups of any labels, in any order, as numbers from 0."""
+    if groups is None:
+        return None
+    groups = np.asarray(plain_array(groups, name))
+    if groups.ndim == 2 and groups.shape[1] == 1:
+        groups = groups[:, 0]
+    if groups.shape != (n_rows,):
+        raise ValueError(f"{name} must have one value for each of {n_rows} rows: it has shape {groups.shape}.")
+    if groups.dtype.kind == "O":
+        groups = plain_labels(groups, name)
+    if groups.dtype.kind in "fmM":
+        check_finite(groups, name)
+    return np.unique(groups, return_inverse=True)[1].reshape(n_rows).astype(np.int64)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
-from boostgrad.inputs import check_finite, check_size, target_column
+from boostgrad.estimators.samples import Given
+from boostgrad.inputs import target_numbers
 from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
 
 
@@ -65,43 +66,72 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     ):
         self._keep(locals())
 
-    def predict(self, X: Any) -> np.ndarray:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        offset: Any = None,
+        offset_val: Any = None,
+        exposure: Any = None,
+        exposure_val: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val, offset, offset_val : array-like
+            As in :meth:`BoostGrad.fit`.
+        exposure : array-like of shape (n_samples,), default=None
+            For losses with a logarithmic link: how much each row was exposed to what y counts (insured years, say).
+            The model predicts per unit of exposure; its logarithm is added to ``offset``. Positive.
+        exposure_val : as exposure, default=None
+            Of the validation data.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, or something in the data, is not what is accepted; the message says what and where. The
+            estimator stays as it was.
+        """
+        return self._fit(
+            Given(X, y, sample_weight, offset, exposure),
+            Given(X_val, y_val, sample_weight_val, offset_val, exposure_val, suffix="_val"),
+        )
+
+    def predict(self, X: Any, offset: Any = None, exposure: Any = None) -> np.ndarray:
         """Predict the target.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        offset : array-like of shape (n_samples,), default=None
+            Added to the raw predictions, as in :meth:`fit`. None: 0.
+        exposure : array-like of shape (n_samples,), default=None
+            As in :meth:`fit`. None: 1, so that the prediction is one per unit of exposure.
 
         Returns
         -------
         ndarray of float64, shape (n_samples,)
         """
-        raw = self._raw(X)
+        raw = self._raw(X, offset, exposure)
         return self._loss.inverse_link(raw)[0]
 
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+    def staged_predict(self, X: Any, offset: Any = None, exposure: Any = None) -> Iterator[np.ndarray]:
         """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
-        for raw in self._staged_raw(X):
+        for raw in self._staged_raw(X, offset, exposure):
             yield self._loss.inverse_link(raw)[0].copy()
 
     def _check_target(self, y, n_rows, name):
-        y = target_column(y, n_rows, name, type(self).__name__)
-        if y.dtype.kind == "c":
-            raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
-        if y.dtype.kind in "mM":
-            raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
-        try:
-            y = np.ascontiguousarray(y, dtype=np.float64)
-        except (TypeError, ValueError):
-            for row, value in enumerate(y.tolist()):
-                try:
-                    float(value)
-                except (TypeError, ValueError):
-                    raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
-            raise
-        check_finite(y, name)
-        check_size(y, name)
-        return y
+        return target_numbers(y, n_rows, name, type(self).__name__)
 
     def _encode_target(self, y):
         return y, {}
@@ -119,7 +149,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
                 f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
                 f"boostgrad.losses.Loss. Got {self.loss!r} instead."
             )
-        if loss.n_outputs != 1 or n_predictions(loss) != 1:
+        if loss.target != "numbers" or loss.n_outputs != 1 or n_predictions(loss) != 1:
             raise ValueError(
                 f"The 'loss' parameter of {type(self).__name__} must predict one number a row, which {loss!r} does not."
             )
@@ -131,5 +161,5 @@ def _regression_losses() -> list[str]:
     return [
         name
         for name, cls in registered_losses().items()
-        if cls.n_outputs == 1 and cls is not BinaryLogLoss and cls is not MultinomialLogLoss
+        if cls.target == "numbers" and cls.n_outputs == 1 and cls is not BinaryLogLoss and cls is not MultinomialLogLoss
     ]

@@ -1,6 +1,6 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
-from boostgrad.losses.base import GradientPairs, Loss, get_loss, register, registered_losses
+from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, losses_of, register, registered_losses
 from boostgrad.losses.pointwise import BinaryLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP
 from boostgrad.losses.survival import AFT, Cox
@@ -16,8 +16,10 @@ __all__ = [
     "MultinomialLogLoss",
     "Pairwise",
     "RankMAP",
+    "RowsByLeaf",
     "SquaredError",
     "get_loss",
+    "losses_of",
     "register",
     "registered_losses",
 ]

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from boostgrad.losses.base import Loss, register
 from boostgrad._queries import Ranking
+from boostgrad.losses.base import Loss, register
 from boostgrad.queries import Queries, best_dcg
 
 # An exponential gain of a larger relevance would drown all others.
@@ -45,6 +45,7 @@ class RankingLoss(Loss):
     :meth:`mean` weights it by the mean weight of its rows. Without groups all rows are one query.
     """
 
+    target = "queries"
     kind: ClassVar[str] = ""
 
     def check_target(self, y):
@@ -127,7 +128,11 @@ class LambdaRank(RankingLoss):
     kind = "ndcg"
 
     def __init__(
-        self, truncation: int | None = 30, label_gain: Any = "exponential", steepness: float = 1.0, normalise: bool = True
+        self,
+        truncation: int | None = 30,
+        label_gain: Any = "exponential",
+        steepness: float = 1.0,
+        normalise: bool = True,
     ):
         self.truncation = _checked_truncation(truncation)
         if isinstance(label_gain, str):

@@ -20,11 +20,10 @@ DISTRIBUTIONS = ("normal", "logistic", "extreme")
 def _check_bounds(y: np.ndarray, name: str) -> None:
     if y.ndim != 2 or y.shape[1] != 2:
         raise ValueError(f"loss {name!r} needs a lower and an upper bound a row; y has shape {y.shape}")
-    bad = np.flatnonzero(~((y[:, 0] <= y[:, 1]) & (y[:, 0] >= 0) & (y[:, 1] > 0) & (y[:, 0] < np.inf)))
+    bad = np.flatnonzero(~((y[:, 0] <= y[:, 1]) & (y[:, 0] >= 0) & (y[:, 0] < np.inf)))
     if len(bad):
         raise ValueError(
-            f"loss {name!r} needs bounds 0 <= lower <= upper with upper > 0 and a finite lower; row {bad[0]} has "
-            f"{y[bad[0]].tolist()}"
+            f"loss {name!r} needs bounds 0 <= lower <= upper with a finite lower; row {bad[0]} has {y[bad[0]].tolist()}"
         )
 
 
@@ -49,6 +48,7 @@ class Cox(Loss):
     """
 
     name = "cox"
+    target = "times"
     link = "log"
 
     def check_target(self, y):
@@ -104,6 +104,7 @@ class AFT(Loss):
     """
 
     name = "aft"
+    target = "times"
     link = "log"
 
     def __init__(self, distribution: str = "normal", scale: float = 1.0):
@@ -119,6 +120,9 @@ class AFT(Loss):
 
     def check_target(self, y):
         _check_bounds(y, self.name)
+        bad = np.flatnonzero(y[:, 1] == 0)
+        if len(bad):
+            raise ValueError(f"loss 'aft' needs times above 0, for it takes their logarithm; row {bad[0]} has 0")
         bad = np.flatnonzero((y[:, 0] == 0) & (y[:, 1] == np.inf))
         if len(bad):
             raise ValueError(f"loss 'aft': nothing is known of the time of row {bad[0]}, from 0 to infinity")
@@ -128,9 +132,7 @@ class AFT(Loss):
             return AFTTarget(*np.ascontiguousarray(np.log(y).T))
 
     def gradients(self, y, raw, weight, out, n_threads=1):
-        _survival_loops.aft_gradients(
-            y.low, y.high, raw[0], weight, self.distribution, self.scale, out, n_threads
-        )
+        _survival_loops.aft_gradients(y.low, y.high, raw[0], weight, self.distribution, self.scale, out, n_threads)
 
     def values(self, y, raw):
         return _survival_loops.aft_values(y.low, y.high, raw[0], self.distribution, self.scale)
