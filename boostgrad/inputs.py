@@ -122,8 +122,8 @@ def _survival_columns(y: Any, name: str, owner: str) -> dict[str, np.ndarray]:
     if is_frame(y):
         return {"time": a, "event": b}
     raise ValueError(
-        f"{name} of a {owner} must have a bool field (event) and a time, or fields named 'time' and 'event' or 'lower' and "
-        f"'upper'; it has {[first, second]}."
+        f"{name} of a {owner} must have a bool field (event) and a time, or fields named 'time' and 'event' or 'lower' "
+        f"and 'upper'; it has {[first, second]}."
     )
 
 

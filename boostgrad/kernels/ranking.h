@@ -243,10 +243,8 @@ static void rank_query(const bg_ranking *ranking, size_t query, double *scratch,
         double g = w * steepness * gradient[k], h = w * steepness * steepness * hessian[k];
         ranking->pairs[2 * at] = g;
         ranking->pairs[2 * at + 1] = h;
-        if (!(fabs(g) <= top_gradient)) /* a NaN must come through */
-            top_gradient = fabs(g);
-        if (!(h <= top_hessian))
-            top_hessian = h;
+        top_gradient = fabs(g) > top_gradient || g != g ? fabs(g) : top_gradient; /* a NaN comes through, and stays */
+        top_hessian = h > top_hessian || h != h ? h : top_hessian;
     }
     largest[0] = top_gradient;
     largest[1] = top_hessian;

@@ -10,7 +10,16 @@ from boostgrad.native cimport bg_kernels, kernels, parallel_for
 # Rows per task.
 DEF BLOCK = 4096
 
+# Rows whose hazard is lower than the highest one by more than exp of this count as if it were not: squares stay finite.
+DEF LEAST_POWER = -300.0
+
 DISTRIBUTIONS = {"normal": 0, "logistic": 1, "extreme": 2}
+
+
+cdef inline void raise_to(double *top, double value) noexcept nogil:
+    """A NaN comes through, and stays."""
+    if value > top[0] or value != value:
+        top[0] = value
 
 
 # ---- Cox -------------------------------------------------------------------------------------------------------------
@@ -45,6 +54,8 @@ cdef void cox_powers(void *context, int64_t task, int worker) noexcept nogil:
     cdef int64_t begin = task * BLOCK, end = min(task * BLOCK + BLOCK, c.n), k
     for k in range(begin, end):
         c.power[k] = c.raw[c.row[k]] - c.top
+        if c.power[k] < LEAST_POWER:
+            c.power[k] = LEAST_POWER
     c.k.exponential(c.power + begin, end - begin)
     if c.weight != NULL:
         for k in range(begin, end):
@@ -70,10 +81,8 @@ cdef void cox_pairs(void *context, int64_t task, int worker) noexcept nogil:
             gradient -= 1 if c.weight == NULL else c.weight[k]
         c.pairs[2 * <int64_t> c.row[k]] = gradient
         c.pairs[2 * <int64_t> c.row[k] + 1] = hessian
-        if not fabs(gradient) <= c.largest[2 * task]:
-            c.largest[2 * task] = fabs(gradient)
-        if not hessian <= c.largest[2 * task + 1]:
-            c.largest[2 * task + 1] = hessian
+        raise_to(&c.largest[2 * task], fabs(gradient))
+        raise_to(&c.largest[2 * task + 1], hessian)
 
 
 cdef void risk_sums(const double *power, const int64_t[::1] first, const int64_t[::1] n_events,
@@ -357,10 +366,8 @@ cdef void aft_block(void *context, int64_t task, int worker) noexcept nogil:
         gradient = -w * bend.slope / c.scale
         hessian = w * (0 if bend.curvature < 0 else bend.curvature) / (c.scale * c.scale)
         c.pairs[2 * i], c.pairs[2 * i + 1] = gradient, hessian
-        if not fabs(gradient) <= c.largest[2 * task]:
-            c.largest[2 * task] = fabs(gradient)
-        if not hessian <= c.largest[2 * task + 1]:
-            c.largest[2 * task + 1] = hessian
+        raise_to(&c.largest[2 * task], fabs(gradient))
+        raise_to(&c.largest[2 * task + 1], hessian)
 
 
 def aft_gradients(const double[::1] low, const double[::1] high, const double[::1] raw, weight, distribution,
