@@ -97,6 +97,8 @@ class Kernels(Structure):
             CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p),
         ),
         ("exponential", CFUNCTYPE(None, c_void_p, c_size_t)),
+        ("rank_query", CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_void_p)),
+        ("value_query", CFUNCTYPE(c_double, c_void_p, c_size_t, c_void_p)),
         *((name, _PREDICT) for name in ("predict_u8", "predict_u16")),
         *((name, _LEAVES) for name in ("leaves_u8", "leaves_u16")),
         ("scan_categories", CFUNCTYPE(None, c_void_p, c_u32, *7 * (c_void_p,))),

@@ -15,7 +15,8 @@
             "boostgrad/kernels/ranking.h",
             "boostgrad/kernels/scan.h",
             "boostgrad/kernels/search.h",
-            "boostgrad/kernels/sparse.h"
+            "boostgrad/kernels/sparse.h",
+            "boostgrad/kernels/vector.h"
         ],
         "extra_compile_args": [
             "-O3",
