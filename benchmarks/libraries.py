@@ -119,8 +119,8 @@ NOTES = (
     "about 200,000 rows; LightGBM keeps at least 3 rows in a bin (its default).",
     "Multiclass: one tree per class and iteration, except CatBoost, whose one tree has a vector in each leaf. Hessians "
     "differ by a constant factor between libraries, so steps, and log-losses at equal rounds, are not comparable.",
-    "Ranking: LambdaRank for NDCG in each, with its own ways to choose and to weigh pairs (LightGBM and boostgrad: those "
-    "with one of the first 30 rows of a query; XGBoost and hessboost: with one of the first 32).",
+    "Ranking: LambdaRank for NDCG in each, with its own ways to choose and to weigh pairs: those with one of the first "
+    "30 rows of a query (LightGBM, boostgrad) or 32 (XGBoost, hessboost).",
     "CatBoost: plain boosting, no bootstrap, no random score, L2 score, one Newton step a leaf: what the others do.",
     "Everything else is a library's default: no sampling of rows or columns and no early stopping anywhere.",
 )
