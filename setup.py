@@ -26,6 +26,7 @@ MODULES = [
     "boostgrad.data.sparse",
     "boostgrad.losses._loops",
     "boostgrad.losses._survival_loops",
+    "boostgrad.losses._quantiles",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",
     "boostgrad.tree.splitter",

@@ -10,6 +10,7 @@
             "boostgrad/kernels/kernels.h",
             "boostgrad/kernels/losses.h",
             "boostgrad/kernels/partition.h",
+            "boostgrad/kernels/pointwise.h",
             "boostgrad/kernels/predict.h",
             "boostgrad/kernels/quantize.h",
             "boostgrad/kernels/ranking.h",
