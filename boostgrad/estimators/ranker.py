@@ -71,6 +71,8 @@ class BoostGradRanker(BoostGrad):
     ):
         self._keep(locals())
 
+    init = None  # there is no estimator that ranks or that predicts risks to start from
+
     def fit(
         self,
         X: Any,

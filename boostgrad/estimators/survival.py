@@ -78,6 +78,8 @@ class BoostGradSurvival(BoostGrad):
     ):
         self._keep(locals())
 
+    init = None  # there is no estimator that ranks or that predicts risks to start from
+
     def fit(
         self,
         X: Any,

@@ -1,6 +1,7 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
 from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, losses_of, register, registered_losses
+from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP
 from boostgrad.losses.regression import (
@@ -23,7 +24,9 @@ from boostgrad.losses.survival import AFT, Cox
 __all__ = [
     "AFT",
     "AbsoluteError",
+    "AutodiffLoss",
     "BinaryLogLoss",
+    "CallableLoss",
     "Cox",
     "CrossEntropy",
     "CrossEntropyNDCG",
@@ -47,6 +50,7 @@ __all__ = [
     "SquaredError",
     "SquaredLogError",
     "Tweedie",
+    "UnnamedLoss",
     "get_loss",
     "losses_of",
     "register",
