@@ -136,6 +136,7 @@ def test_offset_and_weights():
     np.testing.assert_array_equal(
         some.predict(X_new), ranker().fit(X[kept], y[kept], weight[kept], groups=groups[kept]).predict(X_new)
     )
+    assert model.predictor()(X[3]) == pytest.approx(model.predict(X[3:4])[0])
     assert list(some.staged_predict(X_new))[-1].tolist() == some.predict(X_new).tolist()
 
 

@@ -160,6 +160,9 @@ class BoostGradRanker(BoostGrad):
     def _check_target(self, y, n_rows, name):
         return target_numbers(y, n_rows, name, type(self).__name__)
 
+    def _predicts_one_number(self):
+        return True
+
     def _encode_target(self, y):
         return y, {}
 

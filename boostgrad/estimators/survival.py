@@ -197,6 +197,9 @@ class BoostGradSurvival(BoostGrad):
         may_be_bounds = not (isinstance(self.loss, Cox) or (isinstance(self.loss, str) and self.loss == "cox"))
         return survival_bounds(y, n_rows, name, type(self).__name__, may_be_bounds)
 
+    def _predicts_one_number(self):
+        return True
+
     def _encode_target(self, y):
         return y, {}
 

@@ -1,8 +1,18 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
 from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, losses_of, register, registered_losses
+from boostgrad.losses.distributions import (
+    DistributionLoss,
+    GammaNLL,
+    LogNormalNLL,
+    NegativeBinomialNLL,
+    NormalNLL,
+    PoissonNLL,
+)
+from boostgrad.losses.multi import MultiOutput
 from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
+from boostgrad.losses.quantiles import Quantiles
 from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP
 from boostgrad.losses.regression import (
     AbsoluteError,
@@ -23,28 +33,37 @@ from boostgrad.losses.survival import AFT, Cox
 
 __all__ = [
     "AFT",
+    "Cox",
+    "CrossEntropyNDCG",
+    "LambdaRank",
+    "Pairwise",
+    "RankMAP",
+    "losses_of",
     "AbsoluteError",
     "AutodiffLoss",
     "BinaryLogLoss",
     "CallableLoss",
-    "Cox",
     "CrossEntropy",
-    "CrossEntropyNDCG",
+    "DistributionLoss",
     "Expectile",
     "Fair",
     "Focal",
     "Gamma",
+    "GammaNLL",
     "GradientPairs",
     "Huber",
-    "LambdaRank",
     "LogCosh",
+    "LogNormalNLL",
     "Loss",
+    "MultiOutput",
     "MultilabelLogLoss",
     "MultinomialLogLoss",
-    "Pairwise",
+    "NegativeBinomialNLL",
+    "NormalNLL",
     "Poisson",
+    "PoissonNLL",
     "Quantile",
-    "RankMAP",
+    "Quantiles",
     "RelativeError",
     "RowsByLeaf",
     "SquaredError",
@@ -52,7 +71,6 @@ __all__ = [
     "Tweedie",
     "UnnamedLoss",
     "get_loss",
-    "losses_of",
     "register",
     "registered_losses",
 ]

@@ -85,6 +85,8 @@ class CallableLoss(OwnLoss):
         the same.
     clip : float, default=None
         Bound of the gradients of a row, before weights. None: none.
+    constant_hessian : float, default=None
+        The hessian of an unweighted row, where it is this number for all: training is twice as fast then.
 
     Raises
     ------
@@ -100,6 +102,7 @@ class CallableLoss(OwnLoss):
         value: Callable[..., Any] | None = None,
         inverse_link: Callable[..., Any] | Loss | None = None,
         clip: float | None = None,
+        constant_hessian: float | None = None,
     ):
         self.function = function
         self.n_outputs = n_outputs
@@ -107,6 +110,7 @@ class CallableLoss(OwnLoss):
         self.scored = value is not None
         self.inverse = inverse_link
         self.clip = clip
+        self.constant_hessian = constant_hessian
 
     def __repr__(self) -> str:
         return f"CallableLoss({_name_of(self.function)})"

@@ -41,6 +41,8 @@ def test_a_function_is_the_built_in_loss(weighted):
     own = BoostGradRegressor(half_square, **PARAMETERS).fit(X, y, weight)
     built_in = BoostGradRegressor(**PARAMETERS).fit(X, y, weight)
     np.testing.assert_allclose(own.predict(X), built_in.predict(X), rtol=1e-6, atol=1e-6)
+    constant = BoostGradRegressor(CallableLoss(half_square, constant_hessian=1.0), **PARAMETERS).fit(X, y, weight)
+    np.testing.assert_allclose(constant.predict(X), built_in.predict(X), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
