@@ -126,7 +126,6 @@ class BoostGrad(BaseEstimator):
             rows=rows,
             weight=row_weight,
             max_bins=self.max_bins,
-            rng=stream(seed, "bins"),
             n_threads=n_threads,
         )
         training = Rows(mapper.transform(columns, rows=rows, n_threads=n_threads), target, row_weight)
