@@ -297,7 +297,7 @@ def scans(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
             hist = (g << count_bits) + count
         total = np.ascontiguousarray(hist.sum(axis=0))
         rule = ScanRule(1 / scale, 1 / hessian_scale, 0, 1.0, 0, 1e-3, 20, count_bits, wide, 1)
-        room = np.zeros((3, n_codes), dtype=np.int64)
+        room = np.zeros((3, n_codes + 8), dtype=np.int64)
         scratch, result = ScanScratch(*(address(line) for line in room)), ScanResult()
         rest = [ctypes.byref(thing) for thing in (rule, scratch, result)]
         work = repeated(calls, k.scan, address(hist), n_codes, address(total), *rest)
@@ -476,6 +476,7 @@ def predictions(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
                         right=child[:, 0],
                         leaf_value=value[:, None],
                         output=0,
+                        categories=None,
                     )
                 )
             X = reference.values_of(codes.T)

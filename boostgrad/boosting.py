@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from boostgrad.callbacks import Callback, IterationState
-from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
+from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.losses.base import Loss
 from boostgrad.params import CategoryParams, TreeParams
-from boostgrad.tree.grower import grower_for
+from boostgrad.tree.grower import GrownTree, TreeGrower
+from boostgrad.tree.growers import Growers
 from boostgrad.tree.model import Tree
 from boostgrad.tree.predictor import add_binned
 
@@ -80,16 +81,24 @@ def train(
     if rows.matrix.n_rows >= MAX_ROWS:
         raise ValueError(f"X has {rows.matrix.n_rows} rows; at most {MAX_ROWS - 1} can be trained on")
     base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
-    raw = np.repeat(base_score[:, None], rows.matrix.n_rows, axis=1)
+    raw = _raw_at_start(base_score, rows.matrix)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
-    grower = grower_for(rows.matrix, edges, params, n_threads, seed, categories)
+    if rows.matrix.directory is not None:
+        pairs.pairs = row_array(pairs.pairs.shape, np.float64, rows.matrix.directory)
     state = IterationState(n_estimators)
     if validation is not None:
-        validation_raw = np.repeat(base_score[:, None], validation.matrix.n_rows, axis=1)
+        validation_raw = _raw_at_start(base_score, validation.matrix)
         state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 
     trees: list[Tree] = []
+    growers = Growers(rows.matrix, edges, params, loss.n_outputs, n_threads, seed, categories)
+
+    def grow(grower: TreeGrower, output: int) -> GrownTree:
+        grown = grower.grow(pairs, output, len(trees) + output)
+        grower.add_leaf_values(raw[output])
+        return grown
+
     try:
         for callback in callbacks:
             callback.before_training(state)
@@ -97,21 +106,27 @@ def train(
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
-            for output in range(loss.n_outputs):
-                grown = grower.grow(pairs, output, len(trees))
-                grower.add_leaf_values(raw[output])
-                if validation is not None:
-                    add_binned(grown, validation.matrix, validation_raw, n_threads)
-                trees.append(grown.tree)
+            grown = growers.each(grow, range(loss.n_outputs))
+            trees += [of_output.tree for of_output in grown]
             if validation is not None:
+                for of_output in grown:
+                    add_binned(of_output, validation.matrix, validation_raw, n_threads)
                 state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
                 state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
             if any([callback.after_iteration(state) for callback in callbacks]):  # every one is called
                 break
     finally:
+        growers.close()
         for callback in callbacks:
             callback.after_training(state)
     return Trained(trees, base_score, state)
+
+
+def _raw_at_start(base_score: np.ndarray, matrix: BinnedMatrix | SparseBinnedMatrix) -> np.ndarray:
+    """Raw predictions of a model without trees, where the table is: in memory or in a file."""
+    raw = row_array((len(base_score), matrix.n_rows), np.float64, matrix.directory)
+    raw[:] = base_score[:, None]
+    return raw
 
 
 def _check_finite(pairs, loss: Loss) -> None:

@@ -9,7 +9,6 @@ from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import as_columns
 from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.params import TreeParams
-from boostgrad.runtime import stream
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
 

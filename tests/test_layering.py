@@ -16,7 +16,9 @@ if not (PACKAGE / "native.pyx").exists():
     pytest.skip("the sources are not here", allow_module_level=True)
 
 WORDS = {"params", "runtime", "native", "features"}
-GROWING = {f"tree.{name}" for name in "records histogram sparse splitter partition leaves structs grower".split()}
+GROWING = {
+    f"tree.{name}" for name in "records histogram sparse splitter partition leaves structs grower growers".split()
+}
 
 # Room by room: the modules of ours that it may import; a name that ends in "." stands for all below it. The first
 # pattern that fits counts.
@@ -28,7 +30,7 @@ ROOMS = {
     r"tree\.model": {"features"},
     r"tree\.row_predictor": WORDS | {"tree.model"},
     r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning", "data.views"},
-    r"tree\.(records|histogram|sparse|splitter|partition|leaves|structs|grower)": WORDS
+    r"tree\.(records|histogram|sparse|splitter|partition|leaves|structs|growers?)": WORDS
     | GROWING
     | {"tree.model", "data.matrix"},
     r"callbacks": WORDS,

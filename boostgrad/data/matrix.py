@@ -88,6 +88,10 @@ class BinnedMatrix:
         return self.by_column.T
 
     @property
+    def nbytes(self) -> int:
+        return self.by_column.nbytes
+
+    @property
     def n_rows(self) -> int:
         return self.by_column.shape[1]
 
@@ -162,6 +166,10 @@ class SparseBinnedMatrix:
     @property
     def n_features(self) -> int:
         return len(self.n_codes)
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows.nbytes + self.codes.nbytes + self.row_features.nbytes + self.row_codes.nbytes
 
 
 def _begins(numbers: np.ndarray, n: int) -> np.ndarray:

@@ -37,6 +37,19 @@ AUTO_EARLY_STOPPING_ROWS = 10_000
 SERIAL_ROWS = 1024
 
 
+class PreparedOnce:
+    """The predictor of an ensemble, made when it is first called for: a small fit takes less time than its tables."""
+
+    def __init__(self, ensemble: Ensemble):
+        self._ensemble = ensemble
+        self._made: Predictor | None = None
+
+    def __call__(self) -> Predictor:
+        if self._made is None:
+            self._made = Predictor(self._ensemble)  # two threads may both make one; they are the same
+        return self._made
+
+
 class BoostGrad(BaseEstimator):
     """What all faces share."""
 
@@ -222,7 +235,7 @@ class BoostGrad(BaseEstimator):
     def _raw(self, X) -> np.ndarray:
         """Raw predictions, shape (n_outputs, n_rows)."""
         columns = self._columns(X)
-        return self._predictor.raw(columns, self._threads(columns))
+        return self._predictor().raw(columns, self._threads(columns))
 
     def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
         columns = self._columns(X)
@@ -278,7 +291,7 @@ class BoostGrad(BaseEstimator):
             Leaves are numbered from 0, left to right, tree by tree.
         """
         columns = self._columns(X)
-        leaves = self._predictor.leaves(columns, self._threads(columns))
+        leaves = self._predictor().leaves(columns, self._threads(columns))
         if self.ensemble_.n_outputs > 1:
             leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.n_outputs)
         return leaves
@@ -313,7 +326,6 @@ class BoostGrad(BaseEstimator):
     )
 
     def _set_fitted(self, ensemble: Ensemble, loss: Loss | None, more: dict[str, Any]) -> None:
-        predictor = Predictor(ensemble)
         schema = TableSchema(ensemble.features, ensemble.input_names)
         for name in self._FITTED:
             self.__dict__.pop(name, None)
@@ -324,7 +336,7 @@ class BoostGrad(BaseEstimator):
         self.n_iter_ = ensemble.n_iterations
         self._loss = loss
         self._schema = schema
-        self._predictor = predictor
+        self._predictor = PreparedOnce(ensemble)
         for name, value in more.items():
             setattr(self, name, value)
 
@@ -379,7 +391,7 @@ class BoostGrad(BaseEstimator):
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
         elif "ensemble_" in self.__dict__:
-            self._predictor = Predictor(self.ensemble_)
+            self._predictor = PreparedOnce(self.ensemble_)
 
     def _loss_is_registered(self) -> bool:
         return registered_losses().get(self._loss.name) is type(self._loss)

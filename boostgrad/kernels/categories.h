@@ -182,10 +182,10 @@ static int64_t best_category(size_t n, const int64_t *hist, int any_missing, con
                              const bg_scan_rule *rule, bg_scan_scratch *scratch, size_t *place, int *missing_left)
 {
     if (rule->wide)
-        return rule->plain ? best_place(n, hist, any_missing, total, rule, scratch, 1, 1, place, missing_left)
-                           : best_place(n, hist, any_missing, total, rule, scratch, 1, 0, place, missing_left);
-    return rule->plain ? best_place(n, hist, any_missing, total, rule, scratch, 0, 1, place, missing_left)
-                       : best_place(n, hist, any_missing, total, rule, scratch, 0, 0, place, missing_left);
+        return rule->plain ? best_place(n, hist, any_missing, total, rule, scratch, 0, 1, 1, place, missing_left)
+                           : best_place(n, hist, any_missing, total, rule, scratch, 0, 1, 0, place, missing_left);
+    return rule->plain ? best_place(n, hist, any_missing, total, rule, scratch, 0, 0, 1, place, missing_left)
+                       : best_place(n, hist, any_missing, total, rule, scratch, 0, 0, 0, place, missing_left);
 }
 
 static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,

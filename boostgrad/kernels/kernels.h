@@ -67,7 +67,7 @@ typedef struct {
     int missing_left; /* -1: no missing value in the node */
 } bg_scan_result;
 
-/* Scratch of one scan; each array holds n_codes entries. */
+/* Scratch of one scan; each array holds n_codes + 8 entries. */
 typedef struct {
     int64_t *gradient, *sums, *gain_bits;
 } bg_scan_scratch;
@@ -140,7 +140,8 @@ typedef struct {
                           uint32_t owner, uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows,
                           uint16_t *left_codes);
 
-    /* Best split of one feature. IN hist: n_codes records; total: packed sums of the node. */
+    /* Best split of one feature. IN hist: n_codes records; total: packed sums of the node; out->gain: lower gains are
+     * not wanted and reported as 0. */
     void (*scan)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
                  bg_scan_scratch *scratch, bg_scan_result *out);
 

@@ -74,19 +74,65 @@ static inline int64_t gains_of(size_t n, const int64_t *missing, const int64_t *
     return largest;
 }
 
+#if defined(BG_AVX512)
+/* Sums of a vector's lanes up to each. */
+static inline __m512i prefix_sums(__m512i v)
+{
+    const __m512i zero = _mm512_setzero_si512();
+    v = _mm512_add_epi64(v, _mm512_alignr_epi64(v, zero, 7));
+    v = _mm512_add_epi64(v, _mm512_alignr_epi64(v, zero, 6));
+    return _mm512_add_epi64(v, _mm512_alignr_epi64(v, zero, 4));
+}
+
+/* running_sums for as many codes as fill vectors of eight; the sums so far go through sum[0] and sum[1].
+ * OUT code: the first one that is left */
+static inline size_t running_sums_of_eight(const int64_t *hist, uint32_t n_codes, bg_scan_scratch *scratch, int wide,
+                                           uint32_t *code, int64_t *sum)
+{
+    const __m512i even = _mm512_set_epi64(14, 12, 10, 8, 6, 4, 2, 0), last = _mm512_set1_epi64(7);
+    const __m512i odd = _mm512_add_epi64(even, _mm512_set1_epi64(1));
+    __m512i gradient_sum = _mm512_setzero_si512(), sums = _mm512_setzero_si512();
+    size_t n = 0;
+    for (; *code + 8 <= n_codes; *code += 8) {
+        __m512i step = _mm512_loadu_si512(hist + (wide ? 2 : 1) * *code);
+        if (wide) {
+            __m512i more = _mm512_loadu_si512(hist + 2 * *code + 8);
+            __m512i gradient = prefix_sums(_mm512_permutex2var_epi64(step, even, more));
+            step = _mm512_permutex2var_epi64(step, odd, more);
+            __mmask8 filled = _mm512_test_epi64_mask(step, step);
+            _mm512_storeu_si512(scratch->gradient + n,
+                                _mm512_maskz_compress_epi64(filled, _mm512_add_epi64(gradient, gradient_sum)));
+            gradient_sum = _mm512_add_epi64(gradient_sum, _mm512_permutexvar_epi64(last, gradient));
+        }
+        __mmask8 filled = _mm512_test_epi64_mask(step, step);
+        step = prefix_sums(step);
+        _mm512_storeu_si512(scratch->sums + n, _mm512_maskz_compress_epi64(filled, _mm512_add_epi64(step, sums)));
+        sums = _mm512_add_epi64(sums, _mm512_permutexvar_epi64(last, step));
+        n += (size_t)__builtin_popcount(filled);
+    }
+    sum[0] = _mm_cvtsi128_si64(_mm512_castsi512_si128(wide ? gradient_sum : sums));
+    sum[1] = _mm_cvtsi128_si64(_mm512_castsi512_si128(sums));
+    return n;
+}
+#endif
+
 /* Running sums after each code that has rows; returns how many there are. */
 static inline size_t running_sums(const int64_t *hist, uint32_t n_codes, bg_scan_scratch *scratch, int wide)
 {
     int64_t *gradient = scratch->gradient, *sums = scratch->sums;
-    int64_t gradient_sum = 0, sum = 0;
+    int64_t sum[2] = {0, 0};
+    uint32_t code = 1;
     size_t n = 0;
-    for (uint32_t code = 1; code < n_codes; code++) {
+#if defined(BG_AVX512)
+    n = running_sums_of_eight(hist, n_codes, scratch, wide, &code, sum);
+#endif
+    for (; code < n_codes; code++) {
         int64_t step = wide ? hist[2 * code + 1] : hist[code];
-        sum += step;
-        sums[n] = sum; /* an empty bin is overwritten by the next one */
+        sum[1] += step;
+        sums[n] = sum[1]; /* an empty bin is overwritten by the next one */
         if (wide) {
-            gradient_sum += hist[2 * code];
-            gradient[n] = gradient_sum;
+            sum[0] += hist[2 * code];
+            gradient[n] = sum[0];
         }
         n += step != 0;
     }
@@ -103,20 +149,23 @@ static inline size_t place_of(int64_t gain, const bg_scan_scratch *scratch)
 }
 
 /* The largest gain, as bits, with missing values to the right and to the left of each place; of equal ones to the right.
- * Without missing values the last place has an empty right child and is not admissible.
+ * Without missing values the last place has an empty right child and is not admissible. 0 where it is below the floor.
  * OUT place; missing_left: -1 where none is missing. Neither means anything where the gain is 0. */
 static inline __attribute__((always_inline)) int64_t best_place(size_t n, const int64_t *hist, int any_missing,
                                                                 const int64_t *total, const bg_scan_rule *rule,
-                                                                bg_scan_scratch *scratch, int wide, int plain,
-                                                                size_t *place, int *missing_left)
+                                                                bg_scan_scratch *scratch, int64_t floor, int wide,
+                                                                int plain, size_t *place, int *missing_left)
 {
     static const int64_t nothing[2] = {0, 0};
     int64_t best = gains_of(n, nothing, total, rule, scratch, wide, plain);
-    *place = best > 0 ? place_of(best, scratch) : 0;
     *missing_left = any_missing ? 0 : -1;
+    if (best < floor)
+        best = 0;
+    if (best > 0)
+        *place = place_of(best, scratch);
     if (any_missing && n > 1) {
         int64_t other = gains_of(n - 1, hist, total, rule, scratch, wide, plain);
-        if (other > best) {
+        if (other > best && other >= floor) {
             best = other;
             *missing_left = 1;
             *place = place_of(best, scratch);
@@ -128,12 +177,14 @@ static inline __attribute__((always_inline)) int64_t best_place(size_t n, const 
 static inline void scan_with(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
                              bg_scan_scratch *scratch, bg_scan_result *out, int wide, int plain)
 {
+    const int64_t floor = bits_of(out->gain);
     out->gain = 0;
-    size_t n = running_sums(hist, n_codes, scratch, wide), place;
+    size_t n = running_sums(hist, n_codes, scratch, wide), place = 0;
     int missing_left;
     if (n == 0)
         return;
-    int64_t best = best_place(n, hist, hist[wide] != 0, total, rule, scratch, wide, plain, &place, &missing_left);
+    int64_t best =
+        best_place(n, hist, hist[wide] != 0, total, rule, scratch, floor, wide, plain, &place, &missing_left);
     if (best <= 0)
         return;
     memcpy(&out->gain, &best, sizeof best);

@@ -10,6 +10,7 @@ The growth policy is the order of the queue and nothing else.
 
 from dataclasses import dataclass
 
+from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -514,17 +515,17 @@ cdef class TreeGrower:
         """The nodes as a Tree: splits in the order they were made, leaves from left to right."""
         cdef int n_splits = self.n_leaves - 1
         cdef int node, s, side, child, leaf
-        feature = np.empty(n_splits, dtype=np.int32)
-        code = np.empty(n_splits, dtype=np.uint32)
-        threshold = np.empty(n_splits)
-        missing_left = np.empty(n_splits, dtype=np.uint8)
-        children = np.empty((2, n_splits), dtype=np.int32)
-        split_gain = np.empty(n_splits)
-        split_cover = np.empty(n_splits)
-        split_count = np.empty(n_splits, dtype=np.int64)
-        value = np.empty((self.n_leaves, 1))
-        leaf_cover = np.empty(self.n_leaves)
-        leaf_count = np.empty(self.n_leaves, dtype=np.int64)
+        cdef int32_t[::1] feature = np.empty(n_splits, dtype=np.int32)
+        cdef uint32_t[::1] code = np.empty(n_splits, dtype=np.uint32)
+        cdef double[::1] threshold = np.empty(n_splits)
+        cdef uint8_t[::1] missing_left = np.empty(n_splits, dtype=np.uint8)
+        cdef int32_t[:, ::1] children = np.empty((2, n_splits), dtype=np.int32)
+        cdef double[::1] split_gain = np.empty(n_splits), split_cover = np.empty(n_splits)
+        cdef int64_t[::1] split_count = np.empty(n_splits, dtype=np.int64)
+        cdef double[:, ::1] value = np.empty((self.n_leaves, 1))
+        cdef double[::1] leaf_cover = np.empty(self.n_leaves)
+        cdef int64_t[::1] leaf_count = np.empty(self.n_leaves, dtype=np.int64)
+        cdef const double[::1] feature_edges
         sets = {}
         for node in range(self.n_nodes):
             if self.nodes[node].child[0] == 0:
@@ -544,7 +545,7 @@ cdef class TreeGrower:
                 threshold[s] = np.nan
                 sets[s] = self.set_of(node)
             else:  # the last bin has no edge: all that is not missing goes left
-                threshold[s] = feature_edges[code[s] - 1] if code[s] <= len(feature_edges) else np.inf
+                threshold[s] = feature_edges[code[s] - 1] if code[s] <= feature_edges.shape[0] else INFINITY
             missing_left[s] = self.nodes[node].choice.missing_left
             for side in range(2):
                 child = self.nodes[node].child[side]
@@ -552,10 +553,11 @@ cdef class TreeGrower:
             split_gain[s] = self.nodes[node].choice.gain
             split_cover[s] = self.splitter.hessian_sum(self.nodes[node].total)
             split_count[s] = self.nodes[node].count
-        statistics = TreeStatistics(split_gain, split_cover, split_count, leaf_cover, leaf_count)
-        tree = Tree(feature, threshold, missing_left, children[0], children[1], value, output, statistics,
+        statistics = TreeStatistics(split_gain.base, split_cover.base, split_count.base, leaf_cover.base, leaf_count.base)
+        left, right = children.base
+        tree = Tree(feature.base, threshold.base, missing_left.base, left, right, value.base, output, statistics,
                     CategorySets.of(sets, n_splits))
-        return GrownTree(tree, code)
+        return GrownTree(tree, code.base)
 
 
 cdef class SparseTreeGrower(TreeGrower):

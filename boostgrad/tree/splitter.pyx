@@ -142,6 +142,7 @@ cdef class Splitter:
             self.k.scan_categories(hist, n_codes, total, &self.rule, &self.category_rule, &self.scratch[worker],
                                    self.items + 2 * worker, &found, NULL)
         else:
+            found.gain = best.score
             self.k.scan(hist, n_codes, total, &self.rule, &self.scratch[worker], &found)
         if found.gain > best.score or (found.gain == best.score and found.gain > 0 and rank < best.rank):
             best.score = found.gain

@@ -7,8 +7,9 @@ import pytest
 import reference
 from scipy import sparse
 
-from boostgrad.data.binning import SAMPLE_ROWS, BinMapper
+from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import SparseColumns, as_columns
+from boostgrad.data.sampling import SAMPLE_ROWS
 from boostgrad.data.schema import TableSchema
 
 KINDS = [getattr(sparse, f"{kind}_{container}") for kind in ("csr", "csc", "coo") for container in ("matrix", "array")]

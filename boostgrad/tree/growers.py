@@ -1,0 +1,68 @@
+"""The trees of one iteration, grown side by side where there are enough of them.
+
+A tree of its own keeps a thread busier than its share of a tree: small nodes are not worth waking a second thread for.
+::
+
+    2 threads   tree 0 [==== ==]  tree 1 [==== ==] ...      both threads on each tree: small nodes leave one idle
+                tree 0 [============]  tree 2 ...           one thread a tree
+                tree 1 [=============] tree 3 ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any
+
+from boostgrad.tree.grower import TreeGrower, grower_for
+
+# Each grower has a copy of the codes; all of them together take at most so much memory.
+MOST_BYTES = 2**30
+
+# Turns of all threads over trees, at most: of two threads with three trees one would be idle for long.
+MOST_WASTE = 1.25
+
+
+class Growers:
+    """One grower with all threads, or one a thread; the trees are the same.
+
+    Parameters
+    ----------
+    matrix, edges, params, seed, categories
+        As for :class:`boostgrad.tree.grower.TreeGrower`.
+    n_trees : int
+        Trees of an iteration.
+    n_threads : int
+    """
+
+    def __init__(self, matrix, edges, params, n_trees: int, n_threads: int, seed: int, categories=None):
+        n = n_threads if self.worth_it(n_trees, n_threads, matrix.nbytes) else 1
+        self.idle: SimpleQueue[TreeGrower] = SimpleQueue()
+        for _ in range(n):
+            self.idle.put(grower_for(matrix, edges, params, n_threads // n, seed, categories))
+        self.pool = ThreadPoolExecutor(n, "boostgrad") if n > 1 else None
+
+    @staticmethod
+    def worth_it(n_trees: int, n_threads: int, n_bytes: int) -> bool:
+        """Whether trees side by side keep the threads busy, in memory that is bounded."""
+        turns = -(-n_trees // n_threads) * n_threads
+        return n_threads > 1 and turns <= MOST_WASTE * n_trees and n_threads * n_bytes <= MOST_BYTES
+
+    def each(self, grow: Callable[[TreeGrower, int], Any], outputs: Sequence[int]) -> list[Any]:
+        """``grow(grower, output)`` for each output, in turn or side by side; results in the order of the outputs."""
+
+        def take_turn(output: int) -> Any:
+            grower = self.idle.get()
+            try:
+                return grow(grower, output)
+            finally:
+                self.idle.put(grower)
+
+        run = map if self.pool is None else self.pool.map
+        return list(run(take_turn, outputs))
+
+    def close(self) -> None:
+        """End the threads, once the trees that they have begun are done."""
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
