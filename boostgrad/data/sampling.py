@@ -11,6 +11,8 @@ that does not know yet how many rows will come drops every second of its rows wh
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 # Quantiles come from at most so many rows, and from more than half as many where there are more.
@@ -27,14 +29,63 @@ def level_of(n: int) -> int:
 
 def sample_rows(n: int) -> np.ndarray:
     """The numbers of the rows that represent n rows, ascending, int64."""
-    level = level_of(n)
-    rows = _drawn(np.arange(-(-n >> level)), level)
-    return rows[rows < n]
+    return _drawn_between(0, n, level_of(n))
 
 
-def is_sampled(rows: np.ndarray, level: int) -> np.ndarray:
-    """Whether each of these row numbers is the one that its stretch sends."""
-    return _drawn(rows >> level, level) == rows
+class RowSample:
+    """Numbers of the sampled rows, when rows come batch by batch and nobody knows how many."""
+
+    def __init__(self) -> None:
+        self.n_rows = 0  # that came
+        self._level = 0
+        self._pieces: list[tuple[np.ndarray, np.ndarray | None, dict[Any, np.ndarray]]] = []
+
+    def next(self, n_rows: int) -> np.ndarray:
+        """Which of the next n_rows rows are in the sample: their positions among them; :meth:`add` them."""
+        first = self.n_rows
+        self.n_rows += n_rows
+        if level_of(self.n_rows) > self._level:
+            self._level = level_of(self.n_rows)
+            self._pieces = [self._thinned(*piece) for piece in self._pieces]
+        return _drawn_between(first, self.n_rows, self._level) - first
+
+    def add(self, positions: np.ndarray, weight: np.ndarray | None, values: dict[Any, np.ndarray], n_rows: int) -> None:
+        """Keep what these rows of the last n_rows rows hold.
+
+        Parameters
+        ----------
+        positions : ndarray of int64
+            As :meth:`next` gave them.
+        weight : ndarray of float64 or None
+            Of these rows; None: 1.
+        values : dict of ndarray
+            By a name of the column; a column that is not there is missing in all of these rows.
+        n_rows : int
+        """
+        self._pieces.append((positions + (self.n_rows - n_rows), weight, values))
+
+    def _thinned(self, rows: np.ndarray, weight: np.ndarray | None, values: dict) -> tuple:
+        kept = _drawn(rows >> self._level, self._level) == rows
+        return rows[kept], None if weight is None else weight[kept], {name: v[kept] for name, v in values.items()}
+
+    def weight(self) -> np.ndarray | None:
+        """Weights of all sampled rows; None where all are 1."""
+        if all(weight is None for _, weight, _ in self._pieces):
+            return None
+        return np.concatenate([np.ones(len(rows)) if weight is None else weight for rows, weight, _ in self._pieces])
+
+    def column(self, name: Any) -> np.ndarray:
+        """The column of all sampled rows."""
+        pieces = [values.get(name) for _, _, values in self._pieces]
+        return np.concatenate(
+            [np.full(len(p[0]), np.nan) if v is None else v for p, v in zip(self._pieces, pieces, strict=True)]
+        )
+
+
+def _drawn_between(first: int, last: int, level: int) -> np.ndarray:
+    """The sampled ones of the rows first, ..., last - 1."""
+    rows = _drawn(np.arange(first >> level, -(-last >> level)), level)
+    return rows[(rows >= first) & (rows < last)]
 
 
 def _drawn(stretches: np.ndarray, level: int) -> np.ndarray:

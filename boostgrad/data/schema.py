@@ -142,12 +142,10 @@ class TableSchema:
         made = []
         for info, table in zip(self.features, self._tables, strict=True):
             entry, label = columns.entry(info.source), columns.label(info.source)
-            if info.kind == "number":
-                made.append(as_numbers(entry, label))
-            elif info.kind == "category":
+            if info.kind == "category":
                 made.append(_level_numbers(entry, info, table, unknown_category, label))
             else:
-                made.append(_as_time(entry, info, label))
+                made.append(feature_values(entry, info, label))
         return Columns(made, columns.n_rows, self.feature_names, self.n_levels)
 
     def _matched(self, columns: Columns, owner: str, what: str) -> Columns:
@@ -479,6 +477,11 @@ def as_numbers(entry: Any, label: str) -> Any:
         f"column {label}, row {row}: could not convert {value!r} to float (argument must be a string or a number, not "
         f"{type(value).__name__!r})"
     )
+
+
+def feature_values(entry: Any, info: FeatureInfo, label: str) -> Any:
+    """A feature that is no category, from its input column: an array, or a function that makes one."""
+    return as_numbers(entry, label) if info.kind == "number" else _as_time(entry, info, label)
 
 
 def _as_time(entry: Any, info: FeatureInfo, label: str) -> Callable:
