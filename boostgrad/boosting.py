@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
-from boostgrad.losses.base import Loss
+from boostgrad.losses.base import Loss, RowsByLeaf
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import GrownTree, TreeGrower
 from boostgrad.tree.growers import Growers
@@ -22,11 +23,32 @@ MAX_ROWS = 2**30
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows to train on or to validate with: binned features, target (float64), weights (float64, or None for 1)."""
+    """Rows to train on or to validate with.
+
+    Attributes
+    ----------
+    matrix : BinnedMatrix or SparseBinnedMatrix
+        Binned features.
+    y : object
+        What the loss prepared of the target; nobody but the loss looks into it.
+    weight : ndarray of float64, shape (n_rows,), or None
+        None: 1 for all rows.
+    offset : ndarray of float64, shape (n_outputs, n_rows), or None
+        Added to the raw predictions before boosting; the model predicts what comes on top of it.
+    """
 
     matrix: BinnedMatrix | SparseBinnedMatrix
-    y: np.ndarray
+    y: Any
     weight: np.ndarray | None
+    offset: np.ndarray | None = None
+
+    def raw(self, base_score: np.ndarray) -> np.ndarray:
+        """Raw predictions before the first tree, where the table is: in memory or in a file."""
+        raw = row_array((len(base_score), self.matrix.n_rows), np.float64, self.matrix.directory)
+        raw[:] = base_score[:, None]
+        if self.offset is not None:
+            raw += self.offset
+        return raw
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +102,14 @@ def train(
     """
     if rows.matrix.n_rows >= MAX_ROWS:
         raise ValueError(f"X has {rows.matrix.n_rows} rows; at most {MAX_ROWS - 1} can be trained on")
-    base_score = np.asarray(loss.init_raw(rows.y, rows.weight), dtype=np.float64)
-    raw = _raw_at_start(base_score, rows.matrix)
+    base_score = _base_score(rows, loss)
+    raw = rows.raw(base_score)
     pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
     if rows.matrix.directory is not None:
         pairs.pairs = row_array(pairs.pairs.shape, np.float64, rows.matrix.directory)
     state = IterationState(n_estimators)
     if validation is not None:
-        validation_raw = _raw_at_start(base_score, validation.matrix)
+        validation_raw = validation.raw(base_score)
         state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 
@@ -96,6 +118,10 @@ def train(
 
     def grow(grower: TreeGrower, output: int) -> GrownTree:
         grown = grower.grow(pairs, output, len(trees) + output)
+        if not loss.smooth:
+            leaves = RowsByLeaf(*grower.rows_by_leaf())
+            steps = loss.renew_leaves(rows.y, raw, rows.weight, output, leaves, growers.threads_each)
+            grower.renew_leaf_values(grown, steps)
         grower.add_leaf_values(raw[output])
         return grown
 
@@ -122,11 +148,15 @@ def train(
     return Trained(trees, base_score, state)
 
 
-def _raw_at_start(base_score: np.ndarray, matrix: BinnedMatrix | SparseBinnedMatrix) -> np.ndarray:
-    """Raw predictions of a model without trees, where the table is: in memory or in a file."""
-    raw = row_array((len(base_score), matrix.n_rows), np.float64, matrix.directory)
-    raw[:] = base_score[:, None]
-    return raw
+def _base_score(rows: Rows, loss: Loss) -> np.ndarray:
+    given = (rows.y, rows.weight) if rows.offset is None else (rows.y, rows.weight, rows.offset)
+    base_score = np.asarray(loss.init_raw(*given), dtype=np.float64)
+    if base_score.shape != (loss.n_outputs,) or not np.isfinite(base_score).all():
+        raise ValueError(
+            f"init_raw of loss {loss.name or type(loss).__name__!r} must give {loss.n_outputs} finite number(s): it "
+            f"gave {base_score.tolist()!r}"
+        )
+    return base_score
 
 
 def _check_finite(pairs, loss: Loss) -> None:

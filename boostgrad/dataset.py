@@ -364,7 +364,25 @@ class BoostGradDataset:
                     "dataset was binned; give it to BoostGradDataset."
                 )
 
-    def matrix(self, rows: np.ndarray | None = None) -> BinnedMatrix | SparseBinnedMatrix:
+    def check_bins(self, other: Any, estimator: Any) -> None:
+        """Raise unless this can validate what is trained on the other table: it has its bins.
+
+        Raises
+        ------
+        ValueError
+        """
+        if self._mapper is not other.mapper:
+            raise ValueError(
+                "X_val has bins of its own; make it with BoostGradDataset(X_val, y_val, reference=...) of the training "
+                "dataset."
+            )
+        if self._schema.n_levels is not None and estimator.unknown_category != self._unknown_category:
+            raise ValueError(
+                f"unknown_category={estimator.unknown_category!r} of {type(estimator).__name__} contradicts "
+                f"unknown_category={self._unknown_category!r}, with which X_val was binned."
+            )
+
+    def binned(self, rows: np.ndarray | None = None) -> BinnedMatrix | SparseBinnedMatrix:
         """The codes of these rows, which ascend and are not of weight 0; None: of all those."""
         if rows is None or len(rows) == self._matrix.n_rows:
             return self._matrix

@@ -144,3 +144,60 @@ def smallest(y: np.ndarray) -> np.ndarray:
         if (smaller == y).all():
             return smaller
     return y
+
+
+def checked_numbers(values: Any, n_rows: int, name: str) -> np.ndarray:
+    """Finite numbers in float64, shape (n_rows,) or (n_rows, k)."""
+    if np.isscalar(values) and not isinstance(values, str):
+        values = np.full(n_rows, values)
+    try:
+        values = np.asarray(plain_array(values, name))
+        if values.dtype.kind == "c":
+            raise TypeError
+        values = values.astype(np.float64, copy=False)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers.") from None
+    if values.ndim not in (1, 2) or len(values) != n_rows:
+        raise ValueError(
+            f"{name} must have one number, or one row of numbers, for each of {n_rows} rows: it has shape "
+            f"{values.shape}."
+        )
+    for column in np.atleast_2d(values.T):
+        check_finite(column, name)
+        check_size(column, name)
+    return values
+
+
+def checked_offset(offset: Any, exposure: Any, n_rows: int, suffix: str = "") -> np.ndarray | None:
+    """Offset and the logarithm of the exposure together, shape (n_outputs, n_rows); None where neither was given."""
+    total = None
+    if offset is not None:
+        total = np.atleast_2d(checked_numbers(offset, n_rows, f"offset{suffix}").T)
+    if exposure is not None:
+        name = f"exposure{suffix}"
+        exposure = checked_numbers(exposure, n_rows, name)
+        if exposure.ndim == 2 and exposure.shape[1] == 1:
+            exposure = exposure[:, 0]
+        if exposure.ndim != 1:
+            raise ValueError(f"{name} must have one number a row: it has shape {exposure.shape}.")
+        bad = np.flatnonzero(exposure <= 0)
+        if len(bad):
+            raise ValueError(f"{name} must be positive: row {bad[0]} is {exposure[bad[0]]}.")
+        total = np.log(exposure) + (0.0 if total is None else total)
+    return None if total is None else np.ascontiguousarray(np.atleast_2d(total))
+
+
+def checked_groups(groups: Any, n_rows: int, name: str) -> np.ndarray | None:
+    """Groups of any labels, in any order, as numbers from 0."""
+    if groups is None:
+        return None
+    groups = np.asarray(plain_array(groups, name))
+    if groups.ndim == 2 and groups.shape[1] == 1:
+        groups = groups[:, 0]
+    if groups.shape != (n_rows,):
+        raise ValueError(f"{name} must have one value for each of {n_rows} rows: it has shape {groups.shape}.")
+    if groups.dtype.kind == "O":
+        groups = plain_labels(groups, name)
+    if groups.dtype.kind in "fmM":
+        check_finite(groups, name)
+    return np.unique(groups, return_inverse=True)[1].reshape(n_rows).astype(np.int64)

@@ -21,6 +21,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from boostgrad import BoostGradClassifier, BoostGradRegressor
 from boostgrad.callbacks import Callback
+from boostgrad.data.columns import as_columns
+from boostgrad.estimators.samples import Samples
 from boostgrad.io import native
 from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
 
@@ -448,8 +450,10 @@ def test_split_is_stratified_where_it_can_be():
     X, _ = problem()
     y = np.repeat([0, 1, 2], [20, 30, 250])
     model = BoostGradClassifier(n_estimators=1, early_stopping=True, validation_fraction=0.2)
-    _, held_out = model._split(y.astype(float), 0)
-    assert np.bincount(y[held_out]).tolist() == [4, 6, 50]
+    kept, held_out = model._split(Samples(as_columns(X), None, y.astype(float)), 0)
+    assert np.bincount(y[held_out.rows]).tolist() == [4, 6, 50]
+    np.testing.assert_array_equal(held_out.y, y[held_out.rows])
+    assert sorted([*kept.rows, *held_out.rows]) == list(range(len(y)))
     y[0] = 3  # a class of one row cannot be in both parts
     assert model.fit(X, y).predict_proba(X).shape == (N_ROWS, 4)
 

@@ -47,6 +47,7 @@ ROOMS = {
 NOT_NUMPY = {
     "estimators.base": {"numpy", "sklearn"},
     "estimators.classifier": {"numpy", "sklearn"},
+    "estimators.samples": {"numpy", "sklearn"},
     "estimators.regressor": {"numpy", "sklearn"},
     "inputs": {"numpy", "sklearn"},
     "": set(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -12,16 +12,14 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 from boostgrad import params as parameters
-from boostgrad.boosting import Rows, train
+from boostgrad.boosting import Rows, Trained, train
 from boostgrad.callbacks import EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.schema import TableSchema
-from boostgrad.inputs import (
-    checked_weight,
-    smallest,
-    weights_of,
-)
+from boostgrad.dataset import BoostGradDataset
+from boostgrad.estimators.samples import BinnedFrame, Given, Samples
+from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
 from boostgrad.params import TreeParams
@@ -63,23 +61,26 @@ class BoostGrad(BaseEstimator):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        offset: Any = None,
+        offset_val: Any = None,
     ) -> Self:
         """Fit the model.
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features), or BoostGradDataset
             A numpy array, lists of rows, or a data frame of pandas, polars, pyarrow or another library that narwhals or
             the Arrow PyCapsule interface can read, or a sparse matrix or array of scipy, in which what is not stored
             is 0. Columns of numbers, bools, text, categories, dates and durations;
             NaN, None and the missing values of the container are missing, infinities are numbers. It is read column by
-            column and never copied as a whole.
+            column and never copied as a whole. A :class:`boostgrad.BoostGradDataset` has bins, target and weights
+            already.
         y : array-like, series or one-column data frame of shape (n_samples,)
             Target: finite numbers for a regressor, labels of any kind for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -87,6 +88,11 @@ class BoostGrad(BaseEstimator):
             twice (but for ``min_samples_leaf``, which counts rows).
         X_val, y_val, sample_weight_val : as X, y, sample_weight, default=None
             Validation data for early stopping, in place of a part of X.
+        offset : array-like of shape (n_samples,), or (n_samples, n_outputs) for several, default=None
+            Raw predictions to start from: the model learns what to add to them. The predicting methods take an
+            ``offset``, too; where it is not given there, it is 0.
+        offset_val : as offset, default=None
+            Of the validation data.
 
         Returns
         -------
@@ -98,62 +104,42 @@ class BoostGrad(BaseEstimator):
             If a parameter, or something in the data, is not what is accepted; the message says what and where. The
             estimator stays as it was.
         """
+        return self._fit(
+            Given(X, y, sample_weight, offset), Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val")
+        )
+
+    def _fit(self, given: Given, given_val: Given) -> Self:
         self._check_parameters()
-        columns = as_columns(X)
-        given_y, y = y, self._check_target(y, columns.n_rows, "y")
-        weight = checked_weight(sample_weight, columns.n_rows, "sample_weight")
-        if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together.")
-        if sample_weight_val is not None and X_val is None:
-            raise ValueError("sample_weight_val needs X_val and y_val.")
+        given, given_val = given.unpacked(), given_val.unpacked()
+        samples = self._samples(given).with_weight()
+        given_val.check_complete()
         seed = seed_of(self.random_state)
         n_threads = effective_threads(self.n_jobs)
 
-        rows = None if weight is None or weight.all() else np.flatnonzero(weight)
-        target, fitted = self._encode_target(y if rows is None else y[rows])
+        target, fitted = self._encode_target(samples.y)
         loss = self._make_loss(fitted)
-        stops = self.early_stopping is True or (
-            self.early_stopping == "auto" and (X_val is not None or len(target) > AUTO_EARLY_STOPPING_ROWS)
-        )
-        held_out = None
-        if stops and X_val is None:
-            kept, held_out = self._split(target, seed)
-            everything = np.arange(columns.n_rows) if rows is None else rows
-            rows, held_out = everything[kept], (everything[held_out], target[held_out])
-            target = target[kept]
-        loss.check_target(target)
-        if loss.small_targets and target is not given_y:
-            target = smallest(target)
-        del y
-        row_weight = weights_of(weight, rows)
+        self._check_offset(given, samples.offset, loss)
+        stops = self._stops_early(len(target), given_val)
+        samples, held_out = replace(samples, y=target), None
+        if stops and given_val.X is None:
+            samples, held_out = self._split(samples, seed)
+        loss.check_target(samples.y)
+        if loss.small_targets and samples.y is not given.y:
+            samples = replace(samples, y=smallest(samples.y))
 
-        schema = TableSchema.learn(
-            columns, categorical_features=self.categorical_features, date_parts=self.date_parts, rows=rows
-        )
-        # rows set aside are the user's training data too: what is unknown in them is no error
-        unknown = "missing" if self.unknown_category == "error" else self.unknown_category
-        columns = schema.apply(columns, unknown_category=unknown)
-
-        mapper = BinMapper.fit(
-            columns,
-            rows=rows,
-            weight=row_weight,
-            max_bins=self.max_bins,
-            n_threads=n_threads,
-        )
-        training = Rows(mapper.transform(columns, rows=rows, n_threads=n_threads), target, row_weight)
-        validation = None
-        if held_out is not None:
-            matrix = mapper.transform(columns, rows=held_out[0], n_threads=n_threads)
-            validation = Rows(matrix, held_out[1], weights_of(weight, held_out[0]))
-        elif X_val is not None:
-            validation = self._validation_rows(X_val, y_val, sample_weight_val, schema, mapper, loss, fitted, n_threads)
+        table = self._table(samples, n_threads)
+        if given_val.X is not None:
+            held_out = self._validation_samples(given_val, table, loss, fitted, n_threads)
+        elif held_out is not None:
+            held_out = replace(held_out, columns=table)
+        training = _binned(replace(samples, columns=table), loss)
+        validation = None if held_out is None else _binned(held_out, loss)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
         progress = [Progress()] if self.verbose else []
         trained = train(
             training,
-            mapper.edges,
+            table.mapper.edges,
             loss,
             TreeParams(**{f.name: getattr(self, f.name) for f in fields(TreeParams)}),
             self.n_estimators,
@@ -163,10 +149,14 @@ class BoostGrad(BaseEstimator):
             seed=seed,
         )
         n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
+        self._keep_model(trained, n_iter, table.schema, loss, fitted)
+        return self
+
+    def _keep_model(self, trained: Trained, n_iter: int, schema: TableSchema, loss: Loss, fitted: dict[str, Any]):
         ensemble = Ensemble(
             trees=trained.trees,
             base_score=trained.base_score,
-            n_features=columns.n_columns,
+            n_features=len(schema.features),
             feature_names=schema.feature_names,
             features=schema.features,
             loss=loss.name,
@@ -175,55 +165,118 @@ class BoostGrad(BaseEstimator):
         fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
         self._set_fitted(ensemble, loss, fitted)
-        return self
+
+    def _samples(self, given: Given, columns: BinnedFrame | None = None) -> Samples:
+        """What was given, checked; the columns are those of X, as they came, unless they are given."""
+        if columns is None:
+            columns = given.X if isinstance(given.X, BoostGradDataset) else as_columns(given.X)
+        n_rows = columns.n_rows
+        return Samples(
+            columns,
+            rows=None,
+            y=self._check_target(given.y, n_rows, f"y{given.suffix}"),
+            weight=checked_weight(given.sample_weight, n_rows, f"sample_weight{given.suffix}"),
+            offset=checked_offset(given.offset, given.exposure, n_rows, given.suffix),
+            groups=checked_groups(given.groups, n_rows, f"groups{given.suffix}"),
+        )
+
+    def _check_offset(self, given: Given, offset: np.ndarray | None, loss: Loss) -> None:
+        check_exposure(given.exposure, f"exposure{given.suffix}", loss)
+        if offset is not None and len(offset) != loss.n_outputs:
+            raise ValueError(
+                f"offset{given.suffix} must have {loss.n_outputs} number(s) a row, one for each raw prediction of the "
+                f"loss {loss.name!r}; it has {len(offset)}."
+            )
+
+    def _stops_early(self, n_rows: int, given_val: Given) -> bool:
+        if self.early_stopping == "auto":
+            return given_val.X is not None or n_rows > AUTO_EARLY_STOPPING_ROWS
+        return self.early_stopping
 
     def _check_parameters(self) -> None:
         for name in parameters.ALL:
             parameters.check(type(self).__name__, name, getattr(self, name))
 
-    def _split(self, target: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Numbers of the rows to train on and of those to validate with, both ascending."""
-        from sklearn.model_selection import train_test_split
-
-        everything = np.arange(len(target))
+    def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
+        """Those to train on and those to validate with; a group is never torn apart."""
+        everything = np.arange(len(samples))
         if hasattr(self.validation_fraction, "split"):
-            kept, held_out = next(iter(self.validation_fraction.split(everything[:, None], target)))
+            groups = () if samples.groups is None else (samples.groups,)
+            kept, held_out = next(iter(self.validation_fraction.split(everything[:, None], samples.y, *groups)))
         else:
             try:
-                kept, held_out = train_test_split(
-                    everything,
-                    test_size=self.validation_fraction,
-                    random_state=seed % 2**32,
-                    stratify=self._strata(target),
-                )
+                kept, held_out = self._random_split(everything, samples, seed % 2**32)
             except ValueError as error:
                 raise ValueError(
-                    f"early_stopping: {len(target)} rows cannot be split with validation_fraction="
+                    f"early_stopping: {len(samples)} rows cannot be split with validation_fraction="
                     f"{self.validation_fraction!r}: {error}"
                 ) from None
         if len(kept) == 0 or len(held_out) == 0:
             raise ValueError(f"validation_fraction={self.validation_fraction!r} leaves a part of the split empty.")
-        if max(np.max(kept), np.max(held_out)) >= len(target):
+        if max(np.max(kept), np.max(held_out)) >= len(samples):
             raise ValueError(
-                f"validation_fraction={self.validation_fraction!r} splits more than the {len(target)} rows that there "
+                f"validation_fraction={self.validation_fraction!r} splits more than the {len(samples)} rows that there "
                 "are (rows of weight 0 are left out before the split)."
             )
-        return np.sort(kept), np.sort(held_out)
+        return samples.take(np.sort(kept)), samples.take(np.sort(held_out))
 
-    def _validation_rows(self, X_val, y_val, sample_weight_val, schema, mapper, loss, fitted, n_threads) -> Rows:
-        validation = schema.apply(
-            as_columns(X_val), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
+    def _random_split(self, everything: np.ndarray, samples: Samples, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        from sklearn.model_selection import GroupShuffleSplit, train_test_split
+
+        if samples.groups is not None:
+            splitter = GroupShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
+            return next(splitter.split(everything[:, None], groups=samples.groups))
+        return train_test_split(
+            everything, test_size=self.validation_fraction, random_state=seed, stratify=self._strata(samples.y)
         )
-        y_val = self._check_target(y_val, validation.n_rows, "y_val")
-        weight = checked_weight(sample_weight_val, validation.n_rows, "sample_weight_val")
-        target = self._encode_validation_target(y_val, fitted)
+
+    def _table(self, samples: Samples, n_threads: int) -> BoostGradDataset | BinnedFrame:
+        """The table of the samples with bins; these are learned from the samples unless it has them."""
+        if isinstance(samples.columns, BoostGradDataset):
+            samples.columns.check_fits(self)
+            return samples.columns
+        schema = TableSchema.learn(
+            samples.columns,
+            categorical_features=self.categorical_features,
+            date_parts=self.date_parts,
+            rows=samples.rows,
+        )
+        # rows set aside are the user's training data too: what is unknown in them is no error
+        unknown = "missing" if self.unknown_category == "error" else self.unknown_category
+        columns = schema.apply(samples.columns, unknown_category=unknown)
+        mapper = BinMapper.fit(
+            columns, rows=samples.rows, weight=samples.weight, max_bins=self.max_bins, n_threads=n_threads
+        )
+        return BinnedFrame(schema, mapper, columns, n_threads)
+
+    def _validation_samples(
+        self,
+        given: Given,
+        table: BoostGradDataset | BinnedFrame,
+        loss: Loss,
+        fitted: dict[str, Any],
+        n_threads: int,
+    ) -> Samples:
+        """Those of the validation data, with the bins of the table."""
+        if isinstance(given.X, BoostGradDataset):
+            given.X.check_bins(table, self)
+            samples = self._samples(given).with_weight()
+        else:
+            columns = table.schema.apply(
+                as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
+            )
+            samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
+        self._check_offset(given, samples.offset, loss)
+        target = self._encode_validation_target(samples.y, fitted)
         loss.check_target(target)
-        return Rows(mapper.transform(validation, n_threads=n_threads), target, weight)
+        return replace(samples, y=target)
 
     # -- predict ------------------------------------------------------------------------------------------------------
 
     def _columns(self, X) -> Columns:
         self._check_fitted()
+        if isinstance(X, BoostGradDataset):
+            raise TypeError("X is a BoostGradDataset, which holds bins and no data: predict from frames or batches.")
         return self._schema.apply(
             as_columns(X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X"
         )
@@ -232,15 +285,30 @@ class BoostGrad(BaseEstimator):
         """Threads of a prediction; to ask what the process may use takes longer than a few rows do."""
         return 1 if columns.n_rows < SERIAL_ROWS else effective_threads(self.n_jobs)
 
-    def _raw(self, X) -> np.ndarray:
+    def _raw(self, X: Any, offset: Any = None, exposure: Any = None) -> np.ndarray:
         """Raw predictions, shape (n_outputs, n_rows)."""
         columns = self._columns(X)
-        return self._predictor().raw(columns, self._threads(columns))
+        start = self._start(offset, exposure, columns.n_rows)
+        raw = self._predictor().raw(columns, self._threads(columns))
+        if start is not None:
+            raw += start
+        return raw
 
-    def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
+    def _start(self, offset: Any, exposure: Any, n_rows: int) -> np.ndarray | None:
+        """Offset and exposure of a prediction, shape (n_outputs, n_rows)."""
+        if offset is None and exposure is None:
+            return None
+        start = checked_offset(offset, exposure, n_rows)
+        self._check_offset(Given(None, None, exposure=exposure), start, self._loss)
+        return start
+
+    def _staged_raw(self, X: Any, offset: Any = None, exposure: Any = None) -> Iterator[np.ndarray]:
         columns = self._columns(X)
         n_threads = self._threads(columns)
         raw = np.repeat(self.ensemble_.base_score[:, None], columns.n_rows, axis=1)
+        start = self._start(offset, exposure, columns.n_rows)
+        if start is not None:
+            raw += start
         for iteration in range(self.n_iter_):
             raw += Predictor(self.ensemble_.iteration(iteration)).raw(columns, n_threads)
             yield raw
@@ -312,7 +380,9 @@ class BoostGrad(BaseEstimator):
 
     # -- the fitted state ---------------------------------------------------------------------------------------------
 
-    _FITTED = (
+    # those of them that are arrays, which a file holds as they are
+    _FITTED_ARRAYS: tuple[str, ...] = ("train_score_", "validation_score_")
+    _FITTED: tuple[str, ...] = (
         "ensemble_",
         "n_features_in_",
         "feature_names_in_",
@@ -362,11 +432,11 @@ class BoostGrad(BaseEstimator):
         return {
             "ensemble": self.ensemble_,
             "estimator": {"class": type(self).__name__},
-            "arrays": {"train_score_": self.train_score_, "validation_score_": self.validation_score_},
+            "arrays": {name: getattr(self, name) for name in self._FITTED_ARRAYS},
         }
 
     def _restore(self, stored: native.StoredModel, classes: np.ndarray | None) -> None:
-        more = {name: stored.arrays[name] for name in ("train_score_", "validation_score_") if name in stored.arrays}
+        more = {name: stored.arrays[name] for name in self._FITTED_ARRAYS if name in stored.arrays}
         if classes is not None:
             more["classes_"] = classes
         self._set_fitted(stored.ensemble, get_loss(stored.ensemble.loss, **stored.ensemble.loss_parameters), more)
@@ -481,7 +551,22 @@ class BoostGrad(BaseEstimator):
         raise NotImplementedError
 
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
+        """What the split of validation rows keeps the shares of."""
         return None
+
+
+def _binned(samples: Samples, loss: Loss) -> Rows:
+    return Rows(
+        samples.columns.binned(samples.rows),
+        loss.prepare(samples.y, samples.weight, samples.groups),
+        samples.weight,
+        samples.offset,
+    )
+
+
+def check_exposure(exposure: Any, name: str, loss: Loss) -> None:
+    if exposure is not None and loss.link != "log":
+        raise ValueError(f"{name} needs a loss with a logarithmic link, which {loss.name!r} is not; use offset.")
 
 
 ATTRIBUTES = """ensemble_ : Ensemble

@@ -69,65 +69,71 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
     ):
         self._keep(locals())
 
-    def decision_function(self, X: Any) -> np.ndarray:
+    def decision_function(self, X: Any, offset: Any = None) -> np.ndarray:
         """Raw predictions: log odds of the second class, or one score a class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        offset : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Added to the raw predictions, as in :meth:`fit`. None: 0.
 
         Returns
         -------
         ndarray of float64, shape (n_samples,) for two classes, else (n_samples, n_classes)
         """
-        return _by_row(self._raw(X))
+        return _by_row(self._raw(X, offset))
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any, offset: Any = None) -> np.ndarray:
         """Probabilities of the classes.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        offset : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Added to the raw predictions, as in :meth:`fit`. None: 0.
 
         Returns
         -------
         ndarray of float64, shape (n_samples, n_classes)
             In the order of ``classes_``.
         """
-        return self._probabilities(self._raw(X))
+        return self._probabilities(self._raw(X, offset))
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: Any, offset: Any = None) -> np.ndarray:
         """Natural logarithms of :meth:`predict_proba`."""
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            return np.log(self.predict_proba(X, offset))
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, offset: Any = None) -> np.ndarray:
         """The most probable class.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        offset : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Added to the raw predictions, as in :meth:`fit`. None: 0.
 
         Returns
         -------
         ndarray of shape (n_samples,)
             Labels, of the dtype of ``classes_``.
         """
-        return self._labels(self._raw(X))
+        return self._labels(self._raw(X, offset))
 
-    def staged_decision_function(self, X: Any) -> Iterator[np.ndarray]:
+    def staged_decision_function(self, X: Any, offset: Any = None) -> Iterator[np.ndarray]:
         """:meth:`decision_function` after 1, 2, ... ``n_iter_`` iterations."""
-        for raw in self._staged_raw(X):
+        for raw in self._staged_raw(X, offset):
             yield _by_row(raw).copy()
 
-    def staged_predict_proba(self, X: Any) -> Iterator[np.ndarray]:
+    def staged_predict_proba(self, X: Any, offset: Any = None) -> Iterator[np.ndarray]:
         """:meth:`predict_proba` after 1, 2, ... ``n_iter_`` iterations."""
-        for raw in self._staged_raw(X):
+        for raw in self._staged_raw(X, offset):
             yield self._probabilities(raw)
 
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+    def staged_predict(self, X: Any, offset: Any = None) -> Iterator[np.ndarray]:
         """:meth:`predict` after 1, 2, ... ``n_iter_`` iterations."""
-        for raw in self._staged_raw(X):
+        for raw in self._staged_raw(X, offset):
             yield self._labels(raw)
 
     def _probabilities(self, raw):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
+from boostgrad.estimators.samples import Given
 from boostgrad.inputs import check_finite, check_size, target_column
 from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
 
@@ -65,23 +66,68 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     ):
         self._keep(locals())
 
-    def predict(self, X: Any) -> np.ndarray:
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        offset: Any = None,
+        offset_val: Any = None,
+        exposure: Any = None,
+        exposure_val: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val, offset, offset_val : array-like
+            As in :meth:`BoostGrad.fit`.
+        exposure : array-like of shape (n_samples,), default=None
+            For losses with a logarithmic link: how much each row was exposed to what y counts (insured years, say).
+            The model predicts per unit of exposure; its logarithm is added to ``offset``. Positive.
+        exposure_val : as exposure, default=None
+            Of the validation data.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, or something in the data, is not what is accepted; the message says what and where. The
+            estimator stays as it was.
+        """
+        return self._fit(
+            Given(X, y, sample_weight, offset, exposure),
+            Given(X_val, y_val, sample_weight_val, offset_val, exposure_val, suffix="_val"),
+        )
+
+    def predict(self, X: Any, offset: Any = None, exposure: Any = None) -> np.ndarray:
         """Predict the target.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        offset : array-like of shape (n_samples,), default=None
+            Added to the raw predictions, as in :meth:`fit`. None: 0.
+        exposure : array-like of shape (n_samples,), default=None
+            As in :meth:`fit`. None: 1, so that the prediction is one per unit of exposure.
 
         Returns
         -------
         ndarray of float64, shape (n_samples,)
         """
-        raw = self._raw(X)
+        raw = self._raw(X, offset, exposure)
         return self._loss.inverse_link(raw)[0]
 
-    def staged_predict(self, X: Any) -> Iterator[np.ndarray]:
+    def staged_predict(self, X: Any, offset: Any = None, exposure: Any = None) -> Iterator[np.ndarray]:
         """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
-        for raw in self._staged_raw(X):
+        for raw in self._staged_raw(X, offset, exposure):
             yield self._loss.inverse_link(raw)[0].copy()
 
     def _check_target(self, y, n_rows, name):

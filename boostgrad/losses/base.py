@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -50,18 +52,50 @@ class GradientPairs:
         return self.pairs.shape[1]
 
 
+@dataclass(frozen=True, eq=False)
+class RowsByLeaf:
+    """The training rows of each leaf of a tree::
+
+        rows    [ 2 5 | 0 1 4 | 3 ]      ascending within a leaf
+        begin   [ 0     2       5   6 ]
+
+    Attributes
+    ----------
+    rows : ndarray of uint32, shape (n_rows,)
+    begin : ndarray of int64, shape (n_leaves + 1,)
+        Leaf l has ``rows[begin[l] : begin[l + 1]]``.
+    """
+
+    rows: np.ndarray
+    begin: np.ndarray
+
+    @property
+    def n_leaves(self) -> int:
+        return len(self.begin) - 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The row numbers of one leaf after the other."""
+        for begin, end in pairwise(self.begin.tolist()):
+            yield self.rows[begin:end]
+
+
 class Loss:
     """A loss of a target and raw predictions, summed over rows.
 
-    A subclass states its name and overrides :meth:`init_raw`, :meth:`gradients` and :meth:`values`; with
-    :func:`register` a stored model finds it again. Arrays of raw predictions have shape (n_outputs, n_rows).
+    A subclass states its name and overrides :meth:`gradients` and :meth:`values`, and :meth:`init_raw` where the best
+    constant can be written down; with :func:`register` a stored model finds it again. Arrays of raw predictions have
+    shape (n_outputs, n_rows). The target ``y`` that the methods take is what :meth:`prepare` returned; nobody else
+    looks into it.
 
     Attributes
     ----------
     name : str
         Under which it is registered.
+    link : str
+        What turns a prediction into a raw one: "identity", "log", "logit", ...; "log" is what ``exposure`` needs.
     smooth : bool
-        False for a loss whose leaves must be renewed from residuals because its hessian says nothing.
+        False for a loss whose leaves must be renewed from the rows' residuals because its hessian says nothing: then
+        :meth:`renew_leaves` is called for each tree.
     constant_hessian : float or None
         The hessian of an unweighted row where it is the same for all, which makes training cheaper.
     small_targets : bool
@@ -71,6 +105,7 @@ class Loss:
     """
 
     name: ClassVar[str] = ""
+    link: ClassVar[str] = "identity"
     smooth: ClassVar[bool] = True
     constant_hessian: ClassVar[float | None] = None
     small_targets: ClassVar[bool] = False
@@ -83,9 +118,33 @@ class Loss:
     def check_target(self, y: np.ndarray) -> None:
         """Raise a ValueError that names row and value where the loss has no meaning for a target."""
 
-    def init_raw(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-        """The constant raw prediction, shape (n_outputs,), that minimises the loss."""
-        raise NotImplementedError
+    def prepare(self, y: np.ndarray, weight: np.ndarray | None, groups: np.ndarray | None = None) -> Any:
+        """What all other methods get as ``y``: for losses that need more than a number a row, such as an order of the
+        rows or their groups. Called once for the training rows and once for the validation rows.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_rows,) or (n_rows, ...)
+            Checked by :meth:`check_target`.
+        weight : ndarray of float64, shape (n_rows,), or None
+        groups : ndarray of int64, shape (n_rows,), or None
+            Group of each row, where the estimator has groups; rows of a group need not be neighbours.
+
+        Returns
+        -------
+        object
+            Anything; its length is the number of rows where :meth:`init_raw` is not overridden.
+        """
+        return y
+
+    def init_raw(self, y: Any, weight: np.ndarray | None, offset: np.ndarray | None = None) -> np.ndarray:
+        """The constant raw prediction, shape (n_outputs,), that minimises the loss where ``offset``, shape (n_outputs,
+        n_rows), is added to it.
+
+        Here it is found from the gradients alone, which takes some passes over the rows; a loss with a formula
+        overrides this. Where the loss has no least value (all of y in one class), the constant stays finite.
+        """
+        return best_constant(self, y, weight, offset)
 
     def gradients(
         self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None, out: GradientPairs, n_threads: int = 1
@@ -95,6 +154,17 @@ class Loss:
 
     def values(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         """The loss of each row, shape (n_rows,)."""
+        raise NotImplementedError
+
+    def renew_leaves(
+        self, y: Any, raw: np.ndarray, weight: np.ndarray | None, output: int, leaves: RowsByLeaf, n_threads: int = 1
+    ) -> np.ndarray:
+        """Where ``smooth`` is False: the step of each leaf that minimises the loss of its rows, shape (n_leaves,).
+
+        ``raw`` are the predictions before the tree, which adds to ``raw[output]``; trees of other outputs may be grown
+        at the same time, so only that row of ``raw`` may be read. Shrinkage and ``max_delta_step`` are applied to what
+        is returned.
+        """
         raise NotImplementedError
 
     def inverse_link(self, raw: np.ndarray) -> np.ndarray:
@@ -112,6 +182,89 @@ class Loss:
     def pairs(self, n_rows: int, weighted: bool) -> GradientPairs:
         """Room for the gradients of that many rows."""
         return GradientPairs.empty(self.n_outputs, n_rows, None if weighted else self.constant_hessian)
+
+
+def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndarray | None) -> np.ndarray:
+    """The constant that minimises a loss, from its gradients: Newton's method kept in a bracket for one output, with
+    steps that are halved for several."""
+    start = np.zeros((loss.n_outputs, len(y))) if offset is None else offset
+    pairs = loss.pairs(start.shape[1], weighted=weight is not None)
+
+    def derivatives(constant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pairs.largest[:] = 0
+        with np.errstate(all="ignore"):
+            loss.gradients(y, start + constant[:, None], weight, pairs)
+            sums = pairs.pairs.sum(axis=1)
+        hessian = sums[:, 1] if pairs.constant_hessian is None else pairs.constant_hessian * start.shape[1]
+        return sums[:, 0], np.broadcast_to(hessian, loss.n_outputs)
+
+    if loss.n_outputs == 1:
+        total = start.shape[1] if weight is None else weight.sum()
+        return np.array([_bracketed_root(lambda c: [d[0] / total for d in derivatives(np.array([c]))])])
+
+    def mean(constant: np.ndarray) -> float:
+        with np.errstate(all="ignore"):
+            return loss.mean(y, start + constant[:, None], weight)
+
+    return _damped_newton(derivatives, mean, loss.n_outputs)
+
+
+# Constants are sought no further out.
+_FARTHEST = 2.0**200
+
+
+def _bracketed_root(derivatives: Callable[[float], tuple[float, float]]) -> float:
+    """Where a slope that does not decrease changes its sign. Steps are Newton's, but double until the root is
+    bracketed, and halve the bracket where Newton's leave it or do not shrink it."""
+    low, high = -np.inf, np.inf
+    at, last_step, width, steepest = 0.0, 0.0, np.inf, 0.0
+    for _ in range(200):
+        slope, curvature = derivatives(at)
+        if not np.isfinite(slope):  # too far out
+            slope = np.copysign(np.inf, at)
+        steepest = max(steepest, abs(slope))
+        # all of the target in one class: the loss falls for ever
+        flat = not np.isfinite(high - low) and abs(slope) <= 1e-15 * min(1.0, steepest)
+        if slope == 0 or flat:
+            return at
+        low, high = (low, at) if slope > 0 else (at, high)
+        least = max(1e-14 * abs(at), 1e-14)
+        if high - low <= 4 * least:
+            return at
+        newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
+        if np.isfinite(high - low):
+            # a tiny step goes a little further, so that the root is between it and here
+            target = at + (newton if abs(newton) > least else np.copysign(2 * least, newton))
+            if newton == 0 or not low < target < high or high - low > 0.5 * width:
+                target = low + 0.5 * (high - low)
+            width = high - low
+        else:
+            size = max(abs(newton), 2 * abs(last_step), 2.0**-30)
+            target = at - np.copysign(size, slope)
+        step = target - at
+        if abs(target) > _FARTHEST:
+            return at
+        at, last_step = target, step
+    return at
+
+
+def _damped_newton(derivatives, mean: Callable[[np.ndarray], float], n_outputs: int) -> np.ndarray:
+    """A minimum in several variables by the diagonal of the hessian."""
+    at = np.zeros(n_outputs)
+    least = mean(at)
+    for _ in range(100):
+        gradient, hessian = derivatives(at)
+        step = np.where(hessian > 0, -gradient / np.where(hessian > 0, hessian, 1.0), 0.0)
+        step = np.where(np.isfinite(step), step, 0.0)
+        while np.abs(step).max() > 1e-12 * max(1.0, np.abs(at).max()):
+            value = mean(at + step)
+            if value < least:
+                break
+            step = step / 2
+        else:
+            return at
+        at, least = at + step, value
+    return at
 
 
 _REGISTRY: dict[str, type[Loss]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import Loss, register
+from boostgrad.losses.base import Loss, best_constant, register
 
 # Class probabilities of a constant model stay this far from 0 and 1.
 TINY = 1e-15
@@ -19,8 +19,9 @@ class SquaredError(Loss):
     constant_hessian = 1.0
     small_targets = True
 
-    def init_raw(self, y, weight):
-        return np.array([np.average(y.astype(np.float64, copy=False), weights=weight)])
+    def init_raw(self, y, weight, offset=None):
+        y = y.astype(np.float64, copy=False)
+        return np.array([np.average(y if offset is None else y - offset[0], weights=weight)])
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         _loops.squared_error(y, raw, weight, out, n_threads)
@@ -37,9 +38,12 @@ class BinaryLogLoss(Loss):
     """Log loss of the second of two classes, log(1 + exp(raw)) - y raw; raw is its log odds. y is 0 or 1."""
 
     name = "binary_log_loss"
+    link = "logit"
     small_targets = True
 
-    def init_raw(self, y, weight):
+    def init_raw(self, y, weight, offset=None):
+        if offset is not None:
+            return best_constant(self, y, weight, offset)
         p = np.clip(np.average(y, weights=weight), TINY, 1 - TINY)
         return np.array([np.log(p / (1 - p))])
 
@@ -64,6 +68,7 @@ class MultinomialLogLoss(Loss):
     """
 
     name = "multinomial_log_loss"
+    link = "multinomial_logit"
     small_targets = True
 
     def __init__(self, n_classes: int):
@@ -72,7 +77,10 @@ class MultinomialLogLoss(Loss):
     def parameters(self):
         return {"n_classes": self.n_outputs}
 
-    def init_raw(self, y, weight):
+    def init_raw(self, y, weight, offset=None):
+        if offset is not None:
+            best = best_constant(self, y, weight, offset)
+            return best - best.mean()
         mass = np.bincount(y.astype(np.intp), weights=weight, minlength=self.n_outputs)
         log_p = np.log(np.clip(mass / mass.sum(), TINY, 1.0))
         return log_p - log_p.mean()

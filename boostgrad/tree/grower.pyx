@@ -24,7 +24,7 @@ from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport RowPartition, SparseRowPartition
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.sparse cimport SparseColumnSearch
-from boostgrad.tree.splitter cimport Splitter, leaf_value
+from boostgrad.tree.splitter cimport Splitter, leaf_value, shrunk
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.params import CategoryParams
 from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
@@ -225,6 +225,23 @@ cdef class TreeGrower:
         """Add the values of the last tree's leaves to OUT raw, shape (n_rows,)."""
         with nogil:
             self.leaves.add_values(self.leaf_values, &raw[0])
+
+    def rows_by_leaf(self):
+        """The rows of the last tree's leaves: row numbers, ascending within a leaf, and where each leaf begins."""
+        cdef int64_t i
+        begin = np.empty(self.n_leaves + 1, dtype=np.int64)
+        for i in range(self.n_leaves + 1):
+            begin[i] = self.leaves.begin[i]
+        return self.partition.row_numbers(), begin
+
+    def renew_leaf_values(self, grown, const double[::1] steps):
+        """Put other values into OUT the last tree's leaves: these steps, bounded and shrunk as all are."""
+        cdef int leaf
+        cdef double[:, ::1] value = grown.tree.leaf_value
+        if steps.shape[0] != self.n_leaves:
+            raise ValueError(f"{steps.shape[0]} values for a tree of {self.n_leaves} leaves")
+        for leaf in range(self.n_leaves):
+            value[leaf, 0] = self.leaf_values[leaf] = shrunk(steps[leaf], &self.splitter.leaf_rule)
 
     cdef int start_histograms(self) except -1:
         return self.pool.start_tree()

@@ -38,9 +38,10 @@ class Growers:
 
     def __init__(self, matrix, edges, params, n_trees: int, n_threads: int, seed: int, categories=None):
         n = n_threads if self.worth_it(n_trees, n_threads, matrix.nbytes) else 1
+        self.threads_each = n_threads // n
         self.idle: SimpleQueue[TreeGrower] = SimpleQueue()
         for _ in range(n):
-            self.idle.put(grower_for(matrix, edges, params, n_threads // n, seed, categories))
+            self.idle.put(grower_for(matrix, edges, params, self.threads_each, seed, categories))
         self.pool = ThreadPoolExecutor(n, "boostgrad") if n > 1 else None
 
     @staticmethod

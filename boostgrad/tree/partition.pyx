@@ -77,6 +77,12 @@ cdef class RowPartition:
         for i in range(n - n_left):
             right[i] = parted[n - 1 - i]
 
+    def row_numbers(self):
+        """A copy of the row numbers, node by node; uint32."""
+        if self.whole:
+            return np.arange(self.n_rows, dtype=np.uint32)
+        return np.asarray(<uint32_t[:self.n_rows]> self.rows).copy()
+
     cdef void reset(self) noexcept nogil:
         """All rows in one node; they are written down when it is split."""
         self.whole = True

@@ -11,6 +11,7 @@ cdef struct LeafRule:
 
 cdef double score(double gradient, double hessian, const LeafRule *rule) noexcept nogil
 cdef double leaf_value(double gradient, double hessian, const LeafRule *rule) noexcept nogil
+cdef double shrunk(double step, const LeafRule *rule) noexcept nogil
 
 cdef class Splitter:
     cdef const bg_kernels *k

@@ -39,6 +39,13 @@ cdef double leaf_value(double gradient, double hessian, const LeafRule *rule) no
     return rule.learning_rate * step(gradient, hessian, rule)
 
 
+cdef double shrunk(double step, const LeafRule *rule) noexcept nogil:
+    """A step that was found in another way, bounded and with shrinkage."""
+    if rule.max_delta_step > 0:
+        step = fmin(fmax(step, -rule.max_delta_step), rule.max_delta_step)
+    return rule.learning_rate * step
+
+
 cdef double score(double gradient, double hessian, const LeafRule *rule) noexcept nogil:
     """Twice the decrease of the loss that the leaf brings, by the second-order model."""
     cdef double w

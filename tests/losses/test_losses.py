@@ -11,6 +11,7 @@ from boostgrad.losses import (
     GradientPairs,
     Loss,
     MultinomialLogLoss,
+    RowsByLeaf,
     SquaredError,
     _loops,
     get_loss,
@@ -104,6 +105,39 @@ def test_a_constant_is_optimal(name, parameters, kind, weighted):
     for step in (1e-3, 0.1, 1.0):
         other = raw + step * rng.standard_normal((loss.n_outputs, 1))
         assert loss.mean(y, other, weight) >= least - 1e-12
+
+
+@all_losses
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_numeric_default_finds_the_same_constant(name, parameters, kind, weighted, moved):
+    loss, y, raw, weight = problem(name, parameters, kind)
+    offset = raw if moved else None
+    found = losses_base.best_constant(loss, y, weight if weighted else None, offset)
+    best = loss.init_raw(y, weight if weighted else None, offset)
+    np.testing.assert_allclose(found - found.mean() * (len(found) > 1), best, rtol=1e-6, atol=1e-7)
+    start = np.zeros_like(raw) if offset is None else raw
+    least = loss.mean(y, start + best[:, None], weight if weighted else None)
+    rng = np.random.default_rng(1)
+    for step in (1e-3, 0.1, 1.0):
+        other = start + best[:, None] + step * rng.standard_normal((loss.n_outputs, 1))
+        assert loss.mean(y, other, weight if weighted else None) >= least - 1e-12
+
+
+@all_losses
+def test_the_numeric_default_stays_finite(name, parameters, kind):
+    loss, y, _, _ = problem(name, parameters, kind)
+    for target in (np.zeros_like(y), np.ones_like(y)):
+        found = losses_base.best_constant(loss, target, None, None)
+        assert np.isfinite(found).all() and np.abs(found).max() < 1e3
+        assert loss.mean(target, np.repeat(found[:, None], len(y), axis=1), None) < 1e-9
+
+
+@pytest.mark.parametrize("far", [0.0, 1e-9, 3.0, -1e6, 1e12])
+def test_the_numeric_default_goes_far(far):
+    y = np.random.default_rng(0).random(101) * max(1.0, abs(far) * 1e-3) + far
+    assert losses_base.best_constant(SquaredError(), y, None, None) == pytest.approx(y.mean(), rel=1e-12)
+    assert losses_base.best_constant(Absolute(), y, None, None) == pytest.approx(np.median(y), rel=1e-9)
 
 
 @all_losses
@@ -285,6 +319,10 @@ def test_base_class_asks_for_its_parts():
     with pytest.raises(NotImplementedError):
         Loss().init_raw(np.zeros(1), None)
     with pytest.raises(NotImplementedError):
+        Loss().renew_leaves(
+            np.zeros(1), np.zeros((1, 1)), None, 0, RowsByLeaf(np.zeros(1, np.uint32), np.array([0, 1]))
+        )
+    with pytest.raises(NotImplementedError):
         Loss().values(np.zeros(1), np.zeros((1, 1)))
     with pytest.raises(NotImplementedError):
         Loss().gradients(np.zeros(1), np.zeros((1, 1)), None, GradientPairs.empty(1, 1, None))
@@ -294,9 +332,6 @@ class LogCosh(Loss):
     """log cosh(raw - y): what a user writes."""
 
     name = "log_cosh"
-
-    def init_raw(self, y, weight):
-        return np.array([np.median(y)])
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         t = np.tanh(raw[0] - y)
@@ -325,7 +360,7 @@ def test_a_constant_hessian_of_ones_own_gives_the_built_in_model(registry):
         name = "half_squared_error"
         constant_hessian = 1.0
 
-        def init_raw(self, y, weight):
+        def init_raw(self, y, weight, offset=None):
             return np.array([np.average(y, weights=weight)])
 
         def gradients(self, y, raw, weight, out, n_threads=1):
@@ -341,6 +376,82 @@ def test_a_constant_hessian_of_ones_own_gives_the_built_in_model(registry):
         own = BoostGradRegressor(loss=Half(), n_estimators=10, random_state=0).fit(X, y, sample_weight=weight)
         built_in = BoostGradRegressor(n_estimators=10, random_state=0).fit(X, y, sample_weight=weight)
         np.testing.assert_array_equal(own.predict(X), built_in.predict(X))
+
+
+class Absolute(Loss):
+    """|raw - y|, whose leaves must be renewed."""
+
+    smooth = False
+    constant_hessian = 1.0
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        w = 1.0 if weight is None else weight
+        out.fill(0, w * np.sign(raw[0] - y), w * np.ones(len(y)))
+
+    def values(self, y, raw):
+        return np.abs(raw[0] - y)
+
+    def renew_leaves(self, y, raw, weight, output, leaves, n_threads=1):
+        return np.array([np.median(y[rows] - raw[output, rows]) for rows in leaves])
+
+
+@pytest.mark.parametrize("bound", [0.0, 0.2])
+@pytest.mark.parametrize("n_leaves", [31, None])
+def test_renewed_leaves_are_those_of_the_model(bound, n_leaves):
+    rng = np.random.default_rng(0)
+    X = rng.random((3000, 4))
+    y = np.sin(6 * X[:, 0]) + X[:, 1] + rng.standard_cauchy(3000) * 0.1
+    model = BoostGradRegressor(
+        loss=Absolute(), n_estimators=5, max_delta_step=bound, max_leaf_nodes=n_leaves, early_stopping=False
+    ).fit(X, y)
+    raw = np.full(len(y), model.ensemble_.base_score[0])
+    assert raw[0] == pytest.approx(np.median(y), abs=1e-3)
+    for leaf, tree in zip(model.apply(X).T, model.ensemble_.trees, strict=True):
+        for number in range(tree.n_leaves):
+            step = np.median((y - raw)[leaf == number])
+            if bound:
+                step = np.clip(step, -bound, bound)
+            assert tree.leaf_value[number, 0] == 0.1 * step
+        raw += tree.leaf_value[leaf, 0]
+    np.testing.assert_array_equal(model.predict(X), raw)
+
+
+def test_a_tree_of_one_leaf_is_renewed():
+    y = np.array([0.0, 1, 5, 6, 1000])
+    model = BoostGradRegressor(loss=Absolute(), n_estimators=2, learning_rate=1.0, early_stopping=False)
+    np.testing.assert_allclose(model.fit(np.zeros((5, 1)), y).predict(np.zeros((1, 1))), 5, atol=1e-9)
+
+
+def test_what_a_loss_prepares_is_its_target():
+    class Prepared(LogCosh):
+        def prepare(self, y, weight, groups=None):
+            assert groups is None
+            return [*zip(y.tolist(), [1.0] * len(y) if weight is None else weight.tolist(), strict=True)]
+
+        def gradients(self, y, raw, weight, out, n_threads=1):
+            super().gradients(np.array([row[0] for row in y]), raw, weight, out, n_threads)
+
+        def values(self, y, raw):
+            return super().values(np.array([row[0] for row in y]), raw)
+
+    rng = np.random.default_rng(0)
+    X, y = rng.random((300, 3)), rng.standard_normal(300)
+    for stop in (False, True):
+        models = [
+            BoostGradRegressor(loss=loss, n_estimators=5, early_stopping=stop, random_state=0).fit(X, y)
+            for loss in (LogCosh(), Prepared())
+        ]
+        np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+
+
+@pytest.mark.parametrize("bad", [np.array([1.0, 2.0]), np.array([np.nan]), np.array(1.0)])
+def test_an_impossible_constant_is_reported(bad):
+    class Broken(LogCosh):
+        def init_raw(self, y, weight, offset=None):
+            return bad
+
+    with pytest.raises(ValueError, match="init_raw of loss 'log_cosh' must give 1 finite number"):
+        BoostGradRegressor(loss=Broken()).fit(np.arange(100.0)[:, None], np.arange(100.0))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

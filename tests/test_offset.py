@@ -1,0 +1,139 @@
+"""Offsets: raw predictions that boosting starts from."""
+
+import numpy as np
+import pytest
+
+from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad.losses import Loss
+
+
+class Poisson(Loss):
+    """exp(raw) - y raw: what a user writes."""
+
+    name = "poisson_of_a_test"
+    link = "log"
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        mean, w = np.exp(raw[0]), 1.0 if weight is None else weight
+        out.fill(0, gradient=w * (mean - y), hessian=w * mean)
+
+    def values(self, y, raw):
+        return np.exp(raw[0]) - y * raw[0]
+
+    def inverse_link(self, raw):
+        return np.exp(raw)
+
+
+def table(n=600, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, 3))
+    return X, np.sin(6 * X[:, 0]) + X[:, 1] + 0.1 * rng.standard_normal(n), rng.standard_normal(n)
+
+
+PARAMETERS = {"n_estimators": 20, "random_state": 0}
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_an_offset_shifts_squared_error(early):
+    X, y, offset = table()
+    plain = BoostGradRegressor(early_stopping=early, **PARAMETERS).fit(X, y)
+    moved = BoostGradRegressor(early_stopping=early, **PARAMETERS).fit(X, y + offset, offset=offset)
+    np.testing.assert_allclose(moved.predict(X), plain.predict(X), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(moved.predict(X, offset=offset), plain.predict(X) + offset, rtol=1e-9, atol=1e-9)
+    for a, b in zip(moved.staged_predict(X, offset=offset), plain.staged_predict(X), strict=True):
+        np.testing.assert_allclose(a, b + offset, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(moved.train_score_, plain.train_score_, rtol=1e-9)
+    np.testing.assert_allclose(moved.validation_score_, plain.validation_score_, rtol=1e-9)
+
+
+def test_a_constant_offset_is_taken_back():
+    X, y, _ = table()
+    labels = np.digitize(y, [0.5, 1.2])
+    for target, n in ((labels > 0, 1), (labels, 3)):
+        plain = BoostGradClassifier(**PARAMETERS).fit(X, target)
+        moved = BoostGradClassifier(**PARAMETERS).fit(X, target, offset=np.full((len(X), n), 0.7))
+        given = np.full((len(X), n), 0.7)
+        np.testing.assert_allclose(moved.predict_proba(X, given), plain.predict_proba(X), atol=1e-6)
+        assert (moved.predict(X, given) == plain.predict(X)).all()
+        np.testing.assert_allclose(moved.predict_log_proba(X, given), plain.predict_log_proba(X), atol=1e-5)
+        for a, b in zip(moved.staged_predict_proba(X, given), plain.staged_predict_proba(X), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_an_offset_that_knows_all_leaves_nothing_to_learn():
+    X, _, offset = table()
+    y = np.random.default_rng(1).random(len(X)) < 1 / (1 + np.exp(-offset))
+    model = BoostGradClassifier(n_estimators=1, random_state=0).fit(X, y, offset=offset)
+    assert abs(model.ensemble_.base_score[0]) < 0.4  # the rest of the odds
+    blind = BoostGradClassifier(n_estimators=1, random_state=0).fit(X, y)
+    assert model.score(X, y) < np.mean(model.predict(X, offset) == y) > blind.score(X, y)
+
+
+def test_exposure_is_a_rate():
+    rng = np.random.default_rng(0)
+    X, y, _ = table(4000)
+    exposure = rng.random(4000) + 0.05
+    counts = rng.poisson(np.exp(y) * exposure)
+    model = BoostGradRegressor(loss=Poisson(), **PARAMETERS).fit(X, counts, exposure=exposure)
+    as_offset = BoostGradRegressor(loss=Poisson(), **PARAMETERS).fit(X, counts, offset=np.log(exposure))
+    np.testing.assert_array_equal(model.predict(X), as_offset.predict(X))
+    np.testing.assert_allclose(model.predict(X, exposure=exposure), model.predict(X) * exposure, rtol=1e-12)
+    both = BoostGradRegressor(loss=Poisson(), **PARAMETERS).fit(X, counts, offset=np.log(exposure / 2), exposure=2.0)
+    np.testing.assert_allclose(both.predict(X), model.predict(X), rtol=1e-9)
+    assert model.predict(X, exposure=exposure).sum() == pytest.approx(counts.sum(), rel=0.02)
+
+
+def test_validation_rows_have_offsets_of_their_own():
+    X, y, offset = table()
+    a, b = np.arange(400), np.arange(400, 600)
+    model = BoostGradRegressor(**PARAMETERS).fit(
+        X[a], (y + offset)[a], offset=offset[a], X_val=X[b], y_val=(y + offset)[b], offset_val=offset[b]
+    )
+    plain = BoostGradRegressor(**PARAMETERS).fit(X[a], y[a], X_val=X[b], y_val=y[b])
+    np.testing.assert_allclose(model.validation_score_, plain.validation_score_, rtol=1e-9)
+
+
+def test_rows_of_weight_0_take_their_offsets_along():
+    X, y, offset = table()
+    weight = (np.arange(600) % 3 > 0).astype(float)
+    kept = weight > 0
+    model = BoostGradRegressor(**PARAMETERS).fit(X, y, weight, offset=offset)
+    plain = BoostGradRegressor(**PARAMETERS).fit(X[kept], y[kept], offset=offset[kept])
+    np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"offset": np.zeros(5)}, r"offset must have one number, or one row of numbers, for each of 600 rows"),
+        ({"offset": np.full(600, np.nan)}, "Input offset contains NaN: row 0"),
+        ({"offset": ["a"] * 600}, "offset must hold numbers"),
+        ({"offset": np.zeros((600, 2))}, r"offset must have 1 number\(s\) a row.*'squared_error'; it has 2"),
+        ({"exposure": np.ones(600)}, "exposure needs a loss with a logarithmic link, which 'squared_error' is not"),
+        ({"offset_val": np.zeros(600)}, "offset_val needs X_val and y_val"),
+        ({"exposure_val": np.zeros(600)}, "exposure_val needs X_val and y_val"),
+        ({"X_val": np.zeros((5, 3)), "y_val": np.zeros(5), "offset_val": np.zeros(4)}, "offset_val must have one"),
+        (
+            {"X_val": np.zeros((5, 3)), "y_val": np.zeros(5), "exposure_val": np.zeros(5)},
+            "exposure_val must be positive",
+        ),
+        ({"X_val": np.zeros((5, 3)), "y_val": np.zeros(5), "exposure_val": np.ones(5)}, "exposure_val needs a loss"),
+    ],
+)
+def test_bad_offsets(more, message):
+    X, y, _ = table()
+    model = BoostGradRegressor(**PARAMETERS)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, **more)
+    assert not hasattr(model, "ensemble_")
+
+
+def test_bad_offsets_of_predictions():
+    X, y, offset = table()
+    model = BoostGradRegressor(loss=Poisson(), **PARAMETERS).fit(X, np.round(np.abs(y)))
+    with pytest.raises(ValueError, match="exposure must be positive: row 1 is -1.0"):
+        model.predict(X[:2], exposure=[1.0, -1.0])
+    with pytest.raises(ValueError, match="offset must have one number, or one row of numbers, for each of 2 rows"):
+        model.predict(X[:2], offset=[1.0])
+    with pytest.raises(ValueError, match="exposure needs a loss with a logarithmic link"):
+        BoostGradRegressor(**PARAMETERS).fit(X, y).predict(X, exposure=np.ones(600))
