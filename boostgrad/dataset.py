@@ -5,9 +5,9 @@
     first pass     batch 0, batch 1, ...  ->  names, kinds, levels   targets, weights   a sample of rows  ->  bins
     second pass    batch 0, batch 1, ...  ->  codes  [ batch 0 | batch 1 | ... ]   column by column
 
-A value takes one byte then, or two where a feature has more than 255 bins, and of the batches no more than one is there
-at a time. The codes are in memory, or with ``cache_dir`` in a file: one table, into which the batches are written side by
-side, rather than a file for each of them, so that the growers read it as they read any other and give the same trees.
+A value takes one byte then, or two where a feature has more than 255 bins, and of the batches no more than one is
+there at a time. The codes are in memory, or with ``cache_dir`` in a file: one table, into which the batches are written
+side by side, rather than a file for each of them, so that growers read it as any other and give the same trees.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ FIXED = ("max_bins", "categorical_features", "date_parts")
 class BoostGradDataset:
     """A table with its target, binned once for any number of fits.
 
-    ``estimator.fit(dataset)`` gives the model that ``fit(X, y, sample_weight)`` gives, byte for byte, without looking at
-    the table again: but for rows that early stopping sets aside. A fit of a frame learns bins and levels without those,
-    a dataset knows them already, so with ``early_stopping=True`` the two are equal where X_val is given.
+    ``estimator.fit(dataset)`` gives the model that ``fit(X, y, sample_weight)`` gives, byte for byte, without looking
+    at the table again: but for rows that early stopping sets aside. A fit of a frame learns bins and levels without
+    those, a dataset knows them already, so with early stopping the two are equal where X_val is given.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class BoostGradDataset:
                 raise TypeError(f"reference must be a BoostGradDataset. Got {type(reference).__name__}.")
             for name, value in given.items():
                 if not _same(value, params.ALL[name].default) and not _same(value, reference._fixed[name]):
-                    raise ValueError(f"{name}={value!r} differs from that of the reference, {reference._fixed[name]!r}.")
+                    raise ValueError(f"{name}={value!r} is not that of the reference, {reference._fixed[name]!r}.")
             given = reference._fixed
         if cache_dir is not None:
             cache_dir = os.fspath(cache_dir)
@@ -219,7 +219,7 @@ class BoostGradDataset:
         if self._reference is None:
             self._mapper = BinMapper.fit(
                 _sampled_columns(sample, self._schema),
-                weight=sample.weight(),
+                weight=sample.column("weight"),
                 max_bins=self._fixed["max_bins"],
                 n_threads=self._n_threads,
             )
@@ -247,7 +247,7 @@ class BoostGradDataset:
     def _learn(self, tables: Iterator[tuple[int, Table]]) -> RowSample:
         """The first pass: what there is but for the codes, and the rows that bins are learned from."""
         learner = SchemaLearner(in_batches=True, **self._schema_options())
-        sample = RowSample()
+        sample = RowSample(self._directory)
         targets, weights = [], []
         self.n_rows = 0
         for number, (columns, y, weight) in tables:
@@ -273,7 +273,8 @@ class BoostGradDataset:
         if self.n_rows == 0:
             raise ValueError("source has no rows.")
         self._schema = learner.schema() if self._reference is None else self._reference._schema
-        weight = None if weights[0] is None else checked_weight(joined(weights, "sample_weight"), self.n_rows, "sample_weight")
+        weight = None if weights[0] is None else joined(weights, "sample_weight")
+        weight = checked_weight(weight, self.n_rows, "sample_weight")
         self._keep_target(None if targets[0] is None else joined(targets, "y"), weight)
         return sample
 
@@ -282,12 +283,12 @@ class BoostGradDataset:
         n_kept = columns.n_rows if rows is None else len(rows)
         positions = sample.next(n_kept)
         picked = positions if rows is None else rows[positions]
-        values = {}
+        values = {} if weight is None else {"weight": weight[picked]}
         for j in range(columns.n_columns):
             for info in learner.features_of(j):
                 column = feature_values(columns.entry(j), info, columns.label(j))
                 values[j, info.part] = (column() if callable(column) else column)[picked]
-        sample.add(positions, None if weight is None else weight[picked], values, n_kept)
+        sample.add(values)
 
     def _keep_target(self, y: Any, weight: np.ndarray | None) -> None:
         """Target and weights, where the table is; and which rows have a weight."""
@@ -327,7 +328,8 @@ class BoostGradDataset:
 
     def __repr__(self) -> str:
         where = "memory" if self._directory is None else self._directory
-        return f"<BoostGradDataset of {self.n_rows} rows and {self.n_features_in_} columns, {self.nbytes} bytes in {where}>"
+        table = f"{self.n_rows} rows and {self.n_features_in_} columns"
+        return f"<BoostGradDataset of {table}, {self.nbytes} bytes in {where}>"
 
     # -- what fit asks ------------------------------------------------------------------------------------------------
 

@@ -29,9 +29,9 @@ def tables_of(source: Any, batch_size: int | None) -> Callable[[], Iterator[Any]
     Parameters
     ----------
     source : iterable or callable
-        Frames or arrays, or tuples of such a table, targets and perhaps weights: a list, any object that can be iterated
-        over twice, or a function that returns an iterator. Or a pyarrow Dataset, or the path of a Parquet file or of a
-        folder of them, or a list of such paths.
+        Frames or arrays, or tuples of such a table, targets and perhaps weights: a list, any object that can be
+        iterated over twice, or a function that returns an iterator. Or a pyarrow Dataset, or the path of a Parquet
+        file or of a folder of them, or a list of such paths.
     batch_size : int or None
         Rows that are read from a file at a time; None: ``FILE_ROWS``.
 
@@ -50,8 +50,8 @@ def tables_of(source: Any, batch_size: int | None) -> Callable[[], Iterator[Any]
         return lambda: iter(source())
     if is_frame(source) or isinstance(source, np.ndarray):
         raise TypeError(
-            f"source is one table (a {type(source).__name__}), not batches of one: pass it to BoostGradDataset itself, or "
-            "in a list"
+            f"source is one table (a {type(source).__name__}), not batches of one: pass it to BoostGradDataset "
+            "itself, or in a list"
         )
     if not isinstance(source, Iterable):
         raise TypeError(
@@ -60,14 +60,15 @@ def tables_of(source: Any, batch_size: int | None) -> Callable[[], Iterator[Any]
         )
     if isinstance(source, Iterator):
         raise TypeError(
-            f"source is gone through twice, which a {type(source).__name__} does not allow: pass the function that makes "
-            "it, or a list"
+            f"source is gone through twice, which a {type(source).__name__} does not allow: pass the function that "
+            "makes it, or a list"
         )
     return lambda: iter(source)
 
 
 def _are_paths(source: Any) -> bool:
-    return isinstance(source, list | tuple) and len(source) > 0 and all(isinstance(s, str | os.PathLike) for s in source)
+    listed = isinstance(source, list | tuple) and len(source) > 0
+    return listed and all(isinstance(path, str | os.PathLike) for path in source)
 
 
 def _files(paths: Any) -> Any:
@@ -109,7 +110,7 @@ def as_table(given: Any, y: Any = None, weight: Any = None, min_rows: int = 1) -
     """
     if isinstance(given, tuple):
         if not 2 <= len(given) <= 3:
-            raise TypeError(f"a batch must be a table, or a tuple (X, y) or (X, y, weight). Got a tuple of {len(given)}.")
+            raise TypeError(f"a batch must be a table, (X, y) or (X, y, weight). Got a tuple of {len(given)}.")
         parts = (*given, None)[:3]
         given = parts[0]
         y = y if isinstance(y, str) else parts[1]
@@ -124,7 +125,8 @@ def as_table(given: Any, y: Any = None, weight: Any = None, min_rows: int = 1) -
         if name not in columns.names:
             raise ValueError(f"there is no column {name!r}; the columns are {list(columns.names)}")
     y, weight = (
-        as_values(columns.entry(columns.names.index(value))) if isinstance(value, str) else value for value in (y, weight)
+        as_values(columns.entry(columns.names.index(value))) if isinstance(value, str) else value
+        for value in (y, weight)
     )
     kept = [j for j, name in enumerate(columns.names) if name not in names]
     if not kept:

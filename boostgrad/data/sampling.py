@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from boostgrad.data.matrix import row_array
+
 # Quantiles come from at most so many rows, and from more than half as many where there are more.
 SAMPLE_ROWS = 200_000
 
@@ -33,12 +35,21 @@ def sample_rows(n: int) -> np.ndarray:
 
 
 class RowSample:
-    """Numbers of the sampled rows, when rows come batch by batch and nobody knows how many."""
+    """The sampled rows, when rows come batch by batch and nobody knows how many.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    directory : str or None
+        Where files lie that hold them; None: they are in memory.
+    """
+
+    def __init__(self, directory: str | None = None) -> None:
         self.n_rows = 0  # that came
+        self._directory = directory
         self._level = 0
-        self._pieces: list[tuple[np.ndarray, np.ndarray | None, dict[Any, np.ndarray]]] = []
+        self._n_picked = 0  # of the rows that came last
+        self._rows = np.empty(0, dtype=np.int64)
+        self._columns: dict[Any, np.ndarray] = {}
 
     def next(self, n_rows: int) -> np.ndarray:
         """Which of the next n_rows rows are in the sample: their positions among them; :meth:`add` them."""
@@ -46,40 +57,31 @@ class RowSample:
         self.n_rows += n_rows
         if level_of(self.n_rows) > self._level:
             self._level = level_of(self.n_rows)
-            self._pieces = [self._thinned(*piece) for piece in self._pieces]
-        return _drawn_between(first, self.n_rows, self._level) - first
+            kept = _drawn(self._rows >> self._level, self._level) == self._rows
+            for column in self._columns.values():
+                column[: kept.sum()] = column[: len(kept)][kept]
+            self._rows = self._rows[kept]
+        rows = _drawn_between(first, self.n_rows, self._level)
+        self._n_picked = len(rows)
+        self._rows = np.append(self._rows, rows)
+        return rows - first
 
-    def add(self, positions: np.ndarray, weight: np.ndarray | None, values: dict[Any, np.ndarray], n_rows: int) -> None:
-        """Keep what these rows of the last n_rows rows hold.
+    def add(self, values: dict[Any, np.ndarray]) -> None:
+        """Keep what the rows that :meth:`next` picked hold, by names of the columns; a column that is not among them is
+        missing in all of these rows."""
+        new = [name for name in values if name not in self._columns]
+        if new:
+            room = row_array((len(new), SAMPLE_ROWS), np.float64, self._directory)
+            self._columns |= dict(zip(new, room, strict=True))
+        first = len(self._rows) - self._n_picked
+        for name, column in self._columns.items():
+            if name in new:
+                column[:first] = np.nan
+            column[first : len(self._rows)] = values.get(name, np.nan)
 
-        Parameters
-        ----------
-        positions : ndarray of int64
-            As :meth:`next` gave them.
-        weight : ndarray of float64 or None
-            Of these rows; None: 1.
-        values : dict of ndarray
-            By a name of the column; a column that is not there is missing in all of these rows.
-        n_rows : int
-        """
-        self._pieces.append((positions + (self.n_rows - n_rows), weight, values))
-
-    def _thinned(self, rows: np.ndarray, weight: np.ndarray | None, values: dict) -> tuple:
-        kept = _drawn(rows >> self._level, self._level) == rows
-        return rows[kept], None if weight is None else weight[kept], {name: v[kept] for name, v in values.items()}
-
-    def weight(self) -> np.ndarray | None:
-        """Weights of all sampled rows; None where all are 1."""
-        if all(weight is None for _, weight, _ in self._pieces):
-            return None
-        return np.concatenate([np.ones(len(rows)) if weight is None else weight for rows, weight, _ in self._pieces])
-
-    def column(self, name: Any) -> np.ndarray:
-        """The column of all sampled rows."""
-        pieces = [values.get(name) for _, _, values in self._pieces]
-        return np.concatenate(
-            [np.full(len(p[0]), np.nan) if v is None else v for p, v in zip(self._pieces, pieces, strict=True)]
-        )
+    def column(self, name: Any) -> np.ndarray | None:
+        """The column of all sampled rows in float64; None where there was none of that name."""
+        return self._columns[name][: len(self._rows)] if name in self._columns else None
 
 
 def _drawn_between(first: int, last: int, level: int) -> np.ndarray:

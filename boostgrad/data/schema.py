@@ -208,7 +208,7 @@ class SchemaLearner:
         self.kinds: list[str | None] | None = None
 
     def add(self, columns: Columns | SparseColumns, rows: np.ndarray | None = None) -> None:
-        """Learn from these rows of a table (None: all), whose columns are those of the tables before it, in their order.
+        """Learn from these rows (None: all) of a table, whose columns are those of the tables before, in their order.
 
         Raises
         ------

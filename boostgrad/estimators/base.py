@@ -23,7 +23,7 @@ from boostgrad.inputs import checked_groups, checked_offset, checked_weight, sma
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
 from boostgrad.params import TreeParams
-from boostgrad.runtime import effective_threads, seed_of, stream
+from boostgrad.runtime import effective_threads, seed_of
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
 from boostgrad.tree.row_predictor import RowPredictor
