@@ -30,6 +30,7 @@ MODULES = [
     "boostgrad.tree.leaves",
     "boostgrad.tree.sparse",
     "boostgrad.tree.grower",
+    "boostgrad.tree.vector",
     "boostgrad.tree.predictor",
     "boostgrad.tree.row_predictor",
 ]

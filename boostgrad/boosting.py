@@ -72,8 +72,10 @@ def train(
     n_threads: int = 1,
     seed: int = 0,
     categories: CategoryParams | None = None,
+    vector_leaves: bool = False,
 ) -> Trained:
-    """Boost: fit trees, one per output and iteration, to the gradients of the loss at the current predictions.
+    """Boost: fit trees, one per output and iteration or one for all outputs, to the gradients of the loss at the
+    current predictions.
 
     Parameters
     ----------
@@ -90,6 +92,8 @@ def train(
     seed : int
     categories : CategoryParams or None
         None: the defaults.
+    vector_leaves : bool
+        One tree an iteration, with a value for each output in its leaves.
 
     Returns
     -------
@@ -114,15 +118,18 @@ def train(
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 
     trees: list[Tree] = []
-    growers = Growers(rows.matrix, edges, params, loss.n_outputs, n_threads, seed, categories)
+    n_values = loss.n_outputs if vector_leaves else 1
+    n_trees = loss.n_outputs // n_values  # an iteration
+    growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)
 
     def grow(grower: TreeGrower, output: int) -> GrownTree:
-        grown = grower.grow(pairs, output, len(trees) + output)
+        grown = grower.grow(pairs, output, len(trees) + output // n_values)
         if not loss.smooth:
             leaves = RowsByLeaf(*grower.rows_by_leaf())
-            steps = loss.renew_leaves(rows.y, raw, rows.weight, output, leaves, growers.threads_each)
-            grower.renew_leaf_values(grown, steps)
-        grower.add_leaf_values(raw[output])
+            for value in range(n_values):
+                steps = loss.renew_leaves(rows.y, raw, rows.weight, output + value, leaves, growers.threads_each)
+                grower.renew_leaf_values(grown, steps, value)
+        grower.add_leaf_values(raw)
         return grown
 
     try:
@@ -132,7 +139,7 @@ def train(
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
-            grown = growers.each(grow, range(loss.n_outputs))
+            grown = growers.each(grow, range(0, loss.n_outputs, n_values))
             trees += [of_output.tree for of_output in grown]
             if validation is not None:
                 for of_output in grown:

@@ -8,7 +8,7 @@ cdef extern from "kernels.h" nogil:
         double hessian_scale
         int count_bits
 
-    int BG_WIDE, BG_CONSTANT, BG_NARROW, BG_SINGLE, BG_PAIRED, BG_COMPACT
+    int BG_WIDE, BG_CONSTANT, BG_NARROW, BG_SINGLE, BG_PAIRED, BG_COMPACT, BG_VECTOR2, BG_VECTOR4, BG_VECTOR8
     int BG_COMPACT_ROWS, BG_PAIRED_GRADIENT_BITS, BG_PAIRED_HESSIAN_BITS
 
     ctypedef struct bg_scan_rule:
@@ -34,6 +34,30 @@ cdef extern from "kernels.h" nogil:
         int64_t *sums
         int64_t *gain_bits
 
+    ctypedef struct bg_vector_rule:
+        double unit[14]
+        double hessian_unit
+        double l2
+        double min_child_weight
+        int64_t min_samples_leaf
+        int count_bits
+        int n_fields
+        int lanes
+
+    ctypedef struct bg_vector_result:
+        double gain
+        int64_t left[8]
+        uint32_t code
+        int missing_left
+
+    ctypedef struct bg_vector_scratch:
+        double *fields
+        double *left
+        double *right
+        int64_t *sums
+        int64_t *gain_bits
+        size_t pitch
+
     ctypedef struct bg_category_rule:
         double noise
         double extra_l2
@@ -54,6 +78,7 @@ cdef extern from "kernels.h" nogil:
         int32_t n_splits
         int32_t n_leaves
         int32_t output
+        int32_t n_values
         int32_t in_planes
 
     ctypedef void (*histogram_kernel "bg_histogram_kernel")(const char *, size_t, const char *, size_t, const uint32_t *,
@@ -75,7 +100,7 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct bg_kernels:
         const char *name
-        histogram_kernel histogram[6][2]
+        histogram_kernel histogram[9][2]
         void (*unpack_compact)(int64_t *, size_t, int, int64_t *) noexcept nogil
         int (*quantize_pairs)(const double *, size_t, size_t, uint32_t, bg_packing, char *, size_t) noexcept nogil
         void (*quantize_gradients)(const double *, size_t, size_t, bg_packing, char *, size_t) noexcept nogil
@@ -108,6 +133,15 @@ cdef extern from "kernels.h" nogil:
         table_partition_kernel partition_table_u16
         sides_kernel sides_u8
         sides_kernel sides_u16
+        void (*sketch_fields)(const double *, size_t, int, int, const double *, int, double, size_t, size_t, double *,
+                              double *) noexcept nogil
+        void (*lay_vectors)(const double *, size_t, int, int, const double *, int, uint32_t, size_t, size_t,
+                            int64_t *) noexcept nogil
+        double (*vector_score)(const int64_t *, const bg_vector_rule *) noexcept nogil
+        void (*scan_vector)(const int64_t *, uint32_t, const int64_t *, const bg_vector_rule *, bg_vector_scratch *,
+                            bg_vector_result *) noexcept nogil
+        double (*project_vectors)(const int64_t *, uint32_t, const int64_t *, const bg_vector_rule *, int64_t *,
+                                  int64_t *) noexcept nogil
 
     ctypedef void (*bg_task)(void *, int64_t, int) noexcept nogil
     const bg_kernels *bg_select(const char *)

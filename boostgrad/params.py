@@ -233,6 +233,13 @@ class BoostParams:
         10, Number(Integral, 1, LARGEST), doc="Early stopping: iterations without improvement before it stops."
     )
     tol: float = parameter(1e-7, Finite(Real, 0), doc="Early stopping: smaller improvements do not count.")
+    multi_strategy: str = parameter(
+        "auto",
+        OneOf(("auto", "one_output_per_tree", "multi_output_tree")),
+        doc="What an iteration adds to a model of several outputs (classes, targets, quantiles, parameters of a "
+        "distribution): a tree for each, or one tree whose leaves are vectors, which costs less the more outputs there "
+        'are and shares its splits among them. "auto": multi_output_tree above 30 outputs on dense X.',
+    )
     callbacks: Any = parameter(None, OneOf((None,)), Callbacks(), doc="Callbacks, called in their order.")
     n_jobs: int | None = parameter(
         None,

@@ -826,3 +826,31 @@ def test_refit_forgets_the_names_and_classes_of_before():
     model.fit(X[:, :2], y > 0)
     assert not hasattr(model, "feature_names_in_") and model.n_features_in_ == 2
     assert model.classes_.tolist() == [False, True]
+
+
+# ---- one tree for all outputs ----------------------------------------------------------------------------------------
+
+
+def test_multi_strategy(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1200, 5))
+    y = np.digitize(X[:, 0] + X[:, 1] * X[:, 2], [-1.0, 0.0, 1.0])
+    model = BoostGradClassifier(multi_strategy="multi_output_tree", n_estimators=40, random_state=0).fit(X, y)
+    assert len(model.ensemble_.trees) == model.n_iter_ == 40 and model.ensemble_.trees[0].leaf_value.shape[1] == 4
+    assert model.apply(X).shape == (1200, 40) and model.score(X, y) > 0.9
+    *_, last = model.staged_predict_proba(X)
+    np.testing.assert_allclose(last, model.predict_proba(X), rtol=1e-12)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
+    np.testing.assert_array_equal(model.predictor()(X[3]), model.predict_proba(X[3:4])[0])
+    model.save(tmp_path / "model.bg")
+    for again in (BoostGradClassifier.load(tmp_path / "model.bg"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+        assert again.n_iter_ == 40
+    stopped = BoostGradClassifier(multi_strategy="multi_output_tree", early_stopping=True, random_state=0).fit(X, y)
+    assert stopped.n_iter_ == len(stopped.ensemble_.trees) < 100
+    auto = BoostGradClassifier(n_estimators=2).fit(X, y)
+    assert len(auto.ensemble_.trees) == 8
+    binary = BoostGradClassifier(multi_strategy="multi_output_tree", n_estimators=2, random_state=0).fit(X, y > 1)
+    assert binary.ensemble_.trees[0].leaf_value.shape[1] == 1
+    many = BoostGradClassifier(n_estimators=2).fit(X, np.arange(1200) % 40)
+    assert len(many.ensemble_.trees) == 2

@@ -17,7 +17,8 @@ if not (PACKAGE / "native.pyx").exists():
 
 WORDS = {"params", "runtime", "native", "features"}
 GROWING = {
-    f"tree.{name}" for name in "records histogram sparse splitter partition leaves structs grower growers".split()
+    f"tree.{name}"
+    for name in "records histogram sparse splitter partition leaves structs grower growers vector".split()
 }
 
 # Room by room: the modules of ours that it may import; a name that ends in "." stands for all below it. The first
@@ -30,7 +31,7 @@ ROOMS = {
     r"tree\.model": {"features"},
     r"tree\.row_predictor": WORDS | {"tree.model"},
     r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning", "data.views"},
-    r"tree\.(records|histogram|sparse|splitter|partition|leaves|structs|growers?)": WORDS
+    r"tree\.(records|histogram|sparse|splitter|partition|leaves|structs|growers?|vector)": WORDS
     | GROWING
     | {"tree.model", "data.matrix"},
     r"callbacks": WORDS,

@@ -46,6 +46,7 @@ CASES = {
             np.array(["a"]),
         ),
     ),
+    "multi_strategy": (["vector", None, 1, True], ["auto", "one_output_per_tree", "multi_output_tree"]),
     "unknown_category": (("ignore", None, 1), ("missing", "rare", "error")),
     "date_parts": (("year", ["week"], ("year", "year"), 1, {"year"}), (None, (), ("year", "hour"), ["weekday"])),
     "early_stopping": (("on", None, 1, 0, 0.5), ("auto", True, False)),

@@ -16,6 +16,7 @@ from boostgrad.boosting import Rows, Trained, train
 from boostgrad.callbacks import EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
+from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.samples import BinnedFrame, Given, Samples
@@ -30,6 +31,9 @@ from boostgrad.tree.row_predictor import RowPredictor
 
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
+
+# multi_strategy "auto" is one tree for all outputs above this many.
+AUTO_VECTOR_OUTPUTS = 30
 
 # Fewer rows are predicted by one thread.
 SERIAL_ROWS = 1024
@@ -147,6 +151,7 @@ class BoostGrad(BaseEstimator):
             callbacks=[*stopping, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
+            vector_leaves=self._has_vector_leaves(loss, training),
         )
         n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
         self._keep_model(trained, n_iter, table.schema, loss, fitted)
@@ -196,6 +201,12 @@ class BoostGrad(BaseEstimator):
     def _check_parameters(self) -> None:
         for name in parameters.ALL:
             parameters.check(type(self).__name__, name, getattr(self, name))
+
+    def _has_vector_leaves(self, loss: Loss, training: Rows) -> bool:
+        """Whether an iteration is one tree for all outputs."""
+        if self.multi_strategy == "auto":
+            return loss.n_outputs > AUTO_VECTOR_OUTPUTS and isinstance(training.matrix, BinnedMatrix)
+        return loss.n_outputs > 1 and self.multi_strategy == "multi_output_tree"
 
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
         """Those to train on and those to validate with; a group is never torn apart."""
@@ -355,13 +366,14 @@ class BoostGrad(BaseEstimator):
 
         Returns
         -------
-        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_classes) with more than two classes
+        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_outputs) where each output (of a model
+        with several: a class of more than two, a target, a quantile ...) has trees of its own
             Leaves are numbered from 0, left to right, tree by tree.
         """
         columns = self._columns(X)
         leaves = self._predictor().leaves(columns, self._threads(columns))
-        if self.ensemble_.n_outputs > 1:
-            leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.n_outputs)
+        if self.ensemble_.trees_per_iteration > 1:
+            leaves = leaves.reshape(columns.n_rows, self.n_iter_, self.ensemble_.trees_per_iteration)
         return leaves
 
     @property

@@ -59,6 +59,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-7,
+        multi_strategy="auto",
         callbacks=None,
         n_jobs=None,
         verbose=0,

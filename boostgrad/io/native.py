@@ -13,7 +13,7 @@ Reading a file runs no code from it. All numbers are little-endian::
 
 The header is one JSON object::
 
-    {"format_version": 1 or 2, "boostgrad_version": "...",
+    {"format_version": 1, 2 or 3, "boostgrad_version": "...",
      "ensemble":  {"n_features", "feature_names", "loss", "loss_parameters",
                    "features": [{"kind", "source", "part", "levels", "rare_levels"}, ...]},
      "estimator": {anything the caller wants back},
@@ -27,14 +27,14 @@ tree t owns the splits ``split_offsets[t] : split_offsets[t + 1]`` and the leave
     feature, ...   [s s      |       | s s s   ]        S of them, children numbered within their tree
     leaf_cover, .. [l l l    | l     | l l l l ]        L of them
     leaf_value     [v v v    | v     | v v v v ]        leaf by leaf, n_values[t] for each leaf of tree t
-    output, n_values                                    T of them
+    output, n_values                                    T of them: value v of a leaf is for output + v
     base_score                                          one per output
 
 ``features`` is there only where they are not all plain columns of numbers. What a feature's object leaves out is null
 or empty; levels are JSON strings, numbers and booleans.
 
-The format version is 2 where ``features`` is there or a split is categorical. Two sections more are there then; see
-``CategorySets``::
+The format version is 3 where leaves are vectors, else 2 where ``features`` is there or a split is categorical, else 1.
+From 2 on two sections more are there; see ``CategorySets``::
 
     category_words [-1 2 |       | 0 -1 1  ]        int32, S: words of each split's set of levels, -1: numeric split
     category_bits  [ w w |       |      w  ]        uint32, the words end to end
@@ -64,7 +64,7 @@ import numpy as np
 from boostgrad.features import DATE_PARTS, KINDS, FeatureInfo, numbers
 from boostgrad.tree.model import CategorySets, Ensemble, Tree, TreeStatistics
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 try:
     LIBRARY_VERSION = version("boostgrad")
@@ -150,6 +150,8 @@ def dump_bytes(
     # an old reader would take dates, and whatever else is not a plain number, for one
     categorical = any(tree.categories is not None and tree.categories.is_categorical.any() for tree in ensemble.trees)
     format_version = 2 if categorical or "features" in scalars else 1
+    if any(np.ndim(tree.leaf_value) == 2 and tree.n_values > 1 for tree in ensemble.trees):
+        format_version = 3  # an old reader would see the first value only
     columns = _concatenated(ensemble, format_version)
     _check_ensemble(scalars, columns)
     sections = {f"ensemble/{name}": column for name, column in columns.items()}

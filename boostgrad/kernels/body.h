@@ -18,6 +18,7 @@
 #include "scan.h"
 #include "partition.h"
 #include "categories.h"
+#include "vector.h"
 #include "search.h"
 #include "losses.h"
 #include "predict.h"
@@ -29,7 +30,10 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
                   [BG_NARROW] = {histogram_narrow_u8, histogram_narrow_u16},
                   [BG_SINGLE] = {histogram_single_u8, histogram_single_u16},
                   [BG_PAIRED] = {histogram_paired_u8, histogram_paired_u16},
-                  [BG_COMPACT] = {histogram_compact_u8, histogram_compact_u16}},
+                  [BG_COMPACT] = {histogram_compact_u8, histogram_compact_u16},
+                  [BG_VECTOR2] = {histogram_vector2_u8, histogram_vector2_u16},
+                  [BG_VECTOR4] = {histogram_vector4_u8, histogram_vector4_u16},
+                  [BG_VECTOR8] = {histogram_vector8_u8, histogram_vector8_u16}},
     .unpack_compact = unpack_compact,
     .quantize_pairs = quantize_pairs,
     .quantize_gradients = quantize_gradients,
@@ -57,4 +61,9 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .partition_table_u16 = partition_table_u16,
     .sides_u8 = sides_u8,
     .sides_u16 = sides_u16,
+    .sketch_fields = sketch_fields,
+    .lay_vectors = lay_vectors,
+    .vector_score = vector_score,
+    .scan_vector = scan_vector,
+    .project_vectors = project_vectors,
 };

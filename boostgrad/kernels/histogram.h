@@ -6,6 +6,8 @@
  */
 
 typedef int64_t two_lanes __attribute__((vector_size(16)));
+typedef int64_t four_lanes __attribute__((vector_size(32)));
+typedef int64_t eight_lanes __attribute__((vector_size(64)));
 
 /* A row's record, from what the loss left behind in double precision ... */
 
@@ -60,6 +62,19 @@ static inline int64_t compact_record(const char *numbers, bg_packing packing)
     return ((int64_t)(pair >> 16) * ((int64_t)1 << BG_COMPACT_GRADIENT)) +
            ((int64_t)(uint16_t)pair << BG_COMPACT_HESSIAN) + 1;
 }
+
+/* Records that were laid down whole, see vector.h. */
+#define DEFINE_VECTOR_RECORD(NAME, RECORD)                                                                             \
+    static inline __attribute__((always_inline)) RECORD NAME##_record(const char *numbers, bg_packing packing)         \
+    {                                                                                                                  \
+        RECORD record;                                                                                                 \
+        memcpy(&record, numbers, sizeof record);                                                                       \
+        return record;                                                                                                 \
+    }
+
+DEFINE_VECTOR_RECORD(vector2, two_lanes)
+DEFINE_VECTOR_RECORD(vector4, four_lanes)
+DEFINE_VECTOR_RECORD(vector8, eight_lanes)
 
 /* stride counts records; hist is aligned to a record */
 #define DEFINE_HISTOGRAM(NAME, CODE, RECORD, RECORD_OF)                                                                \
@@ -117,6 +132,9 @@ DEFINE_BOTH(narrow, int64_t)
 DEFINE_BOTH(single, int64_t)
 DEFINE_BOTH(paired, two_lanes)
 DEFINE_BOTH(compact, int64_t)
+DEFINE_BOTH(vector2, two_lanes)
+DEFINE_BOTH(vector4, four_lanes)
+DEFINE_BOTH(vector8, eight_lanes)
 
 static void unpack_compact(int64_t *restrict compact, size_t n, int count_bits, int64_t *restrict to)
 {

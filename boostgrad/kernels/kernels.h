@@ -45,6 +45,9 @@ enum {
     BG_SINGLE,   /* gradient of 32 bits -> narrow */
     BG_PAIRED,   /* gradient and hessian of 16 bits -> wide */
     BG_COMPACT,  /* the same -> compact */
+    BG_VECTOR2,  /* records of two lanes, as vector.h has them -> their sums */
+    BG_VECTOR4,  /* of four */
+    BG_VECTOR8,  /* of eight */
     BG_HISTOGRAM_KINDS
 };
 
@@ -72,6 +75,32 @@ typedef struct {
     int64_t *gradient, *sums, *gain_bits;
 } bg_scan_scratch;
 
+/* The same for records of several gradients; see vector.h. */
+#define BG_VECTOR_FIELDS 14 /* gradients of a record at most */
+#define BG_VECTOR_LANES 8
+
+typedef struct {
+    double unit[BG_VECTOR_FIELDS]; /* integer sums times these are the sums */
+    double hessian_unit;
+    double l2, min_child_weight;
+    int64_t min_samples_leaf;
+    int count_bits, n_fields, lanes;
+} bg_vector_rule;
+
+typedef struct {
+    double gain;
+    int64_t left[BG_VECTOR_LANES];
+    uint32_t code;
+    int missing_left;
+} bg_vector_result;
+
+/* Arrays of n_codes entries; fields: n_fields of them, sums: one a lane, pitch apart. */
+typedef struct {
+    double *fields, *left, *right;
+    int64_t *sums, *gain_bits;
+    size_t pitch;
+} bg_vector_scratch;
+
 /* How splits of categorical features are kept from following noise; see categories.h. */
 typedef struct {
     double noise;        /* variance of a gradient per hessian, as far as it counts */
@@ -90,8 +119,9 @@ typedef struct {
 
 typedef struct {
     const bg_node *nodes;
-    const double *values; /* one per leaf */
-    int32_t n_splits, n_leaves, output;
+    const double *values; /* of all leaves for the first output, then for the second ... */
+    int32_t n_splits, n_leaves, output; /* the first output that the tree adds to ... */
+    int32_t n_values;                   /* ... and how many */
     int32_t in_planes; /* leaves are numbered from left to right, and are at most 256 */
 } bg_tree;
 
@@ -176,6 +206,17 @@ typedef struct {
     bg_table_partition_kernel partition_table_u8, partition_table_u16;
     /* OUT columns: for each split, 0 where a row of this code goes left and 1 where it goes right. */
     bg_sides_kernel sides_u8, sides_u16;
+
+    /* Trees with vector leaves; see vector.h. */
+    void (*sketch_fields)(const double *pairs, size_t n_rows, int width, int n_outputs, const double *weights,
+                          int n_fields, double constant_hessian, size_t first, size_t n, double *fields, double *sizes);
+    void (*lay_vectors)(const double *fields, size_t n_rows, int n_fields, int lanes, const double *scales,
+                        int count_bits, uint32_t seed, size_t first, size_t n, int64_t *records);
+    double (*vector_score)(const int64_t *record, const bg_vector_rule *rule);
+    void (*scan_vector)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
+                        bg_vector_scratch *scratch, bg_vector_result *out);
+    double (*project_vectors)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
+                              int64_t *wide, int64_t *total_wide);
 } bg_kernels;
 
 /* Rows per block of the predict kernels: callers pass at most this many. */

@@ -144,14 +144,18 @@ static inline void lowest_leaves(const bytes (*planes)[BG_PREDICT_BLOCK / VECTOR
             const bg_tree *tree = trees + t;                                                                           \
             const double *restrict values = tree->values;                                                              \
             double *restrict out = raw + tree->output * raw_pitch;                                                     \
-            if (tree->in_planes && n >= VECTOR_BYTES) {                                                                \
+            const int in_planes = tree->in_planes && n >= VECTOR_BYTES;                                                \
+            if (in_planes)                                                                                             \
                 exclude_##SUFFIX(tree, (const CODE *)codes, code_pitch, n, small);                                     \
-                for (size_t i = 0; i < n; i++)                                                                         \
-                    out[i] += values[small[i]];                                                                        \
-            } else {                                                                                                   \
+            else                                                                                                       \
                 walk_##SUFFIX(tree, (const CODE *)codes, code_pitch, n, large);                                        \
-                for (size_t i = 0; i < n; i++)                                                                         \
-                    out[i] += values[large[i]];                                                                        \
+            for (int32_t v = 0; v < tree->n_values; v++, values += tree->n_leaves, out += raw_pitch) {                 \
+                if (in_planes)                                                                                         \
+                    for (size_t i = 0; i < n; i++)                                                                     \
+                        out[i] += values[small[i]];                                                                    \
+                else                                                                                                   \
+                    for (size_t i = 0; i < n; i++)                                                                     \
+                        out[i] += values[large[i]];                                                                    \
             }                                                                                                          \
         }                                                                                                              \
     }

@@ -148,7 +148,7 @@ static inline size_t place_of(int64_t gain, const bg_scan_scratch *scratch)
     return place;
 }
 
-/* The largest gain, as bits, with missing values to the right and to the left of each place; of equal ones to the right.
+/* The largest gain, as bits, with missing values to the right and to the left of each place; of equal ones right.
  * Without missing values the last place has an empty right child and is not admissible. 0 where it is below the floor.
  * OUT place; missing_left: -1 where none is missing. Neither means anything where the gain is 0. */
 static inline __attribute__((always_inline)) int64_t best_place(size_t n, const int64_t *hist, int any_missing,

@@ -17,7 +17,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
+from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.native cimport parallel_for
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
@@ -41,11 +41,6 @@ cdef class GrowthQueue:
 
     Leaf-wise takes the largest gain; depth-wise the lowest depth first, and the largest gain within one.
     """
-
-    cdef int32_t *heap
-    cdef int n, room
-    cdef bint by_depth
-    cdef Node *nodes  # owned by the grower
 
     def __cinit__(self, str policy):
         self.by_depth = policy == "depthwise"
@@ -127,34 +122,7 @@ cdef class TreeGrower:
         None: the defaults.
     """
 
-    cdef readonly object matrix
-    cdef list edges
-    cdef RowRecords records
-    cdef HistogramPool pool
-    cdef Splitter splitter
-    cdef RowPartition partition
-    cdef LeafRows leaves
-    cdef GrowthQueue queue
-    cdef Node *nodes
-    cdef int n_nodes, room, n_leaves
-    cdef int n_threads, n_features
-    cdef double noise_share
-    cdef int64_t max_leaves, max_depth, min_samples_leaf, total_codes
-    cdef uint64_t tie_seed, tree_seed
-    cdef const double *pairs
-    cdef int pair_width
-    cdef double constant_hessian
-    cdef double *leaf_values  # and behind them the leaves' sums of gradients and hessians
-    # the pair of nodes whose histograms are finished and scanned
-    cdef int32_t built, derived
-    cdef bint scan_built
-    cdef SplitChoice *choices
-    # sets of levels: of one split, a byte a code, and of all nodes that wait or were split, 32 levels a word
-    cdef uint8_t *goes_left
-    cdef uint32_t *set_bits
-    cdef int64_t n_set_words, set_room
-
-    def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
+    def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
         cdef int64_t unlimited = (<int64_t> 1) << 62
         categories = categories or CategoryParams()
         self.matrix = matrix
@@ -168,13 +136,15 @@ cdef class TreeGrower:
         self.min_samples_leaf = params.min_samples_leaf
         self.total_codes = int(matrix.n_codes.sum())
         self.tie_seed = seed
+        self.n_values = n_values
+        self.n_lanes = 2
         self.noise_share = categories.noise if matrix.categorical.any() else 0.0
         self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
         self.goes_left = <uint8_t *> realloc(NULL, <size_t> matrix.n_codes.max())
         if self.choices == NULL or self.goes_left == NULL:
             raise MemoryError()
 
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
         self.records = RowRecords(matrix, n_threads)
         self.pool = HistogramPool(matrix, self.records, n_threads)
         self.partition = RowPartition(matrix, n_threads)
@@ -203,15 +173,12 @@ cdef class TreeGrower:
         """
         cdef double[:, :, ::1] pairs = gradient_pairs.pairs
         cdef int status
+        self.first_output = output
         self.pairs = &pairs[output, 0, 0]
         self.pair_width = pairs.shape[2]
         self.constant_hessian = gradient_pairs.constant_hessian or 0.0
         self.tree_seed = mix(self.tie_seed ^ mix(number))
-        self.splitter.category_rule.noise = self.noise_share * self.gradient_variance()
-        self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, gradient_pairs.largest[0],
-                                gradient_pairs.largest[1], <uint32_t> self.tree_seed)
-        self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
-                                 self.records.packing.count_bits, self.records.lanes == 2)
+        self.start_records(gradient_pairs, number)
         self.start_histograms()
         with nogil:
             status = self.grow_nodes()
@@ -221,10 +188,21 @@ cdef class TreeGrower:
             raise MemoryError("not enough memory to grow a tree")
         return self.finished_tree(output)
 
-    def add_leaf_values(self, double[::1] raw):
-        """Add the values of the last tree's leaves to OUT raw, shape (n_rows,)."""
+    def add_leaf_values(self, double[:, ::1] raw):
+        """Add the values of the last tree's leaves to their outputs of OUT raw, shape (n_outputs, n_rows)."""
+        cdef int v
         with nogil:
-            self.leaves.add_values(self.leaf_values, &raw[0])
+            for v in range(self.n_values):
+                self.leaves.add_values(self.leaf_values + v * self.n_leaves, &raw[self.first_output + v, 0])
+
+    cdef int start_records(self, gradient_pairs, int number) except -1:
+        """What the rows add to histograms, and how those are read."""
+        self.splitter.category_rule.noise = self.noise_share * self.gradient_variance()
+        self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, gradient_pairs.largest[0],
+                                gradient_pairs.largest[1], <uint32_t> self.tree_seed)
+        self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
+                                 self.records.packing.count_bits, self.records.lanes == 2)
+        return 0
 
     def rows_by_leaf(self):
         """The rows of the last tree's leaves: row numbers, ascending within a leaf, and where each leaf begins."""
@@ -234,14 +212,15 @@ cdef class TreeGrower:
             begin[i] = self.leaves.begin[i]
         return self.partition.row_numbers(), begin
 
-    def renew_leaf_values(self, grown, const double[::1] steps):
-        """Put other values into OUT the last tree's leaves: these steps, bounded and shrunk as all are."""
+    def renew_leaf_values(self, grown, const double[::1] steps, int v=0):
+        """Put other values into OUT the last tree's leaves, for one of its outputs: these steps, bounded and shrunk as
+        all are."""
         cdef int leaf
         cdef double[:, ::1] value = grown.tree.leaf_value
         if steps.shape[0] != self.n_leaves:
             raise ValueError(f"{steps.shape[0]} values for a tree of {self.n_leaves} leaves")
         for leaf in range(self.n_leaves):
-            value[leaf, 0] = self.leaf_values[leaf] = shrunk(steps[leaf], &self.splitter.leaf_rule)
+            value[leaf, v] = self.leaf_values[v * <int64_t> self.n_leaves + leaf] = shrunk(steps[leaf], &self.splitter.leaf_rule)
 
     cdef int start_histograms(self) except -1:
         return self.pool.start_tree()
@@ -283,7 +262,7 @@ cdef class TreeGrower:
         """Nodes, and the partition by them. Returns -1 without memory."""
         cdef int32_t root, node, left, right
         cdef int64_t n_left
-        cdef int n_splits = 0
+        cdef int n_splits = 0, lane
         cdef SplitChoice *choice
         self.n_nodes = 0
         self.n_set_words = 0
@@ -313,10 +292,9 @@ cdef class TreeGrower:
             self.nodes[node].child[1] = right
             self.nodes[node].order = n_splits
             n_splits += 1
-            self.nodes[left].total[0] = self.nodes[node].choice.left[0]
-            self.nodes[left].total[1] = self.nodes[node].choice.left[1]
-            self.nodes[right].total[0] = self.nodes[node].total[0] - self.nodes[node].choice.left[0]
-            self.nodes[right].total[1] = self.nodes[node].total[1] - self.nodes[node].choice.left[1]
+            for lane in range(self.n_lanes):
+                self.nodes[left].total[lane] = self.nodes[node].choice.left[lane]
+                self.nodes[right].total[lane] = self.nodes[node].total[lane] - self.nodes[node].choice.left[lane]
             self.n_leaves += 1
             if self.evaluate_children(node, left, right) != 0:
                 return -1
@@ -491,20 +469,33 @@ cdef class TreeGrower:
 
     cdef int sum_leaves(self) noexcept nogil:
         """Values and covers of the leaves, from full-precision sums. Returns -1 without memory."""
-        cdef double *values = <double *> realloc(self.leaf_values, 3 * self.n_leaves * sizeof(double))
-        cdef double *sums = values + self.n_leaves  # (gradient, hessian) of each leaf
-        cdef int32_t leaf
+        cdef int64_t n = self.n_values * <int64_t> self.n_leaves, i
+        cdef double *values = <double *> realloc(self.leaf_values, 3 * n * sizeof(double))
+        cdef double *sums = values + n  # (gradient, hessian) of each leaf, output by output
+        cdef int v
         if values == NULL:
             return -1
         self.leaf_values = values
         if self.leaves.start_tree(self.n_leaves) != 0:
             return -1
         self.number_leaves()
-        if self.leaves.sums(self.pairs, self.pair_width, self.constant_hessian, sums) != 0:
-            return -1
-        for leaf in range(self.n_leaves):
-            values[leaf] = leaf_value(sums[2 * leaf], sums[2 * leaf + 1], &self.splitter.leaf_rule)
+        self.leaves.number_rows()
+        for v in range(self.n_values):
+            if self.leaves.sums(self.pairs + v * self.partition.n_rows * self.pair_width, self.pair_width,
+                                self.constant_hessian, sums + 2 * v * <int64_t> self.n_leaves) != 0:
+                return -1
+        for i in range(n):
+            values[i] = leaf_value(sums[2 * i], sums[2 * i + 1], &self.splitter.leaf_rule)
         return 0
+
+    cdef double leaf_cover(self, int64_t leaf) noexcept nogil:
+        """Sum of the hessians of a leaf's rows, on average over the outputs of the tree."""
+        cdef int64_t n = self.n_values * <int64_t> self.n_leaves
+        cdef double cover = 0
+        cdef int v
+        for v in range(self.n_values):
+            cover += self.leaf_values[n + 2 * (v * <int64_t> self.n_leaves + leaf) + 1]
+        return cover if self.n_values == 1 else cover / self.n_values
 
     cdef void number_leaves(self) noexcept nogil:
         """Leaves from left to right, as their rows lie in the partition."""
@@ -531,7 +522,7 @@ cdef class TreeGrower:
     cdef object finished_tree(self, int output):
         """The nodes as a Tree: splits in the order they were made, leaves from left to right."""
         cdef int n_splits = self.n_leaves - 1
-        cdef int node, s, side, child, leaf
+        cdef int node, s, side, child, leaf, v
         cdef int32_t[::1] feature = np.empty(n_splits, dtype=np.int32)
         cdef uint32_t[::1] code = np.empty(n_splits, dtype=np.uint32)
         cdef double[::1] threshold = np.empty(n_splits)
@@ -539,7 +530,7 @@ cdef class TreeGrower:
         cdef int32_t[:, ::1] children = np.empty((2, n_splits), dtype=np.int32)
         cdef double[::1] split_gain = np.empty(n_splits), split_cover = np.empty(n_splits)
         cdef int64_t[::1] split_count = np.empty(n_splits, dtype=np.int64)
-        cdef double[:, ::1] value = np.empty((self.n_leaves, 1))
+        cdef double[:, ::1] value = np.empty((self.n_leaves, self.n_values))
         cdef double[::1] leaf_cover = np.empty(self.n_leaves)
         cdef int64_t[::1] leaf_count = np.empty(self.n_leaves, dtype=np.int64)
         cdef const double[::1] feature_edges
@@ -547,8 +538,9 @@ cdef class TreeGrower:
         for node in range(self.n_nodes):
             if self.nodes[node].child[0] == 0:
                 leaf = self.nodes[node].order
-                value[leaf, 0] = self.leaf_values[leaf]
-                leaf_cover[leaf] = self.leaf_values[self.n_leaves + 2 * leaf + 1]
+                for v in range(self.n_values):
+                    value[leaf, v] = self.leaf_values[v * <int64_t> self.n_leaves + leaf]
+                leaf_cover[leaf] = self.leaf_cover(leaf)
                 leaf_count[leaf] = self.nodes[node].count
         for node in range(self.n_nodes):
             if self.nodes[node].child[0] == 0:
@@ -582,7 +574,7 @@ cdef class SparseTreeGrower(TreeGrower):
 
     cdef SparseColumnSearch search
 
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
         no_columns = BinnedMatrix(BinnedMatrix.room(0, matrix.n_rows, np.uint8), np.empty(0, np.uint32))
         self.records = RowRecords(no_columns, n_threads)
         self.search = SparseColumnSearch(matrix, self.records, self.splitter, params, n_threads)
@@ -625,12 +617,6 @@ cdef class SparseTreeGrower(TreeGrower):
 
     cdef bint is_full(self) noexcept nogil:
         return False  # columns of entries are not bounded
-
-
-def grower_for(matrix, list edges, params, int n_threads, uint64_t seed, categories=None):
-    """A TreeGrower for the kind of table that it is."""
-    kind = SparseTreeGrower if isinstance(matrix, SparseBinnedMatrix) else TreeGrower
-    return kind(matrix, edges, params, n_threads, seed, categories)
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:

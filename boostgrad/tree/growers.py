@@ -15,7 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any
 
-from boostgrad.tree.grower import TreeGrower, grower_for
+from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
+from boostgrad.params import CategoryParams, TreeParams
+from boostgrad.tree.grower import SparseTreeGrower, TreeGrower
+from boostgrad.tree.vector import VectorTreeGrower
 
 # Each grower has a copy of the codes; all of them together take at most so much memory.
 MOST_BYTES = 2**30
@@ -34,14 +37,18 @@ class Growers:
     n_trees : int
         Trees of an iteration.
     n_threads : int
+    n_values : int
+        Values of a leaf.
     """
 
-    def __init__(self, matrix, edges, params, n_trees: int, n_threads: int, seed: int, categories=None):
+    def __init__(
+        self, matrix, edges, params, n_trees: int, n_threads: int, seed: int, categories=None, n_values: int = 1
+    ):
         n = n_threads if self.worth_it(n_trees, n_threads, matrix.nbytes) else 1
         self.threads_each = n_threads // n
         self.idle: SimpleQueue[TreeGrower] = SimpleQueue()
         for _ in range(n):
-            self.idle.put(grower_for(matrix, edges, params, self.threads_each, seed, categories))
+            self.idle.put(grower_for(matrix, edges, params, self.threads_each, seed, categories, n_values))
         self.pool = ThreadPoolExecutor(n, "boostgrad") if n > 1 else None
 
     @staticmethod
@@ -67,3 +74,30 @@ class Growers:
         """End the threads, once the trees that they have begun are done."""
         if self.pool is not None:
             self.pool.shutdown(cancel_futures=True)
+
+
+def grower_for(
+    matrix: BinnedMatrix | SparseBinnedMatrix,
+    edges: list,
+    params: TreeParams,
+    n_threads: int,
+    seed: int,
+    categories: CategoryParams | None = None,
+    n_values: int = 1,
+) -> TreeGrower:
+    """A TreeGrower for the kind of table that it is, and for trees whose leaves have so many values.
+
+    Raises
+    ------
+    ValueError
+        If leaves of several values are asked for on a sparse table.
+    """
+    if isinstance(matrix, SparseBinnedMatrix):
+        if n_values > 1:
+            raise ValueError(
+                "multi_strategy='multi_output_tree' is not for sparse X; use 'one_output_per_tree' or 'auto', "
+                "or make X dense"
+            )
+        return SparseTreeGrower(matrix, edges, params, n_threads, seed, categories)
+    kind = VectorTreeGrower if n_values > 1 else TreeGrower
+    return kind(matrix, edges, params, n_threads, seed, categories, n_values)

@@ -24,6 +24,7 @@ cdef class LeafRows:
     cdef double *raw
 
     cdef int start_tree(self, int n_leaves) noexcept nogil
+    cdef void number_rows(self) noexcept nogil
     cdef int sums(self, const double *pairs, int pair_width, double constant_hessian, double *out) noexcept nogil
     cdef void add_values(self, const double *values, double *raw) noexcept nogil
     cdef void number(self, int64_t chunk) noexcept nogil

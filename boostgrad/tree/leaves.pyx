@@ -51,6 +51,13 @@ cdef class LeafRows:
         self.n_blocks = (self.n_rows + self.rows_per_block - 1) // self.rows_per_block
         return 0
 
+    cdef void number_rows(self) noexcept nogil:
+        """Note the leaf of each row; before :meth:`sums` and :meth:`add_values`."""
+        if self.n_leaves > 1:
+            parallel_for(number_leaf, <void *> self, self.n_leaves, self.n_threads)
+        else:
+            memset(self.leaf_of, 0, self.n_rows)
+
     cdef int sums(self, const double *pairs, int pair_width, double constant_hessian, double *out) noexcept nogil:
         """OUT out: (n_leaves, 2) sums of gradients and hessians, block by block, whatever the threads. Returns -1
         without memory."""
@@ -61,10 +68,6 @@ cdef class LeafRows:
         self.partial = <double *> memory
         self.pairs = pairs
         self.pair_width = pair_width
-        if self.n_leaves > 1:
-            parallel_for(number_leaf, <void *> self, self.n_leaves, self.n_threads)
-        else:
-            memset(self.leaf_of, 0, self.n_rows)
         parallel_for(sum_rows, <void *> self, self.n_blocks, self.n_threads)
         for leaf in range(self.n_leaves):
             out[2 * leaf] = out[2 * leaf + 1] = 0

@@ -104,9 +104,10 @@ class Tree:
     left, right : ndarray of int32, shape (n_splits,)
         Children; see the picture in the module's docstring.
     leaf_value : ndarray of float64, shape (n_leaves, n_values)
-        Shrinkage is already in it. ``n_values`` is 1 for a tree that adds to one output.
+        Shrinkage is already in it. ``n_values`` is 1 for a tree that adds to one output; leaves of a tree for several
+        outputs are vectors.
     output : int
-        The output that the tree adds to.
+        The first output that the tree adds to: value v of a leaf is for output ``output + v``.
     statistics : TreeStatistics
     categories : CategorySets or None
         None where no split is categorical.
@@ -129,6 +130,11 @@ class Tree:
     @property
     def n_leaves(self) -> int:
         return len(self.leaf_value)
+
+    @property
+    def n_values(self) -> int:
+        """How many outputs the tree adds to."""
+        return self.leaf_value.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,8 +176,13 @@ class Ensemble:
         return len(self.base_score)
 
     @property
+    def trees_per_iteration(self) -> int:
+        """One, where each tree adds to all outputs, or one an output."""
+        return self.n_outputs // self.trees[0].n_values if self.trees else self.n_outputs
+
+    @property
     def n_iterations(self) -> int:
-        return len(self.trees) // self.n_outputs
+        return len(self.trees) // self.trees_per_iteration
 
     @property
     def input_names(self) -> tuple[str, ...] | None:
@@ -182,9 +193,9 @@ class Ensemble:
 
     def first(self, n_iterations: int) -> Ensemble:
         """The ensemble as it was after its first ``n_iterations`` iterations (trees are shared, not copied)."""
-        return replace(self, trees=self.trees[: n_iterations * self.n_outputs])
+        return replace(self, trees=self.trees[: n_iterations * self.trees_per_iteration])
 
     def iteration(self, number: int) -> Ensemble:
         """What one iteration, counted from 0, adds to the raw prediction."""
-        trees = self.trees[number * self.n_outputs : (number + 1) * self.n_outputs]
+        trees = self.trees[number * self.trees_per_iteration : (number + 1) * self.trees_per_iteration]
         return replace(self, trees=trees, base_score=np.zeros_like(self.base_score))

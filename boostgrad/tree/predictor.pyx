@@ -186,8 +186,8 @@ cdef class PackedTrees:
 
     def __cinit__(self, list trees, list slots, list codes, Py_ssize_t n_plain):
         cdef Py_ssize_t n_splits = sum(tree.n_splits for tree in trees)
-        cdef Py_ssize_t n_leaves = sum(tree.n_leaves for tree in trees)
-        cdef Py_ssize_t t, s, first_split = 0, first_leaf = 0
+        cdef Py_ssize_t n_values = sum(tree.leaf_value.size for tree in trees)
+        cdef Py_ssize_t t, s, v, first_split = 0, first_value = 0
         cdef const int32_t[::1] left, right
         cdef const uint8_t[::1] missing_left
         cdef const uint32_t[::1] slot, code
@@ -196,7 +196,7 @@ cdef class PackedTrees:
         self.n_trees = len(trees)
         self.trees = <bg_tree *> calloc(self.n_trees + 1, sizeof(bg_tree))
         self.nodes = <bg_node *> calloc(n_splits + 1, sizeof(bg_node))
-        self.values = <double *> malloc((n_leaves + 1) * sizeof(double))
+        self.values = <double *> malloc((n_values + 1) * sizeof(double))
         if self.trees == NULL or self.nodes == NULL or self.values == NULL:
             raise MemoryError()
         for t in range(self.n_trees):
@@ -204,12 +204,15 @@ cdef class PackedTrees:
             left, right, missing_left, value = tree.left, tree.right, tree.missing_left, tree.leaf_value
             slot, code = slots[t], codes[t]
             self.trees[t].nodes = self.nodes + first_split
-            self.trees[t].values = self.values + first_leaf
+            self.trees[t].values = self.values + first_value
             self.trees[t].n_splits = left.shape[0]
             self.trees[t].n_leaves = value.shape[0]
             self.trees[t].output = tree.output
-            for s in range(value.shape[0]):
-                self.values[first_leaf + s] = value[s, 0]
+            self.trees[t].n_values = value.shape[1]
+            for v in range(value.shape[1]):
+                for s in range(value.shape[0]):
+                    self.values[first_value + s] = value[s, v]
+                first_value += value.shape[0]
             for s in range(left.shape[0]):
                 node = &self.nodes[first_split + s]
                 node.slot = slot[s]
@@ -221,7 +224,6 @@ cdef class PackedTrees:
             if value.shape[0] <= 256:
                 self.trees[t].in_planes = self.find_ranges(left, right, self.nodes + first_split)
             first_split += left.shape[0]
-            first_leaf += value.shape[0]
 
     def __dealloc__(self):
         free(self.trees)
@@ -425,7 +427,7 @@ def add_binned(grown, matrix, raw, int n_threads):
     matrix : BinnedMatrix or SparseBinnedMatrix
         Binned by the mapper that the tree was grown with.
     raw : ndarray of float64, shape (n_outputs, n_rows)
-        OUT: the tree's leaf values are added to its output.
+        OUT: the tree's leaf values are added to its outputs.
     n_threads : int
     """
     if isinstance(matrix, SparseBinnedMatrix):

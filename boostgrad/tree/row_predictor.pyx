@@ -7,14 +7,14 @@ whether it is there yet::
     node   threshold | feature | child          left child: nodes[child], right child: nodes[child + 1]
 """
 
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 
 import numpy as np
 
-cdef object empty = np.empty, ndarray = np.ndarray
+cdef object empty = np.empty, ndarray = np.ndarray, float32 = np.dtype(np.float32), float64 = np.dtype(np.float64)
 
 # Trees that are walked in step.
 DEF STEP = 16
@@ -43,7 +43,9 @@ cdef class RowPredictor:
 
     cdef WalkNode *nodes
     cdef uint8_t *missing_right
-    cdef double *values      # of a node that is a leaf
+    cdef double *values      # of a node that is a leaf; where leaves are vectors, which row of them
+    cdef double[:, ::1] vectors
+    cdef bint has_vectors
     cdef int32_t *output     # of a tree
     cdef int32_t *tree       # in the order in which they are walked
     cdef int32_t *root       # likewise
@@ -56,11 +58,15 @@ cdef class RowPredictor:
 
     def __cinit__(self, ensemble, link, bint scalar):
         cdef Py_ssize_t t, at = 0
+        first_leaf = np.cumsum([0] + [tree.n_leaves for tree in ensemble.trees])
         trees = ensemble.trees
         self.n_trees = len(trees)
         self.n_features = ensemble.n_features
         self.base = np.array(ensemble.base_score, dtype=np.float64)
         self.n_outputs = self.base.shape[0]
+        self.has_vectors = any(tree.n_values > 1 for tree in trees)
+        if self.has_vectors:  # all trees add to all outputs
+            self.vectors = np.concatenate([tree.leaf_value for tree in trees])
         self.link = link
         self.scalar = scalar
         n_nodes = sum(tree.n_splits + tree.n_leaves for tree in trees)
@@ -81,16 +87,18 @@ cdef class RowPredictor:
             self.root[t] = at
             self.depth[t // STEP * STEP] = depths[order[t]]
             self.output[order[t]] = trees[order[t]].output
-            at += self.lay_down(trees[order[t]], at)
+            values = trees[order[t]].leaf_value
+            if self.has_vectors:
+                values = np.arange(first_leaf[order[t]], first_leaf[order[t] + 1], dtype=np.float64)[:, None]
+            at += self.lay_down(trees[order[t]], values, at)
         for t in range(self.n_trees, self.n_trees + STEP):  # a last group of fewer trees walks one of them again
             self.root[t] = self.root[self.n_trees - 1] if self.n_trees else 0
 
-    cdef Py_ssize_t lay_down(self, tree, Py_ssize_t root):
+    cdef Py_ssize_t lay_down(self, tree, const double[:, :] value, Py_ssize_t root):
         """OUT nodes: those of a tree, from the root's place on; returns how many there are."""
         cdef const int32_t[::1] feature = tree.feature, left = tree.left, right = tree.right
         cdef const double[::1] threshold = tree.threshold
         cdef const uint8_t[::1] missing_left = tree.missing_left
-        cdef const double[:, ::1] value = tree.leaf_value
         cdef int32_t[::1] place = np.empty(feature.shape[0] + 1, dtype=np.int32)
         cdef Py_ssize_t s, at = root + 1
         cdef int side
@@ -132,7 +140,7 @@ cdef class RowPredictor:
         """OUT out: += leaf values, tree by tree as every other way of predicting adds them. Scratch found: n_trees."""
         cdef int32_t[STEP] at
         cdef const WalkNode *node
-        cdef Py_ssize_t t
+        cdef Py_ssize_t t, j
         cdef double value
         cdef int k, step
         for t in range(0, self.n_trees, STEP):
@@ -151,6 +159,11 @@ cdef class RowPredictor:
                         at[k] = node.child + (x[node.feature] > node.threshold)
             for k in range(min(<Py_ssize_t> STEP, self.n_trees - t)):
                 found[self.tree[t + k]] = self.values[at[k]]
+        if self.has_vectors:
+            for t in range(self.n_trees):
+                for j in range(self.n_outputs):
+                    out[j] += self.vectors[<Py_ssize_t> found[t], j]
+            return
         for t in range(self.n_trees):
             out[self.output[t]] += found[t]
 
@@ -181,11 +194,10 @@ cdef class RowPredictor:
         cdef bint any_missing = False
         if type(row) is not ndarray:
             row = np.asarray(row, dtype=np.float64)
-        PyObject_GetBuffer(row, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
-        if (buffer.format[0] != c'd' and buffer.format[0] != c'f') or buffer.format[1] != 0:
-            PyBuffer_Release(&buffer)
-            row = np.array(row, dtype=np.float64)
-            PyObject_GetBuffer(row, &buffer, PyBUF_STRIDES | PyBUF_FORMAT)
+        kind = row.dtype
+        if kind is not float64 and kind is not float32:
+            row = np.array(row, dtype=float64)
+        PyObject_GetBuffer(row, &buffer, PyBUF_STRIDES)
         try:
             if buffer.ndim != 1 or buffer.shape[0] != self.n_features:
                 raise ValueError(f"row must have shape ({self.n_features},), but it has shape {np.shape(row)}")

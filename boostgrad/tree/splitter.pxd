@@ -36,4 +36,5 @@ cdef class Splitter:
                    int worker, SplitChoice *best) noexcept nogil
     cdef void find_set(self, const int64_t *hist, uint32_t n_codes, const int64_t *total,
                        uint8_t *goes_left) noexcept nogil
+    cdef double node_score(self, const int64_t *total) noexcept nogil
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil

@@ -168,10 +168,14 @@ cdef class Splitter:
         self.k.scan_categories(hist, n_codes, total, &self.rule, &self.category_rule, &self.scratch[0], self.items,
                                &found, goes_left)
 
+    cdef double node_score(self, const int64_t *total) noexcept nogil:
+        """The score of a node that is not split."""
+        return score(self.gradient_sum(total), self.hessian_sum(total), &self.leaf_rule)
+
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil:
         """The gain over the unsplit node; 0 where it is not worth it."""
         if choice.feature < 0:
             return
-        choice.gain = choice.score - score(self.gradient_sum(total), self.hessian_sum(total), &self.leaf_rule)
+        choice.gain = choice.score - self.node_score(total)
         if choice.gain <= self.min_split_gain or choice.gain <= RELATIVE_NOISE * choice.score:
             choice.gain = 0

@@ -38,10 +38,13 @@ def load(name):
 
 def test_every_version_is_there():
     assert (
-        sorted([f"v{v}_{kind}" for v in (1, 2) for kind in ("binary", "multiclass", "regressor")] + [CATEGORIES])
+        sorted(
+            [f"v{v}_{kind}" for v in (1, 2) for kind in ("binary", "multiclass", "regressor")]
+            + [CATEGORIES, "v3_multiclass"]
+        )
         == FILES
     )
-    assert {native.load(path).format_version for path in FIXTURES.glob("*.bg")} == {1, native.FORMAT_VERSION}
+    assert {native.load(path).format_version for path in FIXTURES.glob("*.bg")} == {1, 2, native.FORMAT_VERSION}
     assert sorted(path.stem for path in FIXTURES.glob("*.json")) == FILES
 
 
@@ -220,7 +223,18 @@ def write_mixed():
     write("v2_multiclass", model, np.vstack([numbers[:12], [[99, 0], [-1, 0]]]))
 
 
+def write_vectors():
+    """Version 3: leaves that are vectors."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(300, 3)).round(3)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    labels = np.array(["red", "gr\u00fcn", "blue"])[np.digitize(np.nan_to_num(X[:, 0] + X[:, 1]), [-0.5, 0.5])]
+    small = {"n_estimators": 4, "max_leaf_nodes": 6, "random_state": 0}
+    write("v3_multiclass", BoostGradClassifier(**small, multi_strategy="multi_output_tree").fit(X, labels), X[:12])
+
+
 if __name__ == "__main__":
     write_numbers()
     write_mixed()
+    write_vectors()
     write_categories()

@@ -225,7 +225,7 @@ def test_rows_are_where_the_tree_says(n, dtype):
         grower = TreeGrower(matrix, reference.edges_between(matrix), PARAMS, n_threads, 0)
         tree = (grown := grower.grow(reference.gradient_pairs(gradient, 1.0), 0, 0)).tree
         raw = np.zeros(n)
-        grower.add_leaf_values(raw)
+        grower.add_leaf_values(raw[None])
         again = np.zeros((1, n))
         add_binned(grown, matrix, again, n_threads)
         np.testing.assert_array_equal(again[0], raw)

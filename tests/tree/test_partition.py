@@ -20,7 +20,7 @@ def grown_on(n, dtype, n_threads, missing=0.1, leaves=9):
     grown = grower.grow(reference.gradient_pairs(gradient, 1.0), 0, 0)
     raw = rng.standard_normal(n)
     start = raw.copy()
-    grower.add_leaf_values(raw)
+    grower.add_leaf_values(raw[None])
     return codes, matrix, grown, start, raw
 
 

@@ -8,7 +8,8 @@ import reference
 
 from boostgrad.data.matrix import SparseBinnedMatrix
 from boostgrad.params import TreeParams
-from boostgrad.tree.grower import SparseTreeGrower, TreeGrower, grower_for
+from boostgrad.tree.grower import SparseTreeGrower, TreeGrower
+from boostgrad.tree.growers import grower_for
 from boostgrad.tree.predictor import add_binned
 
 PARAMS = TreeParams(min_samples_leaf=1, min_child_weight=0.0)
@@ -64,7 +65,7 @@ def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees
         raws = np.zeros((3, 1, len(codes)))
         add_binned(ours, matrix, raws[0], n_threads)
         add_binned(ours, dense, raws[1], 1)
-        growers[0].add_leaf_values(raws[2][0])
+        growers[0].add_leaf_values(raws[2])
         assert raws[0].tobytes() == raws[1].tobytes() == raws[2].tobytes()
     if against_numpy:
         grown = grower_for(matrix, edges, params, n_threads, 3).grow(reference.gradient_pairs(gradient, hessian), 0, 0)
