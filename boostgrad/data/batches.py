@@ -43,9 +43,10 @@ def tables_of(source: Any, batch_size: int | None) -> Callable[[], Iterator[Any]
         If a path leads nowhere.
     """
     if isinstance(source, str | os.PathLike) or _are_paths(source):
-        source = _files(source)
+        files = _files(source)
+        return lambda: _of_files(files, batch_size or FILE_ROWS)
     if module_of(source) == "pyarrow" and hasattr(source, "to_batches") and hasattr(source, "count_rows"):
-        return lambda: _of_files(source, batch_size or FILE_ROWS)
+        return lambda: _of_dataset(source, batch_size or FILE_ROWS)
     if callable(source):
         return lambda: iter(source())
     if is_frame(source) or isinstance(source, np.ndarray):
@@ -71,24 +72,25 @@ def _are_paths(source: Any) -> bool:
     return listed and all(isinstance(path, str | os.PathLike) for path in source)
 
 
-def _files(paths: Any) -> Any:
+def _files(paths: Any) -> list[str]:
+    """The Parquet files at these paths, those of a folder in the order of their names."""
     from pyarrow import dataset
 
-    paths = [os.fspath(path) for path in paths] if isinstance(paths, list | tuple) else os.fspath(paths)
-    return dataset.dataset(paths, format="parquet")
+    paths = paths if isinstance(paths, list | tuple) else [paths]
+    return [file for path in paths for file in dataset.dataset(os.fspath(path), format="parquet").files]
 
 
-def _of_files(files: Any, batch_size: int) -> Iterator[Any]:
-    """Record batches, without reading ahead: what is read ahead takes memory."""
-    from pyarrow import dataset
+def _of_files(files: list[str], batch_size: int) -> Iterator[Any]:
+    """Record batches, read page by page and by this thread: what is read ahead, and who reads it, takes memory."""
+    from pyarrow import parquet
 
-    options = {"batch_size": batch_size, "batch_readahead": 1, "fragment_readahead": 1, "use_threads": False}
-    if isinstance(getattr(files, "format", None), dataset.ParquetFileFormat):
-        scan = dataset.ParquetFragmentScanOptions(use_buffered_stream=True, pre_buffer=False)
-        options["fragment_scan_options"] = scan
-    for batch in files.to_batches(**options):
-        if batch.num_rows:
-            yield batch
+    for file in files:
+        with parquet.ParquetFile(file, buffer_size=2**16, pre_buffer=False) as opened:
+            yield from opened.iter_batches(batch_size, use_threads=False)
+
+
+def _of_dataset(source: Any, batch_size: int) -> Iterator[Any]:
+    return iter(source.to_batches(batch_size=batch_size, batch_readahead=1, fragment_readahead=1, use_threads=False))
 
 
 def as_table(given: Any, y: Any = None, weight: Any = None, min_rows: int = 1) -> Table:
