@@ -23,6 +23,7 @@ MODULES = [
     "boostgrad.data.quantiles",
     "boostgrad.data.sparse",
     "boostgrad.losses._loops",
+    "boostgrad.losses._quantiles",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",
     "boostgrad.tree.splitter",

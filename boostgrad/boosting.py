@@ -122,13 +122,19 @@ def train(
     n_trees = loss.n_outputs // n_values  # an iteration
     growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)
 
+    def renew(grower: TreeGrower, grown: GrownTree, output: int) -> None:
+        leaves = None if loss.smooth else RowsByLeaf(*grower.rows_by_leaf())
+        for value in range(n_values):
+            if loss.smooth:
+                steps = loss.damp(grown.tree.leaf_value[:, value] / params.learning_rate)
+            else:
+                steps = loss.renew_leaves(rows.y, raw, rows.weight, output + value, leaves, growers.threads_each)
+            grower.renew_leaf_values(grown, steps, value)
+
     def grow(grower: TreeGrower, output: int) -> GrownTree:
         grown = grower.grow(pairs, output, len(trees) + output // n_values)
-        if not loss.smooth:
-            leaves = RowsByLeaf(*grower.rows_by_leaf())
-            for value in range(n_values):
-                steps = loss.renew_leaves(rows.y, raw, rows.weight, output + value, leaves, growers.threads_each)
-                grower.renew_leaf_values(grown, steps, value)
+        if not loss.smooth or loss.damped:
+            renew(grower, grown, output)
         grower.add_leaf_values(raw)
         return grown
 

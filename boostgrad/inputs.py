@@ -58,6 +58,23 @@ def joined(pieces: list[Any], name: str) -> np.ndarray:
         raise ValueError(f"{name} differs from batch to batch: {error}") from None
 
 
+def label_indicators(y: Any, n_rows: int, name: str) -> np.ndarray:
+    """Several labels a row, as columns of 0 and 1."""
+    y = np.asarray(y)
+    if len(y) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
+        )
+    bad = np.argwhere((y != 0) & (y != 1))
+    if len(bad):
+        row, column = bad[0].tolist()
+        raise ValueError(
+            f"{name} has two dimensions, so it must hold 0 and 1, a column a label: row {row}, column {column} is "
+            f"{y[row, column]!r}."
+        )
+    return y.astype(np.uint8)
+
+
 def label_family(labels: np.ndarray) -> str:
     return {"O": "strings", "U": "strings", "m": "times", "M": "dates"}.get(labels.dtype.kind, "numbers")
 

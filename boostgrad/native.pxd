@@ -98,6 +98,11 @@ cdef extern from "kernels.h" nogil:
                                               size_t, uint32_t *) noexcept nogil
     ctypedef void (*sides_kernel "bg_sides_kernel")(const uint8_t *, size_t, const uint32_t *, size_t, size_t, void *, size_t) noexcept nogil
 
+    int BG_ABSOLUTE_ERROR, BG_QUANTILE, BG_RELATIVE_ERROR, BG_HUBER, BG_FAIR, BG_LOG_COSH, BG_EXPECTILE, BG_POISSON
+    int BG_GAMMA, BG_TWEEDIE, BG_FOCAL
+    ctypedef void (*parametric_kernel "bg_parametric_kernel")(const double *, const double *, const double *, size_t, double, int,
+                                                              double *, double *) noexcept nogil
+
     ctypedef struct bg_kernels:
         const char *name
         histogram_kernel histogram[9][2]
@@ -121,6 +126,7 @@ cdef extern from "kernels.h" nogil:
         pointwise_kernel binary_log_loss
         void (*multinomial_log_loss)(const double *, const double *, const double *, size_t, size_t, int, double *,
                                      double *) noexcept nogil
+        parametric_kernel pointwise[11]
         void (*exponential)(double *, size_t) noexcept nogil
         predict_kernel predict_u8
         predict_kernel predict_u16

@@ -91,6 +91,18 @@ class Callbacks:
         return "a list of boostgrad.callbacks.Callback"
 
 
+class ClassWeights:
+    """A dict of weights."""
+
+    WEIGHT = Finite(Real, 0)
+
+    def accepts(self, value: Any) -> bool:
+        return isinstance(value, dict) and all(self.WEIGHT.accepts(weight) for weight in value.values())
+
+    def __str__(self) -> str:
+        return "a dict of finite numbers >= 0 by label"
+
+
 class ColumnChoice:
     """A mask, or numbers or names of columns."""
 
@@ -258,7 +270,33 @@ class BoostParams:
     )
 
 
-ALL = {f.name: f for group in (TreeParams, BoostParams) for f in fields(group)}
+@dataclass(frozen=True)
+class RegressorParams:
+    """What the regressor alone is told."""
+
+    quantile: Any = parameter(
+        None,
+        Number(Real, 0, 1, low_open=True, high_open=True),
+        OneOf((None,)),
+        doc='The level of the losses "quantile" and "expectile", which need it; None for all others.',
+    )
+
+
+@dataclass(frozen=True)
+class ClassifierParams:
+    """What the classifier alone is told."""
+
+    class_weight: Any = parameter(
+        None,
+        OneOf((None, "balanced")),
+        ClassWeights(),
+        doc="Weights of the classes, times those of the rows, for training and validation rows alike. A dict: by "
+        'label, 1 for one that is not in it. "balanced": n_rows / (n_classes * rows of the class), rows counted with '
+        "their weights.",
+    )
+
+
+ALL = {f.name: f for group in (TreeParams, BoostParams, RegressorParams, ClassifierParams) for f in fields(group)}
 
 
 def check(owner: str, name: str, value: Any) -> None:

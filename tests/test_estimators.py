@@ -645,7 +645,7 @@ def test_targets_that_a_regressor_refuses(change, words):
     [
         (lambda y: changed(y, 5, np.nan), "y contains NaN: row 5 is nan"),
         (lambda y: changed(y, 4, None, object), "label is missing at row 4"),
-        (lambda y: np.column_stack([y, y]), "1d array"),
+        (lambda y: np.column_stack([y, y]), "0 and 1, a column a label: row .*, column 0 is"),
         (lambda y: y + 0.5, "Unknown label type: continuous"),
         (lambda y: np.zeros(N_ROWS), r"at least two classes.*one class, 0\.0"),
         (lambda y: ["a"] * 10 + [1] * (N_ROWS - 10), "all be strings, or none of them. Got int, str"),

@@ -123,8 +123,8 @@ class BoostGrad(BaseEstimator):
         target, fitted = self._encode_target(samples.y)
         loss = self._make_loss(fitted)
         self._check_offset(given, samples.offset, loss)
-        stops = self._stops_early(len(target), given_val)
-        samples, held_out = replace(samples, y=target), None
+        samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
+        stops = self._stops_early(len(samples), given_val)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
         loss.check_target(samples.y)
@@ -169,7 +169,7 @@ class BoostGrad(BaseEstimator):
         ).first(n_iter)
         fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
-        self._set_fitted(ensemble, loss, fitted)
+        self._set_fitted(ensemble, loss, {name: value for name, value in fitted.items() if name.endswith("_")})
 
     def _samples(self, given: Given, columns: BinnedFrame | None = None) -> Samples:
         """What was given, checked; the columns are those of X, as they came, unless they are given."""
@@ -199,7 +199,7 @@ class BoostGrad(BaseEstimator):
         return self.early_stopping
 
     def _check_parameters(self) -> None:
-        for name in parameters.ALL:
+        for name in filter(parameters.ALL.__contains__, self._get_param_names()):
             parameters.check(type(self).__name__, name, getattr(self, name))
 
     def _has_vector_leaves(self, loss: Loss, training: Rows) -> bool:
@@ -280,7 +280,7 @@ class BoostGrad(BaseEstimator):
         self._check_offset(given, samples.offset, loss)
         target = self._encode_validation_target(samples.y, fitted)
         loss.check_target(target)
-        return replace(samples, y=target)
+        return self._weighted(replace(samples, y=target), fitted)
 
     # -- predict ------------------------------------------------------------------------------------------------------
 
@@ -553,7 +553,8 @@ class BoostGrad(BaseEstimator):
         raise NotImplementedError
 
     def _encode_target(self, y: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
-        """The target in float64, and the attributes that say how it was coded."""
+        """The target in float64, and what says how it was coded: attributes, whose names end in "_", and what only
+        the fit needs."""
         raise NotImplementedError
 
     def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
@@ -561,6 +562,10 @@ class BoostGrad(BaseEstimator):
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
         raise NotImplementedError
+
+    def _weighted(self, samples: Samples, fitted: dict[str, Any]) -> Samples:
+        """The samples with the weights that training gives them; ``fitted`` may keep what validation rows need."""
+        return samples
 
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """What the split of validation rows keeps the shares of."""
@@ -598,7 +603,7 @@ feature_importances_ : ndarray of float64, shape (n_features_in_,)
 def documented(face: type[BoostGrad]) -> type[BoostGrad]:
     """Class decorator: put parameters and attributes, which are described once, into the docstring of a face."""
     if face.__doc__:  # python -O2 has none
-        words = parameters.documented(list(parameters.ALL))
+        words = parameters.documented([name for name in face._get_param_names() if name in parameters.ALL])
         face.__doc__ = face.__doc__.replace("{parameters}", words.replace("\n", "\n    ")).replace(
             "{attributes}", ATTRIBUTES.replace("\n", "\n    ")
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
-from boostgrad.inputs import check_finite, label_family, plain_labels, target_column
-from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss
+from boostgrad.inputs import check_finite, label_family, label_indicators, plain_array, plain_labels, target_column
+from boostgrad.losses import BinaryLogLoss, Focal, Loss, MultilabelLogLoss, MultinomialLogLoss
+
+# Labels are looked up in so many rows at a time, as their positions take more memory than they do.
+BLOCK = 65_536
 
 
 @documented
@@ -21,14 +25,15 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
     Parameters
     ----------
     loss : str or Loss, default="log_loss"
-        "log_loss": binary or multinomial, as the labels ask for. Or an instance of :class:`boostgrad.losses.Loss` with
+        "log_loss": binary or multinomial, as the labels ask for, or one log loss a label where y has two dimensions;
+        "focal": for two classes. Or an instance of :class:`boostgrad.losses.Loss` with
         one output for two classes, or one a class.
     {parameters}
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted.
+        Labels, sorted. Where y has two dimensions: the numbers of its columns.
     {attributes}
 
     Examples
@@ -67,6 +72,7 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         n_jobs=None,
         verbose=0,
         random_state=None,
+        class_weight=None,
     ):
         self._keep(locals())
 
@@ -97,7 +103,7 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         Returns
         -------
         ndarray of float64, shape (n_samples, n_classes)
-            In the order of ``classes_``.
+            In the order of ``classes_``. Where y had two dimensions: of each label, independent of the others.
         """
         return self._probabilities(self._raw(X, offset))
 
@@ -118,7 +124,8 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         Returns
         -------
         ndarray of shape (n_samples,)
-            Labels, of the dtype of ``classes_``.
+            Labels, of the dtype of ``classes_``. Where y had two dimensions: of shape (n_samples, n_labels), 1 for the
+            labels that are more probable than not.
         """
         return self._labels(self._raw(X, offset))
 
@@ -137,15 +144,23 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         for raw in self._staged_raw(X, offset):
             yield self._labels(raw)
 
+    @property
+    def _is_multilabel(self) -> bool:
+        return isinstance(self._loss, MultilabelLogLoss)
+
     def _probabilities(self, raw):
         return np.ascontiguousarray(self._loss.inverse_link(raw).T)
 
     def _labels(self, raw):
+        if self._is_multilabel:
+            return np.ascontiguousarray((raw > 0).T).astype(np.int64)
         return self.classes_[(raw[0] > 0).astype(np.intp) if len(raw) == 1 else raw.argmax(axis=0)]
 
     def _check_target(self, y, n_rows, name):
         if isinstance(y, list | tuple):
             y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
+        if len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1:
+            return label_indicators(plain_array(y, name), n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "O":
             y = plain_labels(y, name)
@@ -155,17 +170,25 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         return y
 
     def _encode_target(self, y):
+        if y.ndim == 2:
+            return y, {"classes_": np.arange(y.shape[1]), "multilabel": True}
         classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
                 f"one class, {classes.tolist()[0]!r}."
             )
-        codes = np.searchsorted(classes, y)  # many times faster than return_inverse of unique
-        return codes.astype(np.float64), {"classes_": classes}
+        codes = np.empty(len(y))
+        for begin in range(0, len(y), BLOCK):  # many times faster than return_inverse of unique
+            codes[begin : begin + BLOCK] = np.searchsorted(classes, y[begin : begin + BLOCK])
+        return codes, {"classes_": classes, "multilabel": False}
 
     def _encode_validation_target(self, y, fitted):
         classes = fitted["classes_"]
+        if fitted["multilabel"] != (y.ndim == 2) or (y.ndim == 2 and y.shape[1] != len(classes)):
+            raise ValueError("y_val must have as many columns as y.")
+        if y.ndim == 2:
+            return y
         if label_family(classes) != label_family(y):
             raise ValueError(f"Labels in y_val are {label_family(y)}, those in y are {label_family(classes)}.")
         positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
@@ -176,6 +199,8 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
 
     def _make_loss(self, fitted):
         n_classes = len(fitted["classes_"])
+        if fitted["multilabel"]:
+            return self._multilabel_loss(n_classes)
         if isinstance(self.loss, Loss):
             n_outputs = 1 if n_classes == 2 else n_classes
             if self.loss.n_outputs != n_outputs or n_predictions(self.loss) != n_classes:
@@ -184,14 +209,50 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
                     f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not."
                 )
             return self.loss
+        if isinstance(self.loss, str) and self.loss == "focal" and n_classes == 2:
+            return Focal()
         if not isinstance(self.loss, str) or self.loss != "log_loss":
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', or a boostgrad.losses.Loss. "
-                f"Got {self.loss!r} instead."
+                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', 'focal' for two classes, or a "
+                f"boostgrad.losses.Loss. Got {self.loss!r} instead."
             )
         return BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
 
+    def _multilabel_loss(self, n_labels):
+        if isinstance(self.loss, str) and self.loss == "log_loss":
+            return MultilabelLogLoss(n_labels)
+        raise ValueError(
+            f"The 'loss' parameter of {type(self).__name__} must be 'log_loss' where y has two dimensions. "
+            f"Got {self.loss!r} instead."
+        )
+
+    def _weighted(self, samples, fitted):
+        if self.class_weight is None:
+            return samples
+        if fitted["multilabel"]:
+            raise ValueError("class_weight needs one label a row; y has two dimensions.")
+        codes = samples.y.astype(np.intp)
+        if "class weights" not in fitted:  # validation rows get those of the training rows
+            fitted["class weights"] = self._class_weights(codes, samples.weight, fitted["classes_"])
+        of_row = fitted["class weights"][codes]
+        weight = of_row if samples.weight is None else of_row * samples.weight
+        if not weight.any():
+            raise ValueError("class_weight is zero for all rows.")
+        return replace(samples, weight=weight)
+
+    def _class_weights(self, codes, weight, classes):
+        """The weight of each class."""
+        if isinstance(self.class_weight, str):
+            mass = np.bincount(codes, weights=weight, minlength=len(classes))
+            return mass.sum() / (len(classes) * mass)
+        unknown = [label for label in self.class_weight if label not in classes.tolist()]
+        if unknown:
+            raise ValueError(f"class_weight: label {unknown[0]!r} does not occur in y.")
+        return np.array([float(self.class_weight.get(label, 1.0)) for label in classes.tolist()])
+
     def _strata(self, target):
+        if target.ndim == 2:
+            return None
         _, counts = np.unique(target, return_counts=True)
         held_out = len(target) * self.validation_fraction
         return target if counts.min() >= 2 and min(held_out, len(target) - held_out) >= len(counts) else None

@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
 from boostgrad.inputs import check_finite, check_size, target_column
-from boostgrad.losses import BinaryLogLoss, Loss, MultinomialLogLoss, get_loss, registered_losses
+from boostgrad.losses import Loss, get_loss, registered_losses
 
 
 @documented
@@ -21,7 +21,10 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     Parameters
     ----------
     loss : str or Loss, default="squared_error"
-        Name of a registered loss with one output, or an instance of :class:`boostgrad.losses.Loss`.
+        "squared_error", "absolute_error", "quantile", "huber", "fair", "log_cosh", "expectile", "mape",
+        "squared_log_error", "poisson", "gamma", "tweedie", "cross_entropy" (targets in [0, 1]), or the name of another
+        registered loss with one output; or an instance of :class:`boostgrad.losses.Loss`, such as
+        ``Tweedie(power=1.7)`` or ``Huber(delta=10)``.
     {parameters}
 
     Attributes
@@ -64,6 +67,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         n_jobs=None,
         verbose=0,
         random_state=None,
+        quantile=None,
     ):
         self._keep(locals())
 
@@ -157,13 +161,18 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         return y
 
     def _make_loss(self, fitted):
+        names = _regression_losses()
+        takes_quantile = self.loss in ("quantile", "expectile") if isinstance(self.loss, str) else False
+        if takes_quantile != (self.quantile is not None):
+            need = "is needed by" if takes_quantile else "must be None for"
+            raise ValueError(f"The 'quantile' parameter of {type(self).__name__} {need} loss {self.loss!r}.")
         if isinstance(self.loss, Loss):
             loss = self.loss
-        elif isinstance(self.loss, str) and self.loss in _regression_losses():
-            loss = get_loss(self.loss)
+        elif isinstance(self.loss, str) and self.loss in names:
+            loss = get_loss(self.loss, quantile=float(self.quantile)) if takes_quantile else get_loss(self.loss)
         else:
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be one of {_regression_losses()}, or a "
+                f"The 'loss' parameter of {type(self).__name__} must be one of {names}, or a "
                 f"boostgrad.losses.Loss. Got {self.loss!r} instead."
             )
         if loss.n_outputs != 1 or n_predictions(loss) != 1:
@@ -175,8 +184,4 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
 
 def _regression_losses() -> list[str]:
     """Names of the registered losses that a regressor can make without being told more."""
-    return [
-        name
-        for name, cls in registered_losses().items()
-        if cls.n_outputs == 1 and cls is not BinaryLogLoss and cls is not MultinomialLogLoss
-    ]
+    return [name for name, cls in registered_losses().items() if cls.n_outputs == 1 and not cls.for_classes]

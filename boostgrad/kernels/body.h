@@ -21,6 +21,7 @@
 #include "vector.h"
 #include "search.h"
 #include "losses.h"
+#include "pointwise.h"
 #include "predict.h"
 
 const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
@@ -51,6 +52,17 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .squared_error = squared_error,
     .binary_log_loss = binary_log_loss,
     .multinomial_log_loss = multinomial_log_loss,
+    .pointwise = {[BG_ABSOLUTE_ERROR] = absolute_error,
+                  [BG_QUANTILE] = quantile,
+                  [BG_RELATIVE_ERROR] = relative_error,
+                  [BG_HUBER] = huber,
+                  [BG_FAIR] = fair,
+                  [BG_LOG_COSH] = log_cosh,
+                  [BG_EXPECTILE] = expectile,
+                  [BG_POISSON] = poisson,
+                  [BG_GAMMA] = gamma_loss,
+                  [BG_TWEEDIE] = tweedie,
+                  [BG_FOCAL] = focal},
     .exponential = exponential,
     .predict_u8 = predict_u8,
     .predict_u16 = predict_u16,

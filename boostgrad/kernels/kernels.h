@@ -139,6 +139,23 @@ typedef void (*bg_sides_kernel)(const uint8_t *sides, size_t side_bytes, const u
                                 size_t n_splits, void *columns, size_t pitch);
 typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, double *pairs,
                                     double *largest);
+/* The losses of pointwise.h. */
+enum {
+    BG_ABSOLUTE_ERROR,
+    BG_QUANTILE,
+    BG_RELATIVE_ERROR,
+    BG_HUBER,
+    BG_FAIR,
+    BG_LOG_COSH,
+    BG_EXPECTILE,
+    BG_POISSON,
+    BG_GAMMA,
+    BG_TWEEDIE,
+    BG_FOCAL,
+    BG_POINTWISE_LOSSES
+};
+typedef void (*bg_parametric_kernel)(const double *y, const double *raw, const double *weight, size_t n,
+                                     double parameter, int width, double *pairs, double *largest);
 typedef void (*bg_predict_kernel)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
                                   double *raw, size_t raw_pitch);
 typedef void (*bg_leaves_kernel)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
@@ -190,6 +207,8 @@ typedef struct {
     bg_pointwise_kernel squared_error, binary_log_loss;
     void (*multinomial_log_loss)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
                                  int n_outputs, double *pairs, double *largest);
+    /* the same, with pairs of `width` numbers: where that is 1, the hessian is not stored */
+    bg_parametric_kernel pointwise[BG_POINTWISE_LOSSES];
     void (*exponential)(double *x, size_t n);
 
     /* OUT raw[output * pitch + i] += value of the leaf that row i reaches; codes: column by column, code_pitch apart,

@@ -1,15 +1,44 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
 from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, register, registered_losses
-from boostgrad.losses.pointwise import BinaryLogLoss, MultinomialLogLoss, SquaredError
+from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
+from boostgrad.losses.regression import (
+    AbsoluteError,
+    CrossEntropy,
+    Expectile,
+    Fair,
+    Focal,
+    Gamma,
+    Huber,
+    LogCosh,
+    Poisson,
+    Quantile,
+    RelativeError,
+    SquaredLogError,
+    Tweedie,
+)
 
 __all__ = [
+    "AbsoluteError",
     "BinaryLogLoss",
+    "CrossEntropy",
+    "Expectile",
+    "Fair",
+    "Focal",
+    "Gamma",
     "GradientPairs",
+    "Huber",
+    "LogCosh",
     "Loss",
+    "MultilabelLogLoss",
     "MultinomialLogLoss",
+    "Poisson",
+    "Quantile",
+    "RelativeError",
     "RowsByLeaf",
     "SquaredError",
+    "SquaredLogError",
+    "Tweedie",
     "get_loss",
     "register",
     "registered_losses",

@@ -5,7 +5,24 @@ from libc.stdint cimport int64_t, uint8_t
 
 import numpy as np
 
-from boostgrad.native cimport bg_kernels, kernels, parallel_for, pointwise_kernel
+from boostgrad.native cimport (
+    BG_ABSOLUTE_ERROR,
+    BG_EXPECTILE,
+    BG_FAIR,
+    BG_FOCAL,
+    BG_GAMMA,
+    BG_HUBER,
+    BG_LOG_COSH,
+    BG_POISSON,
+    BG_QUANTILE,
+    BG_RELATIVE_ERROR,
+    BG_TWEEDIE,
+    bg_kernels,
+    kernels,
+    parallel_for,
+    parametric_kernel,
+    pointwise_kernel,
+)
 
 cdef object empty = np.empty
 
@@ -15,6 +32,8 @@ DEF BLOCK = 16384
 cdef struct Context:
     const bg_kernels *k
     pointwise_kernel kernel
+    parametric_kernel parametric
+    double parameter
     const char *y
     int y_kind       # its dtype; see TARGET_KINDS
     double *y_room   # one block a worker, where y is not float64
@@ -56,6 +75,14 @@ cdef void pointwise_block(void *context, int64_t chunk, int worker) noexcept nog
              c.pairs + begin * c.width, c.largest + 2 * chunk)
 
 
+cdef void parametric_block(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Context *c = <Context *> context
+    cdef int64_t begin = chunk * BLOCK
+    cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
+    c.parametric(targets(c, begin, n, worker), c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
+                 c.parameter, c.width, c.pairs + begin * c.width, c.largest + 2 * chunk)
+
+
 cdef void multinomial_block(void *context, int64_t chunk, int worker) noexcept nogil:
     cdef Context *c = <Context *> context
     cdef int64_t begin = chunk * BLOCK
@@ -65,8 +92,9 @@ cdef void multinomial_block(void *context, int64_t chunk, int worker) noexcept n
                              c.pairs + begin * c.width, c.largest + 2 * chunk)
 
 
-cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out, int n_threads):
-    """OUT out.pairs, out.largest"""
+cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out, int n_threads,
+              parametric_kernel parametric=NULL, double parameter=0.0):
+    """OUT out.pairs, out.largest, which is only raised"""
     cdef Context context
     cdef const double[::1] weight_view
     cdef double[:, :, ::1] pairs = out.pairs
@@ -85,6 +113,8 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
     cdef double[:, ::1] largest_view = largest
     context.k = kernels()
     context.kernel = kernel
+    context.parametric = parametric
+    context.parameter = parameter
     context.raw = &raw[0, 0]
     context.weight = NULL
     if weight is not None:
@@ -95,8 +125,11 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
     context.width = pairs.shape[2]
     context.n_outputs = raw.shape[0]
     with nogil:
-        parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
-    out.largest[:] = largest.max(axis=0)
+        if parametric != NULL:
+            parallel_for(parametric_block, &context, n_blocks, n_threads)
+        else:
+            parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
+    np.maximum(out.largest, largest.max(axis=0), out=out.largest)
 
 
 def squared_error(y, raw, weight, out, int n_threads):
@@ -109,6 +142,28 @@ def binary_log_loss(y, raw, weight, out, int n_threads):
 
 def multinomial_log_loss(y, raw, weight, out, int n_threads):
     run(NULL, y, raw, weight, out, n_threads)
+
+
+# The losses of kernels/pointwise.h.
+POINTWISE = {
+    "absolute_error": BG_ABSOLUTE_ERROR,
+    "quantile": BG_QUANTILE,
+    "relative_error": BG_RELATIVE_ERROR,
+    "huber": BG_HUBER,
+    "fair": BG_FAIR,
+    "log_cosh": BG_LOG_COSH,
+    "expectile": BG_EXPECTILE,
+    "poisson": BG_POISSON,
+    "gamma": BG_GAMMA,
+    "tweedie": BG_TWEEDIE,
+    "focal": BG_FOCAL,
+}
+
+
+def pointwise(str name, y, raw, weight, out, int n_threads, double parameter=0.0):
+    """One of ``POINTWISE``, of one output."""
+    cdef int number = POINTWISE[name]
+    run(NULL, y, raw, weight, out, n_threads, kernels().pointwise[number], parameter)
 
 
 def exponential(x):

@@ -96,6 +96,12 @@ class Loss:
     smooth : bool
         False for a loss whose leaves must be renewed from the rows' residuals because its hessian says nothing: then
         :meth:`renew_leaves` is called for each tree.
+    damped : bool
+        True for a loss whose leaves may be too far off by Newton's step: then :meth:`damp` is called for each tree.
+    for_classes : bool
+        Whether the target is class numbers or labels: a loss for the classifier.
+    metric : str
+        Name of the metric by which its predictions are judged, "" where the loss itself is all there is.
     constant_hessian : float or None
         The hessian of an unweighted row where it is the same for all, which makes training cheaper.
     small_targets : bool
@@ -107,9 +113,15 @@ class Loss:
     name: ClassVar[str] = ""
     link: ClassVar[str] = "identity"
     smooth: ClassVar[bool] = True
+    damped: ClassVar[bool] = False
+    for_classes: ClassVar[bool] = False
+    metric: ClassVar[str] = ""
     constant_hessian: ClassVar[float | None] = None
     small_targets: ClassVar[bool] = False
     n_outputs: int = 1
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
 
     def parameters(self) -> dict[str, Any]:
         """The keyword arguments that make this loss again, as JSON would hold them."""
@@ -166,6 +178,10 @@ class Loss:
         is returned.
         """
         raise NotImplementedError
+
+    def damp(self, steps: np.ndarray) -> np.ndarray:
+        """Where ``damped`` is True: Newton's steps, shape (n_leaves,), or shorter ones. Shrinkage comes later."""
+        return steps
 
     def inverse_link(self, raw: np.ndarray) -> np.ndarray:
         """From raw predictions to the target's own scale, same shape, or more rows for a binary loss."""

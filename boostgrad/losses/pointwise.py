@@ -1,11 +1,11 @@
-"""Losses with one number, or one set of numbers, per independent row."""
+"""Squared error and the log losses: the losses that are the default."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import Loss, best_constant, register
+from boostgrad.losses.base import GradientPairs, Loss, best_constant, register
 
 # Class probabilities of a constant model stay this far from 0 and 1.
 TINY = 1e-15
@@ -16,6 +16,7 @@ class SquaredError(Loss):
     """Half the squared error, 1/2 (raw - y)^2; raw predicts the mean."""
 
     name = "squared_error"
+    metric = "neg_mean_squared_error"
     constant_hessian = 1.0
     small_targets = True
 
@@ -39,6 +40,8 @@ class BinaryLogLoss(Loss):
 
     name = "binary_log_loss"
     link = "logit"
+    for_classes = True
+    metric = "neg_log_loss"
     small_targets = True
 
     def init_raw(self, y, weight, offset=None):
@@ -69,6 +72,8 @@ class MultinomialLogLoss(Loss):
 
     name = "multinomial_log_loss"
     link = "multinomial_logit"
+    for_classes = True
+    metric = "neg_log_loss"
     small_targets = True
 
     def __init__(self, n_classes: int):
@@ -95,3 +100,42 @@ class MultinomialLogLoss(Loss):
 
     def inverse_link(self, raw):
         return _loops.softmax(raw)
+
+
+@register
+class MultilabelLogLoss(Loss):
+    """Sum over labels of the log loss of each, log(1 + exp(raw_k)) - y_k raw_k: several labels may be true of a row.
+
+    Parameters
+    ----------
+    n_labels : int
+    """
+
+    name = "multilabel_log_loss"
+    link = "logit"
+    for_classes = True
+
+    def __init__(self, n_labels: int):
+        self.n_outputs = n_labels
+
+    def parameters(self):
+        return {"n_labels": self.n_outputs}
+
+    def prepare(self, y, weight, groups=None):
+        return np.ascontiguousarray(y.T, dtype=np.uint8)
+
+    def init_raw(self, y, weight, offset=None):
+        one = BinaryLogLoss()
+        offsets = [None] * len(y) if offset is None else offset[:, None]
+        return np.concatenate([one.init_raw(labels, weight, o) for labels, o in zip(y, offsets, strict=True)])
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        for k, labels in enumerate(y):
+            of_label = GradientPairs(out.pairs[k : k + 1], None, out.largest)
+            _loops.binary_log_loss(labels, raw[k : k + 1], weight, of_label, n_threads)
+
+    def values(self, y, raw):
+        return (np.logaddexp(0.0, raw) - y * raw).sum(axis=0)
+
+    def inverse_link(self, raw):
+        return _loops.sigmoid(raw)

@@ -1,0 +1,97 @@
+"""Weights of classes, several labels a row, and the focal loss."""
+
+import numpy as np
+import pytest
+from sklearn.utils.class_weight import compute_sample_weight
+
+from boostgrad import BoostGradClassifier
+from boostgrad.losses import Focal
+
+PARAMETERS = {"n_estimators": 15, "random_state": 0}
+
+
+def table(n=600, n_classes=3):
+    rng = np.random.default_rng(0)
+    X = rng.random((n, 4))
+    y = np.digitize(X[:, 0] + 0.2 * rng.standard_normal(n), [0.6, 0.9][: n_classes - 1])
+    return X, np.array(["a", "b", "c"])[y]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("chosen", ["balanced", {"a": 0.5, "b": 3}])
+@pytest.mark.parametrize("early", [False, True])
+def test_class_weight_is_a_sample_weight(n_classes, chosen, early):
+    X, y = table(n_classes=n_classes)
+    weight = compute_sample_weight(chosen if chosen == "balanced" else {"a": 0.5, "b": 3, "c": 1}, y)
+    model = BoostGradClassifier(class_weight=chosen, early_stopping=early, **PARAMETERS).fit(X, y)
+    plain = BoostGradClassifier(early_stopping=early, **PARAMETERS).fit(X, y, weight)
+    np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X), atol=1e-9)
+    given = np.random.default_rng(1).random(len(y))
+    if chosen != "balanced":
+        model.fit(X, y, given)
+        np.testing.assert_allclose(model.predict_proba(X), plain.fit(X, y, given * weight).predict_proba(X), atol=1e-9)
+
+
+def test_class_weight_counts_for_validation_rows_too():
+    X, y = table()
+    weight = compute_sample_weight({"a": 0.5, "b": 3, "c": 1}, y)
+    model = BoostGradClassifier(class_weight={"a": 0.5, "b": 3}, **PARAMETERS)
+    model.fit(X[:400], y[:400], X_val=X[400:], y_val=y[400:])
+    plain = BoostGradClassifier(**PARAMETERS)
+    plain.fit(X[:400], y[:400], weight[:400], X_val=X[400:], y_val=y[400:], sample_weight_val=weight[400:])
+    np.testing.assert_allclose(model.validation_score_, plain.validation_score_, rtol=1e-12)
+    assert model.class_weight == {"a": 0.5, "b": 3}
+
+
+def test_bad_class_weights():
+    X, y = table()
+    with pytest.raises(ValueError, match="class_weight: label 'z' does not occur in y"):
+        BoostGradClassifier(class_weight={"z": 1.0}).fit(X, y)
+    with pytest.raises(ValueError, match="class_weight is zero for all rows"):
+        BoostGradClassifier(class_weight=dict.fromkeys("abc", 0.0)).fit(X, y)
+    with pytest.raises(ValueError, match="class_weight needs one label a row"):
+        BoostGradClassifier(class_weight="balanced").fit(X, np.eye(3)[np.arange(600) % 3])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_labels_are_models_of_their_own(weighted, tmp_path):
+    X, y = table()
+    labels = np.column_stack([y == "a", y != "c", X[:, 1] > 0.3])
+    weight = np.random.default_rng(1).random(600) if weighted else None
+    model = BoostGradClassifier(**PARAMETERS).fit(X, labels, weight)
+    found = model.predict_proba(X)
+    assert found.shape == (600, 3) and model.classes_.tolist() == [0, 1, 2]
+    for k in range(3):
+        alone = BoostGradClassifier(**PARAMETERS).fit(X, labels[:, k], weight)
+        # equal gains are decided by the number of the tree
+        np.testing.assert_allclose(found[:, k], alone.predict_proba(X)[:, 1], atol=1e-9 if weighted else 0.1)
+    np.testing.assert_array_equal(model.predict(X), (found > 0.5).astype(int))
+    assert np.mean(model.predict(X) == labels) > 0.9
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(BoostGradClassifier.load(tmp_path / "model").predict_proba(X), found)
+    stopped = BoostGradClassifier(early_stopping=True, **PARAMETERS).fit(X, labels, weight)
+    assert stopped.validation_score_[-1] > stopped.validation_score_[0]
+    given = BoostGradClassifier(**PARAMETERS).fit(X, labels, X_val=X[:50], y_val=labels[:50])
+    assert len(given.validation_score_) == given.n_iter_ + 1
+
+
+def test_bad_labels():
+    X, y = table()
+    with pytest.raises(ValueError, match="y_val must have as many columns as y"):
+        BoostGradClassifier().fit(X, np.zeros((600, 2)), X_val=X, y_val=np.zeros((600, 3)))
+    with pytest.raises(ValueError, match="y_val must have as many columns as y"):
+        BoostGradClassifier().fit(X, y, X_val=X, y_val=np.zeros((600, 3)))
+    with pytest.raises(ValueError, match="must be 'log_loss' where y has two dimensions"):
+        BoostGradClassifier(loss="focal").fit(X, np.zeros((600, 2)))
+    with pytest.raises(ValueError, match="X has 600 rows, y has 2"):
+        BoostGradClassifier().fit(X, np.zeros((2, 2)))
+
+
+def test_focal_by_name():
+    X, y = table(n_classes=2)
+    model = BoostGradClassifier("focal", **PARAMETERS).fit(X, y)
+    same = BoostGradClassifier(Focal(2.0), **PARAMETERS).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), same.predict_proba(X))
+    assert model.score(X, y) > 0.8
+    with pytest.raises(ValueError, match="'focal' for two classes"):
+        BoostGradClassifier("focal").fit(*table(n_classes=3))
