@@ -108,9 +108,11 @@ def train(
         raise ValueError(f"X has {rows.matrix.n_rows} rows; at most {MAX_ROWS - 1} can be trained on")
     base_score = _base_score(rows, loss)
     raw = rows.raw(base_score)
-    pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
-    if rows.matrix.directory is not None:
-        pairs.pairs = row_array(pairs.pairs.shape, np.float64, rows.matrix.directory)
+    in_memory = rows.matrix.directory is None
+    pairs = loss.pairs(rows.matrix.n_rows if in_memory else 0, weighted=rows.weight is not None)
+    if not in_memory:
+        shape = (pairs.pairs.shape[0], rows.matrix.n_rows, pairs.pairs.shape[2])
+        pairs.pairs = row_array(shape, np.float64, rows.matrix.directory)
     state = IterationState(n_estimators)
     if validation is not None:
         validation_raw = validation.raw(base_score)

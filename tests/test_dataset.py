@@ -330,12 +330,13 @@ def watch():
 threading.Thread(target=watch, daemon=True).start()
 time.sleep(0.1)
 limit = int(n * d * 4 * share)
-resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + limit,) * 2)
+hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+resource.setrlimit(resource.RLIMIT_DATA, (status("VmData") + limit, hard))
 started = time.time()
 data = BoostGradDataset.from_batches(source, cache_dir=directory, n_jobs=1, **options)
 binned = time.time()
 model.set_params(n_estimators=int(sys.argv[6])).fit(data)
-resource.setrlimit(resource.RLIMIT_DATA, (-1, -1)) if os.geteuid() == 0 else None
+resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
 model.save(directory + "/model.bg") if directory else None
 print(data.n_rows, model.ensemble_.trees[0].n_splits, f"limit {limit / 1e6:.0f} MB, RssAnon + "
       f"{(most[0] - before) / 1e6:.0f} MB, binned in {binned - started:.1f} s, trained in {time.time() - binned:.1f} s")
