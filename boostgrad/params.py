@@ -252,6 +252,13 @@ class BoostParams:
         "distribution): a tree for each, or one tree whose leaves are vectors, which costs less the more outputs there "
         'are and shares its splits among them. "auto": multi_output_tree above 30 outputs on dense X.',
     )
+    init: Any = parameter(
+        None,
+        OneOf((None,)),
+        Having("a scikit-learn estimator", ("fit", "predict")),
+        doc="Estimator from whose predictions boosting starts, at fit and predict; a copy is fitted to the training "
+        "rows unless it is fitted already. None: a constant.",
+    )
     callbacks: Any = parameter(None, OneOf((None,)), Callbacks(), doc="Callbacks, called in their order.")
     n_jobs: int | None = parameter(
         None,

@@ -113,6 +113,8 @@ def test_target_and_weight_are_given_once():
         BoostGradRegressor().fit(X, y, X_val=data, sample_weight_val=np.ones(500))
     with pytest.raises(ValueError, match="requires y to be passed"):
         BoostGradRegressor().fit(BoostGradDataset(X))
+    with pytest.raises(ValueError, match="init needs the data"):
+        BoostGradRegressor(init=BoostGradRegressor()).fit(data)
     with pytest.raises(TypeError, match="holds bins and no data"):
         BoostGradRegressor(n_estimators=1).fit(data).predict(data)
 

@@ -48,6 +48,7 @@ ROOMS = {
 NOT_NUMPY = {
     "estimators.base": {"numpy", "sklearn"},
     "estimators.classifier": {"numpy", "sklearn"},
+    "estimators.initial": {"numpy", "sklearn"},
     "estimators.samples": {"numpy", "sklearn"},
     "estimators.regressor": {"numpy", "sklearn"},
     "inputs": {"numpy", "sklearn"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, Self
@@ -19,10 +20,12 @@ from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
 from boostgrad.dataset import BoostGradDataset
+from boostgrad.estimators.initial import fitted_init, raw_of_init
 from boostgrad.estimators.samples import BinnedFrame, Given, Samples
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
+from boostgrad.losses.own import UNNAMED
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of
 from boostgrad.tree.model import Ensemble
@@ -115,6 +118,10 @@ class BoostGrad(BaseEstimator):
     def _fit(self, given: Given, given_val: Given) -> Self:
         self._check_parameters()
         given, given_val = given.unpacked(), given_val.unpacked()
+        if self.init is not None and any(isinstance(part.X, BoostGradDataset) for part in (given, given_val)):
+            raise ValueError(
+                "init needs the data, of which a BoostGradDataset holds bins; pass its predictions as offset."
+            )
         samples = self._samples(given).with_weight()
         given_val.check_complete()
         seed = seed_of(self.random_state)
@@ -124,10 +131,12 @@ class BoostGrad(BaseEstimator):
         loss = self._make_loss(fitted)
         self._check_offset(given, samples.offset, loss)
         samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
-        stops = self._stops_early(len(samples), given_val)
+        stops = self._stops_early(len(samples), given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
         loss.check_target(samples.y)
+        if self.init is not None:
+            samples, held_out = self._started(given, samples, held_out, loss, fitted)
         if loss.small_targets and samples.y is not given.y:
             samples = replace(samples, y=smallest(samples.y))
 
@@ -185,6 +194,12 @@ class BoostGrad(BaseEstimator):
             groups=checked_groups(given.groups, n_rows, f"groups{given.suffix}"),
         )
 
+    def _started(self, given: Given, samples: Samples, held_out: Samples | None, loss: Loss, fitted: dict[str, Any]):
+        """Training and validation samples with the predictions of ``init`` in their offsets."""
+        init = fitted["init_"] = fitted_init(self.init, given.X, given.y, samples.rows, samples.weight)
+        raw = raw_of_init(init, given.X, loss, fitted.get("classes_"))
+        return tuple(part and part.with_offset(raw) for part in (samples, held_out))
+
     def _check_offset(self, given: Given, offset: np.ndarray | None, loss: Loss) -> None:
         check_exposure(given.exposure, f"exposure{given.suffix}", loss)
         if offset is not None and len(offset) != loss.n_outputs:
@@ -193,7 +208,11 @@ class BoostGrad(BaseEstimator):
                 f"loss {loss.name!r}; it has {len(offset)}."
             )
 
-    def _stops_early(self, n_rows: int, given_val: Given) -> bool:
+    def _stops_early(self, n_rows: int, given_val: Given, loss: Loss) -> bool:
+        if not loss.scored:
+            if self.early_stopping is True or given_val.X is not None:
+                raise ValueError(f"early stopping and validation data need a loss with values, which {loss!r} has not.")
+            return False
         if self.early_stopping == "auto":
             return given_val.X is not None or n_rows > AUTO_EARLY_STOPPING_ROWS
         return self.early_stopping
@@ -280,6 +299,8 @@ class BoostGrad(BaseEstimator):
         self._check_offset(given, samples.offset, loss)
         target = self._encode_validation_target(samples.y, fitted)
         loss.check_target(target)
+        if "init_" in fitted:
+            samples = samples.with_offset(raw_of_init(fitted["init_"], given.X, loss, fitted.get("classes_")))
         return self._weighted(replace(samples, y=target), fitted)
 
     # -- predict ------------------------------------------------------------------------------------------------------
@@ -299,25 +320,28 @@ class BoostGrad(BaseEstimator):
     def _raw(self, X: Any, offset: Any = None, exposure: Any = None) -> np.ndarray:
         """Raw predictions, shape (n_outputs, n_rows)."""
         columns = self._columns(X)
-        start = self._start(offset, exposure, columns.n_rows)
+        start = self._start(X, offset, exposure, columns.n_rows)
         raw = self._predictor().raw(columns, self._threads(columns))
         if start is not None:
             raw += start
         return raw
 
-    def _start(self, offset: Any, exposure: Any, n_rows: int) -> np.ndarray | None:
-        """Offset and exposure of a prediction, shape (n_outputs, n_rows)."""
-        if offset is None and exposure is None:
-            return None
-        start = checked_offset(offset, exposure, n_rows)
-        self._check_offset(Given(None, None, exposure=exposure), start, self._loss)
+    def _start(self, X: Any, offset: Any, exposure: Any, n_rows: int) -> np.ndarray | None:
+        """What a prediction starts from, ``init``, offset and exposure together, shape (n_outputs, n_rows)."""
+        start = None
+        if offset is not None or exposure is not None:
+            start = checked_offset(offset, exposure, n_rows)
+            self._check_offset(Given(None, None, exposure=exposure), start, self._loss)
+        if "init_" in self.__dict__:
+            raw = raw_of_init(self.init_, X, self._loss, getattr(self, "classes_", None))
+            start = raw if start is None else start + raw
         return start
 
     def _staged_raw(self, X: Any, offset: Any = None, exposure: Any = None) -> Iterator[np.ndarray]:
         columns = self._columns(X)
         n_threads = self._threads(columns)
         raw = np.repeat(self.ensemble_.base_score[:, None], columns.n_rows, axis=1)
-        start = self._start(offset, exposure, columns.n_rows)
+        start = self._start(X, offset, exposure, columns.n_rows)
         if start is not None:
             raw += start
         for iteration in range(self.n_iter_):
@@ -349,6 +373,8 @@ class BoostGrad(BaseEstimator):
         True
         """
         self._check_fitted()
+        if "init_" in self.__dict__:
+            raise ValueError("predictor() knows nothing of init; use predict")
         for feature in self.ensemble_.features:
             if feature.kind != "number":
                 name = feature.source if self._schema.names is None else repr(self._schema.names[feature.source])
@@ -400,6 +426,7 @@ class BoostGrad(BaseEstimator):
         "feature_names_in_",
         "n_iter_",
         "classes_",
+        "init_",
         "train_score_",
         "validation_score_",
         "_loss",
@@ -457,7 +484,7 @@ class BoostGrad(BaseEstimator):
         state = dict(super().__getstate__())
         if "ensemble_" in state and self._loss_is_registered() and native.holds_levels(self.ensemble_):
             for name in self._FITTED:
-                if name != "classes_":  # labels may be of any type, and pickle takes any
+                if name not in ("classes_", "init_"):  # labels may be of any type, and pickle takes any
                     state.pop(name, None)
             state["_stored_model"] = native.dump_bytes(**self._stored())
         elif (
@@ -472,6 +499,8 @@ class BoostGrad(BaseEstimator):
         super().__setstate__(state)
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
+            if "init_" in state:
+                self.init_ = state["init_"]
         elif "ensemble_" in self.__dict__:
             self._predictor = PreparedOnce(self.ensemble_)
 
@@ -482,7 +511,8 @@ class BoostGrad(BaseEstimator):
         """Write the model to one file, whole or not at all.
 
         The file holds numbers and names only: loading it runs no code from it. Parameters that are objects
-        (callbacks, a splitter, a RandomState) are not in it.
+        (callbacks, a splitter, a RandomState) are not in it. Neither is a loss without a registered name: a warning
+        says so, and the model that is loaded predicts raw values.
 
         Parameters
         ----------
@@ -493,17 +523,23 @@ class BoostGrad(BaseEstimator):
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the loss has no registered name by which the file could refer to it.
+            If boosting started from an estimator, ``init``.
         TypeError
             If class labels, or levels of a category, are neither numbers, bools nor strings.
         """
         self._check_fitted()
-        if not self._loss_is_registered():
-            raise ValueError(
-                f"loss {type(self._loss).__name__} has no registered name, so a file cannot refer to it; register it "
-                "with boostgrad.losses.register before fitting"
-            )
+        if "init_" in self.__dict__:
+            raise ValueError("a file cannot hold the estimator that init started from; use pickle")
         stored = self._stored()
+        if not self._loss_is_registered():
+            warnings.warn(
+                f"loss {type(self._loss).__name__} has no registered name by which a file could refer to it: the file "
+                f"holds {UNNAMED!r} in its place, and the model that is loaded from it predicts raw values; register "
+                "it with boostgrad.losses.register, or use pickle",
+                stacklevel=2,
+            )
+            was = {"n_outputs": self._loss.n_outputs, "was": repr(self._loss)}
+            stored["ensemble"] = replace(self.ensemble_, loss=UNNAMED, loss_parameters=was)
         plain = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
         stored["estimator"]["parameters"] = {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
         classes = getattr(self, "classes_", None)
@@ -594,6 +630,8 @@ feature_names_in_ : ndarray of str, shape (n_features_in_,)
     Their names, only where X had names.
 n_iter_ : int
     Iterations of the model: all, or those up to the best one where early stopping was on.
+init_ : estimator
+    What boosting started from, fitted; only where ``init`` was given.
 train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0,)
     Negative mean losses of the model after 0, 1, ... iterations; empty where there was no validation data.
 feature_importances_ : ndarray of float64, shape (n_features_in_,)

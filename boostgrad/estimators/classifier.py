@@ -12,7 +12,15 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.inputs import check_finite, label_family, label_indicators, plain_array, plain_labels, target_column
-from boostgrad.losses import BinaryLogLoss, Focal, Loss, MultilabelLogLoss, MultinomialLogLoss
+from boostgrad.losses import (
+    BinaryLogLoss,
+    CallableLoss,
+    Focal,
+    Loss,
+    MultilabelLogLoss,
+    MultinomialLogLoss,
+    UnnamedLoss,
+)
 
 # Labels are looked up in so many rows at a time, as their positions take more memory than they do.
 BLOCK = 65_536
@@ -24,10 +32,11 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
 
     Parameters
     ----------
-    loss : str or Loss, default="log_loss"
+    loss : str, Loss or callable, default="log_loss"
         "log_loss": binary or multinomial, as the labels ask for, or one log loss a label where y has two dimensions;
         "focal": for two classes. Or an instance of :class:`boostgrad.losses.Loss` with
-        one output for two classes, or one a class.
+        one output for two classes, or one a class. Or a function ``f(y, raw, sample_weight) -> (gradient, hessian)`` of
+        class numbers and log odds, or scores of which softmax makes probabilities.
     {parameters}
 
     Attributes
@@ -68,6 +77,7 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         n_iter_no_change=10,
         tol=1e-7,
         multi_strategy="auto",
+        init=None,
         callbacks=None,
         n_jobs=None,
         verbose=0,
@@ -149,6 +159,11 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         return isinstance(self._loss, MultilabelLogLoss)
 
     def _probabilities(self, raw):
+        if isinstance(self._loss, UnnamedLoss):
+            raise ValueError(
+                "this model was loaded from a file that could not hold its loss, so it has no probabilities; "
+                "decision_function and predict work"
+            )
         return np.ascontiguousarray(self._loss.inverse_link(raw).T)
 
     def _labels(self, raw):
@@ -211,12 +226,16 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
             return self.loss
         if isinstance(self.loss, str) and self.loss == "focal" and n_classes == 2:
             return Focal()
+        log_loss = BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
+        if callable(self.loss) and not isinstance(self.loss, type):
+            return CallableLoss(self.loss, log_loss.n_outputs, inverse_link=log_loss)
         if not isinstance(self.loss, str) or self.loss != "log_loss":
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', 'focal' for two classes, or a "
+                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', 'focal' for two classes, a "
+                f"function f(y, raw, sample_weight) -> (gradient, hessian), or a "
                 f"boostgrad.losses.Loss. Got {self.loss!r} instead."
             )
-        return BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
+        return log_loss
 
     def _multilabel_loss(self, n_labels):
         if isinstance(self.loss, str) and self.loss == "log_loss":

@@ -11,7 +11,7 @@ from sklearn.base import RegressorMixin
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
 from boostgrad.inputs import check_finite, check_size, target_column
-from boostgrad.losses import Loss, get_loss, registered_losses
+from boostgrad.losses import CallableLoss, Loss, UnnamedLoss, get_loss, registered_losses
 
 
 @documented
@@ -20,11 +20,12 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
 
     Parameters
     ----------
-    loss : str or Loss, default="squared_error"
+    loss : str, Loss or callable, default="squared_error"
         "squared_error", "absolute_error", "quantile", "huber", "fair", "log_cosh", "expectile", "mape",
         "squared_log_error", "poisson", "gamma", "tweedie", "cross_entropy" (targets in [0, 1]), or the name of another
         registered loss with one output; or an instance of :class:`boostgrad.losses.Loss`, such as
-        ``Tweedie(power=1.7)`` or ``Huber(delta=10)``.
+        ``Tweedie(power=1.7)`` or ``Huber(delta=10)``; or a function ``f(y, raw, sample_weight) -> (gradient, hessian)``
+        of whole arrays, see :class:`boostgrad.losses.CallableLoss`.
     {parameters}
 
     Attributes
@@ -63,6 +64,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         n_iter_no_change=10,
         tol=1e-7,
         multi_strategy="auto",
+        init=None,
         callbacks=None,
         n_jobs=None,
         verbose=0,
@@ -170,10 +172,13 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
             loss = self.loss
         elif isinstance(self.loss, str) and self.loss in names:
             loss = get_loss(self.loss, quantile=float(self.quantile)) if takes_quantile else get_loss(self.loss)
+        elif callable(self.loss) and not isinstance(self.loss, type):
+            loss = CallableLoss(self.loss)
         else:
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be one of {names}, or a "
-                f"boostgrad.losses.Loss. Got {self.loss!r} instead."
+                f"The 'loss' parameter of {type(self).__name__} must be one of {names}, a function "
+                f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
+                f"Got {self.loss!r} instead."
             )
         if loss.n_outputs != 1 or n_predictions(loss) != 1:
             raise ValueError(
@@ -184,4 +189,8 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
 
 def _regression_losses() -> list[str]:
     """Names of the registered losses that a regressor can make without being told more."""
-    return [name for name, cls in registered_losses().items() if cls.n_outputs == 1 and not cls.for_classes]
+    return [
+        name
+        for name, cls in registered_losses().items()
+        if cls.n_outputs == 1 and not cls.for_classes and cls is not UnnamedLoss
+    ]

@@ -108,3 +108,8 @@ class Samples:
         if self.weight is None or self.weight.all():
             return self
         return self.take(np.flatnonzero(self.weight))
+
+    def with_offset(self, of_table: np.ndarray) -> Samples:
+        """Those with an offset more, which is given for all rows of the table."""
+        offset = of_table if self.rows is None else of_table[:, self.rows]
+        return replace(self, offset=np.ascontiguousarray(offset if self.offset is None else offset + self.offset))

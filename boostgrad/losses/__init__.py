@@ -1,6 +1,7 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
 from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, register, registered_losses
+from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.regression import (
     AbsoluteError,
@@ -20,7 +21,9 @@ from boostgrad.losses.regression import (
 
 __all__ = [
     "AbsoluteError",
+    "AutodiffLoss",
     "BinaryLogLoss",
+    "CallableLoss",
     "CrossEntropy",
     "Expectile",
     "Fair",
@@ -39,6 +42,7 @@ __all__ = [
     "SquaredError",
     "SquaredLogError",
     "Tweedie",
+    "UnnamedLoss",
     "get_loss",
     "register",
     "registered_losses",

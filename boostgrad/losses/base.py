@@ -100,6 +100,8 @@ class Loss:
         True for a loss whose leaves may be too far off by Newton's step: then :meth:`damp` is called for each tree.
     for_classes : bool
         Whether the target is class numbers or labels: a loss for the classifier.
+    scored : bool
+        Whether :meth:`values` says how good predictions are; early stopping needs it.
     metric : str
         Name of the metric by which its predictions are judged, "" where the loss itself is all there is.
     constant_hessian : float or None
@@ -116,6 +118,7 @@ class Loss:
     damped: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
     metric: ClassVar[str] = ""
+    scored: bool = True
     constant_hessian: ClassVar[float | None] = None
     small_targets: ClassVar[bool] = False
     n_outputs: int = 1
@@ -219,6 +222,8 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
         return np.array([_bracketed_root(lambda c: [d[0] / total for d in derivatives(np.array([c]))])])
 
     def mean(constant: np.ndarray) -> float:
+        if not loss.scored:
+            return float(np.sum(derivatives(constant)[0] ** 2))
         with np.errstate(all="ignore"):
             return loss.mean(y, start + constant[:, None], weight)
 

@@ -1,0 +1,199 @@
+"""Losses of one's own: functions of whole arrays, and functions that PyTorch or JAX differentiates."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad.losses import AutodiffLoss, CallableLoss, Loss, UnnamedLoss, get_loss
+from tests.losses.test_losses import derivatives
+
+PARAMETERS = {"n_estimators": 20, "random_state": 0}
+
+
+def table(n=600, n_classes=2):
+    rng = np.random.default_rng(0)
+    X = rng.random((n, 4))
+    y = X[:, 0] + 0.2 * rng.standard_normal(n)
+    return X, y, np.digitize(y, [0.4, 0.7][: n_classes - 1])
+
+
+def half_square(y, raw, sample_weight):
+    w = 1.0 if sample_weight is None else sample_weight
+    return w * (raw - y), w * np.ones_like(raw)
+
+
+def log_loss(y, raw, sample_weight):
+    w = 1.0 if sample_weight is None else sample_weight
+    if raw.ndim == 1:
+        p = 1 / (1 + np.exp(-raw))
+        return w * (p - y), w * p * (1 - p)
+    p = np.exp(raw - raw.max(axis=0))
+    p /= p.sum(axis=0)
+    return w * (p - (y == np.arange(len(raw))[:, None])), w * p * (1 - p)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_function_is_the_built_in_loss(weighted):
+    X, y, _ = table()
+    weight = np.random.default_rng(1).random(len(y)) if weighted else None
+    own = BoostGradRegressor(half_square, **PARAMETERS).fit(X, y, weight)
+    built_in = BoostGradRegressor(**PARAMETERS).fit(X, y, weight)
+    np.testing.assert_allclose(own.predict(X), built_in.predict(X), rtol=1e-6, atol=1e-6)
+    constant = BoostGradRegressor(CallableLoss(half_square, constant_hessian=1.0), **PARAMETERS).fit(X, y, weight)
+    np.testing.assert_allclose(constant.predict(X), built_in.predict(X), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_function_of_classes_is_the_log_loss(n_classes):
+    X, _, y = table(n_classes=n_classes)
+    own = BoostGradClassifier(log_loss, **PARAMETERS).fit(X, y)
+    built_in = BoostGradClassifier(**PARAMETERS).fit(X, y)
+    np.testing.assert_allclose(own.predict_proba(X), built_in.predict_proba(X), atol=1e-5)
+    np.testing.assert_array_equal(own.predict(X), own.classes_[own.predict_proba(X).argmax(axis=1)])
+
+
+def test_early_stopping_needs_values():
+    X, y, _ = table()
+    for model, more in (
+        (BoostGradRegressor(half_square, early_stopping=True), {}),
+        (BoostGradRegressor(half_square), {"X_val": X, "y_val": y}),
+    ):
+        with pytest.raises(ValueError, match=r"need a loss with values, which CallableLoss\(half_square\) has not"):
+            model.fit(X, y, **more)
+    large = np.tile(X, (20, 1)), np.tile(y, 20)  # "auto" does without
+    assert BoostGradRegressor(half_square, n_estimators=3).fit(*large).n_iter_ == 3
+    loss = CallableLoss(half_square, value=lambda y, raw: 0.5 * (raw - y) ** 2)
+    own = BoostGradRegressor(loss, early_stopping=True, **PARAMETERS).fit(X, y)
+    built_in = BoostGradRegressor(early_stopping=True, **PARAMETERS).fit(X, y)
+    np.testing.assert_allclose(own.validation_score_, built_in.validation_score_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda y, raw, w: raw - y, "must return a gradient and a hessian. Got ndarray"),
+        (lambda y, raw, w: (raw[:3], raw), r"shape \(600,\). Got the shapes \(3,\) and \(600,\)"),
+        (lambda y, raw, w: (raw - y, raw[:2]), r"Got the shapes \(600,\) and \(2,\)"),
+    ],
+)
+def test_what_is_no_derivative_is_refused(returned, words):
+    X, y, _ = table()
+    with pytest.raises(ValueError, match=words):
+        BoostGradRegressor(returned).fit(X, y)
+
+
+def test_links_and_clips():
+    X, y, _ = table()
+    counts = np.exp(y)
+
+    def poisson(y, raw, sample_weight):
+        return np.exp(raw) - y, np.exp(raw)
+
+    own = BoostGradRegressor(CallableLoss(poisson, inverse_link=np.exp), **PARAMETERS).fit(X, counts)
+    built_in = BoostGradRegressor("poisson", **PARAMETERS).fit(X, counts)
+    np.testing.assert_allclose(own.predict(X), built_in.predict(X), rtol=1e-5)
+    weight = np.random.default_rng(0).random(len(y)) + 0.5
+    for w in (None, weight):
+        loss = CallableLoss(half_square, clip=0.1)
+        gradient, _, _ = derivatives(loss, y, np.zeros((1, len(y))), w)
+        bound = 0.1 if w is None else 0.1 * w
+        np.testing.assert_allclose(gradient[0], np.clip(-y * (1 if w is None else w), -bound, bound))
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [half_square, CallableLoss(half_square)], ids=["function", "instance"])
+def test_a_file_says_that_the_loss_is_unnamed(own, tmp_path):
+    X, y, _ = table()
+    model = BoostGradRegressor(own, **PARAMETERS).fit(X, y)
+    with pytest.warns(UserWarning, match="loss CallableLoss has no registered name.*holds 'unnamed' in its place"):
+        model.save(tmp_path / "model")
+    again = BoostGradRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X), model._raw(X)[0])
+    assert isinstance(again.loss, UnnamedLoss) and again.ensemble_.loss == "unnamed"
+    with pytest.raises(ValueError, match=r"could not hold its loss, CallableLoss\(half_square\)"):
+        again.fit(X, y)
+    again.save(tmp_path / "again")  # it has a name now: unnamed
+    np.testing.assert_array_equal(BoostGradRegressor.load(tmp_path / "again").predict(X), again.predict(X))
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy._loss.function is half_square
+
+
+def test_an_unnamed_classifier_has_no_probabilities(tmp_path):
+    X, _, y = table()
+    model = BoostGradClassifier(log_loss, **PARAMETERS).fit(X, y)
+    with pytest.warns(UserWarning, match="no registered name"):
+        model.save(tmp_path / "model")
+    again = BoostGradClassifier.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.decision_function(X), model.decision_function(X))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    with pytest.raises(ValueError, match="it has no probabilities"):
+        again.predict_proba(X)
+
+
+# ---- automatic derivatives -------------------------------------------------------------------------------------------
+
+
+def library(backend):
+    if backend == "torch":
+        return pytest.importorskip("torch")
+    return pytest.importorskip("jax").numpy
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_automatic_derivatives_are_the_built_in_ones(backend, weighted):
+    xp = library(backend)
+    rng = np.random.default_rng(0)
+    raw, y = rng.standard_normal((1, 300)), rng.poisson(2.0, 300).astype(float)
+    weight = rng.random(300) + 0.1 if weighted else None
+    own = AutodiffLoss(lambda y, raw: xp.exp(raw) - y * raw, backend)
+    built_in = derivatives(get_loss("poisson"), y, raw, weight)[:2]
+    for a, b in zip(derivatives(own, y, raw, weight)[:2], built_in, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+    np.testing.assert_allclose(own.values(y, raw), get_loss("poisson").values(y, raw), rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_automatic_derivatives_of_several_outputs(backend):
+    xp = library(backend)
+    rng = np.random.default_rng(0)
+    raw, y = rng.standard_normal((3, 300)), rng.integers(0, 3, 300).astype(float)
+
+    def softmax(y, raw):
+        of_class = [raw[k] * (y == k) for k in range(3)]
+        return xp.log(xp.exp(raw).sum(0)) - (of_class[0] + of_class[1] + of_class[2])
+
+    own, built_in = AutodiffLoss(softmax, backend, 3), get_loss("multinomial_log_loss", n_classes=3)
+    for a, b in zip(derivatives(own, y, raw)[:2], derivatives(built_in, y, raw)[:2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    once, _, _ = derivatives(AutodiffLoss(softmax, backend, 3, hessian="gauss_newton"), y, raw)
+    np.testing.assert_allclose(once, derivatives(built_in, y, raw)[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("hessian", ["auto", "exact", "gauss_newton", "constant"])
+def test_a_loss_that_is_not_convex_trains(backend, hessian):
+    xp = library(backend)
+    X, y, _ = table()
+    y = y + np.where(np.arange(len(y)) % 50 == 0, 30.0, 0.0)  # outliers, which Cauchy's loss leaves aside
+    loss = AutodiffLoss(lambda y, raw: xp.log(1 + (raw - y) ** 2), backend, hessian=hessian, clip=5.0)
+    _, curvature, _ = derivatives(loss, y, np.zeros((1, len(y))))
+    assert (curvature >= 0).all()
+    model = BoostGradRegressor(loss, early_stopping=True, max_delta_step=1.0, **PARAMETERS).fit(X, y)
+    if hessian != "exact":  # which is 0 where the loss is concave
+        assert model.validation_score_[-1] > model.validation_score_[0]
+
+
+def test_bad_autodiff():
+    with pytest.raises(ValueError, match="backend of AutodiffLoss must be 'torch' or 'jax'. Got 'numpy'"):
+        AutodiffLoss(half_square, "numpy")
+    with pytest.raises(ValueError, match="hessian of AutodiffLoss must be"):
+        AutodiffLoss(half_square, hessian="none")
+
+
+def test_own_losses_are_losses():
+    assert all(issubclass(kind, Loss) for kind in (CallableLoss, AutodiffLoss, UnnamedLoss))
