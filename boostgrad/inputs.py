@@ -58,6 +58,38 @@ def joined(pieces: list[Any], name: str) -> np.ndarray:
         raise ValueError(f"{name} differs from batch to batch: {error}") from None
 
 
+def several_columns(y: Any, name: str) -> np.ndarray | None:
+    """The target as an array, if it has two columns or more."""
+    try:
+        table = np.asarray(plain_array(y, name))
+    except ValueError:  # rows of different lengths, which are refused as one column
+        return None
+    return table if table.ndim == 2 and table.shape[1] > 1 else None
+
+
+def target_table(y: Any, n_rows: int, name: str) -> np.ndarray:
+    """Several targets a row, in float64, NaN where one is missing; shape (n_rows, n_targets)."""
+    y = np.asarray(y)
+    if y.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
+    if y.dtype.kind in "mM":
+        raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
+    try:
+        y = np.ascontiguousarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers.") from None
+    if len(y) != n_rows:
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
+        )
+    bad = np.argwhere(np.abs(y) > LARGEST_INPUT)  # infinity is one of them, a missing target is not
+    if len(bad):
+        row, column = bad[0]
+        what = "infinity" if np.isinf(y[row, column]) else f"a number above {LARGEST_INPUT:g}"
+        raise ValueError(f"Input {name} contains {what}: row {row}, column {column} is {y[row, column]}.")
+    return y
+
+
 def label_indicators(y: Any, n_rows: int, name: str) -> np.ndarray:
     """Several labels a row, as columns of 0 and 1."""
     y = np.asarray(y)

@@ -103,6 +103,20 @@ class ClassWeights:
         return "a dict of finite numbers >= 0 by label"
 
 
+class Levels:
+    """A list or tuple of levels."""
+
+    LEVEL = Number(Real, 0, 1, low_open=True, high_open=True)
+
+    def accepts(self, value: Any) -> bool:
+        if not isinstance(value, list | tuple) or not value or not all(self.LEVEL.accepts(v) for v in value):
+            return False
+        return all(a < b for a, b in zip(value, value[1:], strict=False))
+
+    def __str__(self) -> str:
+        return "a list of them in ascending order"
+
+
 class ColumnChoice:
     """A mask, or numbers or names of columns."""
 
@@ -284,8 +298,10 @@ class RegressorParams:
     quantile: Any = parameter(
         None,
         Number(Real, 0, 1, low_open=True, high_open=True),
+        Levels(),
         OneOf((None,)),
-        doc='The level of the losses "quantile" and "expectile", which need it; None for all others.',
+        doc='The level of the losses "quantile" and "expectile", which need it; None for all others. Several levels, '
+        'for "quantile": one model predicts all of these quantiles, which never cross.',
     )
 
 

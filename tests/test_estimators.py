@@ -627,7 +627,7 @@ def changed(y, row, value, dtype=float):
     [
         (lambda y: changed(y, 5, np.nan), "y contains NaN: row 5 is nan"),
         (lambda y: changed(y, 6, -np.inf), "y contains infinity.*row 6 is -inf"),
-        (lambda y: np.column_stack([y, y]), "1d array"),
+        (lambda y: np.stack([[y, y]]), "1d array|dim"),
         (lambda y: changed(y, 3, "many", object), "y must hold numbers: row 3 is 'many'"),
         (lambda y: y.astype(complex), "Complex data not supported"),
         (lambda y: np.zeros(N_ROWS, "M8[s]"), "not dates"),

@@ -381,7 +381,7 @@ class BoostGrad(BaseEstimator):
                 raise ValueError(
                     f"predictor() takes rows of numbers, but column {name} is a {feature.kind}; use predict"
                 )
-        return RowPredictor(self.ensemble_, self._loss.inverse_link_row, not hasattr(self, "classes_"))
+        return RowPredictor(self.ensemble_, self._loss.inverse_link_row, self._predicts_one_number())
 
     def apply(self, X: Any) -> np.ndarray:
         """Leaf that each row reaches in each tree.
@@ -597,6 +597,10 @@ class BoostGrad(BaseEstimator):
         raise NotImplementedError
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
+        raise NotImplementedError
+
+    def _predicts_one_number(self) -> bool:
+        """Whether the prediction of a row is one number rather than an array."""
         raise NotImplementedError
 
     def _weighted(self, samples: Samples, fitted: dict[str, Any]) -> Samples:

@@ -154,6 +154,9 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         for raw in self._staged_raw(X, offset):
             yield self._labels(raw)
 
+    def _predicts_one_number(self):
+        return False
+
     @property
     def _is_multilabel(self) -> bool:
         return isinstance(self._loss, MultilabelLogLoss)

@@ -10,8 +10,17 @@ from sklearn.base import RegressorMixin
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
-from boostgrad.inputs import check_finite, check_size, target_column
-from boostgrad.losses import CallableLoss, Loss, UnnamedLoss, get_loss, registered_losses
+from boostgrad.inputs import check_finite, check_size, several_columns, target_column, target_table
+from boostgrad.losses import (
+    CallableLoss,
+    DistributionLoss,
+    Loss,
+    MultiOutput,
+    Quantiles,
+    UnnamedLoss,
+    get_loss,
+    registered_losses,
+)
 
 
 @documented
@@ -26,6 +35,9 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         registered loss with one output; or an instance of :class:`boostgrad.losses.Loss`, such as
         ``Tweedie(power=1.7)`` or ``Huber(delta=10)``; or a function ``f(y, raw, sample_weight) -> (gradient, hessian)``
         of whole arrays, see :class:`boostgrad.losses.CallableLoss`.
+        "normal_nll", "lognormal_nll", "gamma_nll", "poisson_nll" and "negative_binomial_nll" predict a distribution:
+        its mean is the prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, the
+        loss is repeated for each of them; missing targets (NaN) are left out then.
     {parameters}
 
     Attributes
@@ -127,17 +139,58 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
 
         Returns
         -------
-        ndarray of float64, shape (n_samples,)
+        ndarray of float64, shape (n_samples,), or (n_samples, n_targets) where y had several columns,
+            or (n_samples, n_quantiles), in ascending order, for several quantiles
         """
-        raw = self._raw(X, offset, exposure)
-        return self._loss.inverse_link(raw)[0]
+        return self._predictions(self._raw(X, offset, exposure))
 
     def staged_predict(self, X: Any, offset: Any = None, exposure: Any = None) -> Iterator[np.ndarray]:
         """Predictions after 1, 2, ... ``n_iter_`` iterations, as :meth:`predict` gives them."""
         for raw in self._staged_raw(X, offset, exposure):
-            yield self._loss.inverse_link(raw)[0].copy()
+            yield self._predictions(raw)
+
+    def predict_distribution(self, X: Any, offset: Any = None, exposure: Any = None) -> Any:
+        """The distribution of the target of each row, where the loss is the likelihood of one.
+
+        Parameters
+        ----------
+        X, offset, exposure : array-like
+            As in :meth:`predict`; an offset has a column for each parameter of the distribution.
+
+        Returns
+        -------
+        scipy.stats frozen distribution
+            With parameters of shape (n_samples,): ``mean()``, ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
+
+        Raises
+        ------
+        AttributeError
+            If the loss is not that of a distribution.
+        """
+        self._check_fitted()
+        if not isinstance(self._loss, DistributionLoss):
+            raise AttributeError(
+                f"predict_distribution needs a loss that is the likelihood of a distribution, such as 'normal_nll'; "
+                f"this model was fitted with {self._loss.name!r}."
+            )
+        return self._loss.distribution(self._raw(X, offset, exposure))
+
+    def _predictions(self, raw):
+        predictions = self._loss.inverse_link(raw)
+        return predictions[0].copy() if self._predicts_one_number() else np.ascontiguousarray(predictions.T)
+
+    def _predicts_one_number(self):
+        return not isinstance(self._loss, MultiOutput | Quantiles)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _check_target(self, y, n_rows, name):
+        table = several_columns(y, name)
+        if table is not None:
+            return target_table(table, n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "c":
             raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
@@ -157,9 +210,11 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         return y
 
     def _encode_target(self, y):
-        return y, {}
+        return y, {"shape": y.shape[1:], "has_missing": y.ndim == 2 and bool(np.isnan(y).any())}
 
     def _encode_validation_target(self, y, fitted):
+        if y.shape[1:] != fitted["shape"]:
+            raise ValueError(f"y_val must have as many columns as y: it has shape {y.shape}.")
         return y
 
     def _make_loss(self, fitted):
@@ -171,7 +226,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         if isinstance(self.loss, Loss):
             loss = self.loss
         elif isinstance(self.loss, str) and self.loss in names:
-            loss = get_loss(self.loss, quantile=float(self.quantile)) if takes_quantile else get_loss(self.loss)
+            loss = self._quantile_loss(fitted) if takes_quantile else get_loss(self.loss)
         elif callable(self.loss) and not isinstance(self.loss, type):
             loss = CallableLoss(self.loss)
         else:
@@ -180,11 +235,30 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
                 f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
                 f"Got {self.loss!r} instead."
             )
-        if loss.n_outputs != 1 or n_predictions(loss) != 1:
+        if isinstance(loss, Quantiles) and not fitted["shape"]:
+            return loss
+        if fitted["shape"] and loss.n_outputs == 1:
+            return MultiOutput(loss, fitted["shape"][0], has_missing=fitted["has_missing"])
+        if (
+            fitted["shape"]
+            or (loss.n_outputs != 1 and not isinstance(loss, DistributionLoss))
+            or (n_predictions(loss) != 1)
+        ):
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, which {loss!r} does not."
+                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, for one "
+                f"target, which {loss!r} does not."
             )
         return loss
+
+    def _quantile_loss(self, fitted):
+        if not isinstance(self.quantile, list | tuple):
+            return get_loss(self.loss, quantile=float(self.quantile))
+        if self.loss != "quantile" or fitted["shape"]:
+            raise ValueError(
+                f"The 'quantile' parameter of {type(self).__name__} takes several levels for loss 'quantile' and one "
+                f"target only. Got {self.quantile!r} instead."
+            )
+        return Quantiles(self.quantile)
 
 
 def _regression_losses() -> list[str]:
@@ -192,5 +266,6 @@ def _regression_losses() -> list[str]:
     return [
         name
         for name, cls in registered_losses().items()
-        if cls.n_outputs == 1 and not cls.for_classes and cls is not UnnamedLoss
+        if (cls.n_outputs == 1 and not cls.for_classes and cls not in (MultiOutput, Quantiles, UnnamedLoss))
+        or issubclass(cls, DistributionLoss)
     ]

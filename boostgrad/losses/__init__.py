@@ -1,8 +1,18 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
 from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, register, registered_losses
+from boostgrad.losses.distributions import (
+    DistributionLoss,
+    GammaNLL,
+    LogNormalNLL,
+    NegativeBinomialNLL,
+    NormalNLL,
+    PoissonNLL,
+)
+from boostgrad.losses.multi import MultiOutput
 from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
+from boostgrad.losses.quantiles import Quantiles
 from boostgrad.losses.regression import (
     AbsoluteError,
     CrossEntropy,
@@ -25,18 +35,26 @@ __all__ = [
     "BinaryLogLoss",
     "CallableLoss",
     "CrossEntropy",
+    "DistributionLoss",
     "Expectile",
     "Fair",
     "Focal",
     "Gamma",
+    "GammaNLL",
     "GradientPairs",
     "Huber",
     "LogCosh",
+    "LogNormalNLL",
     "Loss",
+    "MultiOutput",
     "MultilabelLogLoss",
     "MultinomialLogLoss",
+    "NegativeBinomialNLL",
+    "NormalNLL",
     "Poisson",
+    "PoissonNLL",
     "Quantile",
+    "Quantiles",
     "RelativeError",
     "RowsByLeaf",
     "SquaredError",

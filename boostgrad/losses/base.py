@@ -28,11 +28,14 @@ class GradientPairs:
         The hessian of every row where it is one number and therefore not stored.
     largest : ndarray of float64, shape (2,)
         An upper bound of \\|gradient\\| and of the hessian over all rows and outputs.
+    unit : ndarray of float64, shape (n_outputs,), or None
+        What a score of each output is divided by where one tree is grown for all of them; None: 1.
     """
 
     pairs: np.ndarray
     constant_hessian: float | None
     largest: np.ndarray
+    unit: np.ndarray | None = None
 
     @classmethod
     def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:

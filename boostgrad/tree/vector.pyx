@@ -281,13 +281,14 @@ cdef class VectorTreeGrower(TreeGrower):
         self.n_lanes = self.sketch.lanes
 
     cdef int start_records(self, gradient_pairs, int number) except -1:
-        self.sketch.lay_down(self.pairs, self.pair_width, self.constant_hessian, self.weights(number),
+        self.sketch.lay_down(self.pairs, self.pair_width, self.constant_hessian,
+                             self.weights(number, gradient_pairs.unit),
                              <uint32_t> self.tree_seed, self.records)
         self.splitter.category_rule.noise = self.noise_share * self.sketch.variance() if self.noise_share > 0 else 0
         (<VectorSplitter> self.splitter).start_vectors(self.sketch)
         return 0
 
-    cdef object weights(self, int number):
+    cdef object weights(self, int number, object unit):
         """What each field is a sum of, and behind that the hessian; shape (n_fields + 1, n_outputs)."""
         cdef int64_t step = self.partition.n_rows // SAMPLE_ROWS + 1, i
         cdef const double *at
@@ -303,11 +304,13 @@ cdef class VectorTreeGrower(TreeGrower):
         share = np.asarray(hessian) / max(np.mean(hessian), 1e-300)
         scale = np.where(share > 1e-6, 1.0 / np.sqrt(np.maximum(share, 1e-6)), 0.0)
         weights = np.zeros((d + 1, K))
+        weights[d] = scale**2 / K
+        if unit is not None:
+            scale = scale / np.sqrt(unit)
         if d == K:
             np.fill_diagonal(weights, scale)
         else:
             weights[:d] = signs(self.seed, number, d, K) * scale / np.sqrt(d)
-        weights[d] = scale**2 / K
         return weights
 
 

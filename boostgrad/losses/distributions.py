@@ -1,0 +1,325 @@
+"""Losses that predict a distribution: raw predictions are its parameters, the loss is its negative log-likelihood.
+
+Trees follow natural gradients (Duan et al. 2020, "NGBoost"): the hessian that a loss reports is the Fisher information,
+which is diagonal for all parameters here, so that a leaf's value is one step of Fisher scoring for its rows, and rows
+that say more weigh more. Parameters that are logarithms are kept from jumping: the information that a row reports is
+never less than its gradient, so that no row alone asks for a step longer than 1.
+
+The methods take ``y`` as :meth:`Loss.prepare` returned it, and ``raw`` of shape (n_outputs, n_rows).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from boostgrad.losses import _loops
+from boostgrad.losses.base import Loss, best_constant, register
+
+# Raw predictions that are logarithms count as no larger, and no smaller, where the loss is computed.
+LARGEST_LOG = 300.0
+
+
+class DistributionLoss(Loss):
+    """Negative log-likelihood of a distribution with one or two parameters.
+
+    Attributes
+    ----------
+    log_outputs : tuple of bool
+        Which raw predictions are logarithms.
+    support : str
+        What targets must be, in words; "" where any number will do.
+    """
+
+    log_outputs: ClassVar[tuple[bool, ...]]
+    support: ClassVar[str] = ""
+
+    def in_support(self, y: np.ndarray) -> np.ndarray:
+        """Which targets the distribution can take."""
+        return np.ones(len(y), dtype=bool)
+
+    def check_target(self, y):
+        bad = np.flatnonzero(~self.in_support(y))
+        if len(bad):
+            raise ValueError(f"loss {self.name!r} needs a target that is {self.support}: row {bad[0]} is {y[bad[0]]}.")
+
+    def moments(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        """Raw predictions that fit all rows about best, shape (n_outputs,)."""
+        raise NotImplementedError
+
+    def init_raw(self, y, weight, offset=None):
+        if offset is not None:
+            return best_constant(self, y, weight, offset)
+        return self.moments(y, weight)
+
+    def score(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
+        """Derivatives of the loss by the raw predictions, shape (n_outputs, n_rows)."""
+        raise NotImplementedError
+
+    def information(self, raw: np.ndarray) -> np.ndarray:
+        """Diagonal of the Fisher information of the raw predictions, shape (n_outputs, n_rows); the rest of it is 0."""
+        raise NotImplementedError
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        gradient, information = self.score(y, raw), self.information(raw)
+        w = 1.0 if weight is None else weight
+        for k, is_log in enumerate(self.log_outputs):
+            hessian = np.maximum(information[k], np.abs(gradient[k])) if is_log else information[k]
+            out.fill(k, w * gradient[k], w * hessian)
+
+    def distribution(self, raw: np.ndarray) -> Any:
+        """Frozen distribution of scipy.stats, whose parameters are arrays of shape (n_rows,)."""
+        raise NotImplementedError
+
+
+def _exp(x: np.ndarray) -> np.ndarray:
+    return _loops.exponential(np.clip(x, -LARGEST_LOG, LARGEST_LOG))
+
+
+def _spread(y: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
+    """Mean, and logarithm of the standard deviation, which is kept above 0."""
+    mean = float(np.average(y, weights=weight))
+    deviation = float(np.sqrt(np.average((y - mean) ** 2, weights=weight)))
+    return mean, float(np.log(max(deviation, 1e-8 * abs(mean), 1e-100)))
+
+
+@register
+class NormalNLL(DistributionLoss):
+    """Normal distribution; raw is its mean and the logarithm of its standard deviation."""
+
+    name = "normal_nll"
+    log_outputs = (False, True)
+    n_outputs = 2
+
+    def moments(self, y, weight):
+        return np.array(_spread(y, weight))
+
+    def score(self, y, raw):
+        precision = _exp(-2.0 * raw[1])
+        d = raw[0] - y
+        return np.stack([precision * d, 1.0 - precision * d * d])
+
+    def information(self, raw):
+        return np.stack([_exp(-2.0 * raw[1]), np.full(raw.shape[1], 2.0)])
+
+    def values(self, y, raw):
+        d = raw[0] - y
+        return 0.5 * np.log(2 * np.pi) + raw[1] + 0.5 * _exp(-2.0 * raw[1]) * d * d
+
+    def inverse_link(self, raw):
+        return raw[:1]
+
+    def distribution(self, raw):
+        from scipy.stats import norm
+
+        return norm(loc=raw[0], scale=_exp(raw[1]))
+
+
+@register
+class LogNormalNLL(NormalNLL):
+    """Log-normal distribution; raw is the mean and the logarithm of the standard deviation of log y. y is positive."""
+
+    name = "lognormal_nll"
+    support = "positive"
+
+    def in_support(self, y):
+        return y > 0
+
+    def prepare(self, y, weight, groups=None):
+        return np.log(y)
+
+    def values(self, y, raw):
+        return super().values(y, raw) + y  # y is its logarithm
+
+    def inverse_link(self, raw):
+        return _exp(raw[:1] + 0.5 * _exp(2.0 * raw[1:]))
+
+    def distribution(self, raw):
+        from scipy.stats import lognorm
+
+        return lognorm(s=_exp(raw[1]), scale=_exp(raw[0]))
+
+
+@register
+class GammaNLL(DistributionLoss):
+    """Gamma distribution; raw is the logarithms of its mean m and its shape k. y is positive.
+
+    The density is y^(k-1) exp(-k y / m) (k / m)^k / Gamma(k).
+    """
+
+    name = "gamma_nll"
+    log_outputs = (True, True)
+    n_outputs = 2
+    support = "positive"
+
+    def in_support(self, y):
+        return y > 0
+
+    def moments(self, y, weight):
+        mean = np.average(y, weights=weight)
+        s = max(np.log(mean) - np.average(np.log(y), weights=weight), 1e-10)
+        return np.log([mean, (3 - s + np.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)])  # Minka 2002
+
+    def score(self, y, raw):
+        from scipy.special import psi
+
+        k, ratio = _shape(raw[1]), y * _exp(-raw[0])
+        by_shape = k * (psi(k) - np.log(k) - 1.0 + ratio - np.log(np.maximum(ratio, 1e-300)))
+        return np.stack([k * (1.0 - ratio), by_shape])
+
+    def information(self, raw):
+        from scipy.special import polygamma
+
+        k = _shape(raw[1])
+        # k^2 trigamma(k) - k loses its digits where k is large, and is 1/2 + 1/(6 k) there
+        with np.errstate(all="ignore"):
+            by_shape = np.where(k > 1e4, 0.5 + 1.0 / (6.0 * k), k * k * polygamma(1, k) - k)
+        return np.stack([k, by_shape])
+
+    def values(self, y, raw):
+        from scipy.special import gammaln
+
+        k, log_y = _shape(raw[1]), np.log(y)
+        return gammaln(k) - k * (np.log(k) - raw[0]) - (k - 1.0) * log_y + k * y * _exp(-raw[0])
+
+    def inverse_link(self, raw):
+        return _exp(raw[:1])
+
+    def distribution(self, raw):
+        from scipy.stats import gamma
+
+        k = _shape(raw[1])
+        return gamma(a=k, scale=_exp(raw[0]) / k)
+
+
+def _shape(raw: np.ndarray) -> np.ndarray:
+    """A shape from its logarithm, within what digamma and log-gamma can tell apart."""
+    return _loops.exponential(np.clip(raw, -15.0, 15.0))
+
+
+def _is_count(y: np.ndarray) -> np.ndarray:
+    return (y >= 0) & (y == np.floor(y))
+
+
+@register
+class PoissonNLL(DistributionLoss):
+    """Poisson distribution; raw is the logarithm of its mean. y is a count."""
+
+    name = "poisson_nll"
+    log_outputs = (True,)
+    support = "an integer >= 0"
+
+    def in_support(self, y):
+        return _is_count(y)
+
+    def moments(self, y, weight):
+        return np.array([np.log(max(np.average(y, weights=weight), 1e-15))])
+
+    def score(self, y, raw):
+        return _exp(raw) - y
+
+    def information(self, raw):
+        return _exp(raw)
+
+    def values(self, y, raw):
+        from scipy.special import gammaln
+
+        return _exp(raw[0]) - y * raw[0] + gammaln(y + 1.0)
+
+    def inverse_link(self, raw):
+        return _exp(raw)
+
+    def distribution(self, raw):
+        from scipy.stats import poisson
+
+        return poisson(mu=_exp(raw[0]))
+
+
+@register
+class NegativeBinomialNLL(DistributionLoss):
+    """Negative binomial distribution; raw is the logarithms of its mean m and its size r. y is a count.
+
+    The variance is m + m^2 / r.
+    """
+
+    name = "negative_binomial_nll"
+    log_outputs = (True, True)
+    n_outputs = 2
+    support = "an integer >= 0"
+
+    def in_support(self, y):
+        return _is_count(y)
+
+    def moments(self, y, weight):
+        mean = max(float(np.average(y, weights=weight)), 1e-15)
+        excess = float(np.average((y - mean) ** 2, weights=weight)) - mean
+        size = mean * mean / excess if excess > 0 else 1e3
+        return np.log([mean, np.clip(size, 1e-3, 1e3)])
+
+    def score(self, y, raw):
+        from scipy.special import psi
+
+        m, r = _exp(raw[0]), _shape(raw[1])
+        by_size = -r * (psi(y + r) - psi(r) - np.log1p(m / r) + (m - y) / (r + m))
+        return np.stack([(m - y) * r / (r + m), by_size])
+
+    def information(self, raw):
+        m, r = _exp(raw[0]), _shape(raw[1])
+        return np.stack([m * r / (r + m), _size_information(raw[0], raw[1])])
+
+    def values(self, y, raw):
+        from scipy.special import gammaln
+
+        m, r = _exp(raw[0]), _shape(raw[1])
+        constant = gammaln(y + 1.0) + gammaln(r) - gammaln(y + r)
+        return constant + r * np.log1p(m / r) - y * (raw[0] - np.log(r + m))
+
+    def inverse_link(self, raw):
+        return _exp(raw[:1])
+
+    def distribution(self, raw):
+        from scipy.stats import nbinom
+
+        m, r = _exp(raw[0]), _shape(raw[1])
+        return nbinom(n=r, p=r / (r + m))
+
+
+# The table of the information: logarithms of mean and size, from and to.
+_TABLE = (-7.0, 7.0, 57)
+
+
+@lru_cache(maxsize=1)
+def _information_table() -> np.ndarray:
+    """Logarithm of the Fisher information of log r, by log m and log r.
+
+    r^2 (sum_j P(Y > j) / (r + j)^2 - m / (r (r + m))), which has no closed form.
+    """
+    from scipy.special import gammaln
+
+    grid = np.linspace(*_TABLE)
+    j = np.arange(12000.0)
+    table = np.empty((len(grid), len(grid)))
+    for b, r in enumerate(np.exp(grid)):
+        fixed = gammaln(j + r) - gammaln(j + 1.0) - gammaln(r)
+        for a, m in enumerate(np.exp(grid)):
+            pmf = np.exp(fixed - r * np.log1p(m / r) + j * (np.log(m) - np.log(m + r)))
+            beyond = np.maximum(1.0 - np.cumsum(pmf), 0.0)
+            information = r * r * np.sum(beyond / (r + j) ** 2) - r * m / (r + m)
+            least = 0.5 * (m / (r + m)) ** 2 * 1e-3
+            table[a, b] = np.log(max(information, least))
+    return table
+
+
+def _size_information(log_mean: np.ndarray, log_size: np.ndarray) -> np.ndarray:
+    """From the table, bilinear in the logarithms; what is outside of it is as at its edge."""
+    table = _information_table()
+    low, high, n = _TABLE
+    at = [(np.clip(x, low, high) - low) * ((n - 1) / (high - low)) for x in (log_mean, log_size)]
+    cell = [np.minimum(x.astype(np.intp), n - 2) for x in at]
+    u, v = at[0] - cell[0], at[1] - cell[1]
+    a, b = cell
+    below = (1 - v) * table[a, b] + v * table[a, b + 1]
+    above = (1 - v) * table[a + 1, b] + v * table[a + 1, b + 1]
+    return _loops.exponential((1 - u) * below + u * above)

@@ -1,0 +1,156 @@
+"""Several targets a row: one loss, repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from boostgrad.losses.base import GradientPairs, Loss, get_loss, register, registered_losses
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What :meth:`MultiOutput.prepare` makes of a table of targets.
+
+    Attributes
+    ----------
+    columns : list
+        What the repeated loss prepared of each column; a missing target is replaced by one that is there.
+    present : ndarray of bool, shape (n_outputs, n_rows), or None
+        None: no target is missing.
+    n_rows : int
+    """
+
+    columns: list[Any]
+    present: np.ndarray | None
+    n_rows: int
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def weight(self, output: int, weight: np.ndarray | None) -> np.ndarray | None:
+        """Weights of the rows for one output: 0 where its target is missing."""
+        if self.present is None:
+            return weight
+        present = self.present[output].astype(np.float64)
+        return present if weight is None else present * weight
+
+
+@register
+class MultiOutput(Loss):
+    """The mean over several targets of one loss; each target has a raw prediction. It is made for one fit.
+
+    Targets may be of very different sizes, so the loss of each is divided by a unit of its own, the square of a
+    gradient per hessian at the initial constant: for squared errors, the variance of the target. Leaf values and
+    gradients are those of the undivided loss.
+
+    A missing target (NaN) has neither loss, gradient nor hessian: the row counts for the other targets, and among the
+    rows of a leaf.
+
+    Parameters
+    ----------
+    loss : str or Loss
+        Of one output; the registered name, or the loss itself.
+    n_outputs : int
+        Targets.
+    loss_parameters : dict or None
+        Keyword arguments of the loss, where it is a name.
+    has_missing : bool
+        Whether targets may be missing. Without any, a constant hessian makes training cheaper.
+    """
+
+    name = "multi_output"
+
+    def __init__(
+        self,
+        loss: str | Loss,
+        n_outputs: int,
+        loss_parameters: dict[str, Any] | None = None,
+        has_missing: bool = True,
+    ):
+        self.loss = get_loss(loss, **(loss_parameters or {})) if isinstance(loss, str) else loss
+        self.n_outputs = n_outputs
+        self.has_missing = has_missing
+        self.smooth = self.loss.smooth
+        self.damped = self.loss.damped
+        self.link = self.loss.link
+        self.unit = np.ones(n_outputs)
+        if registered_losses().get(self.loss.name) is not type(self.loss):
+            self.name = ""  # no file could name it
+
+    def parameters(self):
+        return {"loss": self.loss.name, "n_outputs": self.n_outputs, "loss_parameters": self.loss.parameters()}
+
+    def check_target(self, y):
+        for k in range(self.n_outputs):
+            present = y[:, k][~np.isnan(y[:, k])]
+            if len(present) == 0:
+                raise ValueError(f"y has no target in column {k}: all of it is missing.")
+            try:
+                self.loss.check_target(present)
+            except ValueError as error:
+                raise ValueError(f"y, column {k} (rows counted without missing ones): {error}") from None
+
+    def prepare(self, y, weight, groups=None):
+        missing = np.isnan(y)
+        columns = []
+        for k in range(self.n_outputs):
+            column = np.ascontiguousarray(y[:, k])
+            if missing[:, k].any():
+                column = np.where(missing[:, k], column[~missing[:, k]][0] if not missing[:, k].all() else 0.0, column)
+            columns.append(self.loss.prepare(column, weight))
+        return Targets(columns, np.ascontiguousarray(~missing.T) if missing.any() else None, len(y))
+
+    def init_raw(self, y, weight, offset=None):
+        constants = []
+        for k in range(self.n_outputs):
+            given = () if offset is None else (offset[k : k + 1],)
+            constants.append(self.loss.init_raw(y.columns[k], y.weight(k, weight), *given)[0])
+        self.unit = self._units(y, np.array(constants), weight, offset)
+        return np.array(constants)
+
+    def _units(self, y: Targets, constants: np.ndarray, weight, offset) -> np.ndarray:
+        raw = np.repeat(constants[:, None], len(y), axis=1) if offset is None else offset + constants[:, None]
+        pairs = GradientPairs.empty(self.n_outputs, len(y), None)
+        self.gradients(y, raw, weight, pairs)
+        with np.errstate(all="ignore"):
+            # where weights are w, gradients are w times those of the loss
+            unit = np.sum(pairs.pairs[:, :, 0] ** 2, axis=1) / np.sum(pairs.pairs[:, :, 1], axis=1)
+            if weight is not None:
+                unit *= np.sum(weight) / np.sum(weight**2)
+        return np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
+
+    def pairs(self, n_rows, weighted):
+        constant = None if weighted or self.has_missing else self.loss.constant_hessian
+        pairs = GradientPairs.empty(self.n_outputs, n_rows, constant)
+        pairs.unit = self.unit
+        return pairs
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        ones = None
+        for k in range(self.n_outputs):
+            w = y.weight(k, weight)
+            if w is None and out.constant_hessian is None:
+                ones = w = np.ones(len(y)) if ones is None else ones
+            one = GradientPairs(out.pairs[k : k + 1], out.constant_hessian, np.zeros(2))
+            self.loss.gradients(y.columns[k], raw[k : k + 1], w, one, n_threads)
+            out.largest[:] = np.maximum(out.largest, one.largest)
+
+    def values(self, y, raw):
+        total = np.zeros(raw.shape[1])
+        for k in range(self.n_outputs):
+            values = self.loss.values(y.columns[k], raw[k : k + 1]) / self.unit[k]
+            total += values if y.present is None else np.where(y.present[k], values, 0.0)
+        return total / self.n_outputs
+
+    def renew_leaves(self, y, raw, weight, output, leaves, n_threads=1):
+        of_output = raw[output : output + 1]
+        return self.loss.renew_leaves(y.columns[output], of_output, y.weight(output, weight), 0, leaves, n_threads)
+
+    def damp(self, steps):
+        return self.loss.damp(steps)
+
+    def inverse_link(self, raw):
+        return np.concatenate([self.loss.inverse_link(raw[k : k + 1]) for k in range(self.n_outputs)])

@@ -1,0 +1,136 @@
+"""Likelihoods: derivatives, information, and the distributions that come out."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from boostgrad import BoostGradRegressor
+from boostgrad.losses import get_loss
+
+# name, and raw predictions
+CASES = [
+    ("normal_nll", [1.0, 0.5]),
+    ("lognormal_nll", [0.3, -0.4]),
+    ("gamma_nll", [1.0, 0.7]),
+    ("gamma_nll", [-2.0, -1.0]),
+    ("poisson_nll", [1.0]),
+    ("negative_binomial_nll", [1.0, 0.5]),
+    ("negative_binomial_nll", [4.0, -1.0]),
+    ("negative_binomial_nll", [5.0, 3.0]),
+]
+NAMES = sorted({name for name, _ in CASES})
+
+
+def sample(name, raw, n, seed=0):
+    loss = get_loss(name)
+    raw = np.repeat(np.array(raw)[:, None], n, axis=1)
+    y = loss.distribution(raw).rvs(random_state=seed, size=n).astype(float)
+    return loss, raw, y, loss.prepare(y, None)
+
+
+@pytest.mark.parametrize(("name", "raw"), CASES)
+def test_values_are_those_of_scipy(name, raw):
+    loss, raw, y, prepared = sample(name, raw, 300)
+    frozen = loss.distribution(raw)
+    density = frozen.logpmf if "poisson" in name or "binomial" in name else frozen.logpdf
+    np.testing.assert_allclose(loss.values(prepared, raw), -density(y), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(loss.inverse_link(raw)[0], frozen.mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize(("name", "raw"), CASES)
+def test_scores_are_derivatives(name, raw):
+    loss, raw, _, y = sample(name, raw, 300)
+    score = loss.score(y, raw)
+    for k in range(loss.n_outputs):
+        step = np.zeros_like(raw)
+        step[k] = 1e-5
+        difference = (loss.values(y, raw + step) - loss.values(y, raw - step)) / 2e-5
+        np.testing.assert_allclose(score[k], difference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "raw"), CASES)
+def test_information_is_the_variance_of_the_score(name, raw):
+    loss, raw, _, y = sample(name, raw, 200_000)
+    score = loss.score(y, raw)
+    found, expected = score @ score.T / score.shape[1], loss.information(raw)[:, 0]
+    scale = np.sqrt(np.outer(expected, expected))
+    np.testing.assert_allclose(found / scale, np.eye(len(expected)), atol=0.03)
+
+
+@pytest.mark.parametrize(("name", "raw"), CASES)
+def test_gradients_and_hessians(name, raw):
+    loss, raw, _, y = sample(name, raw, 500)
+    weight = np.random.default_rng(1).random(500)
+    pairs = loss.pairs(500, weighted=True)
+    loss.gradients(y, raw, weight, pairs)
+    np.testing.assert_allclose(pairs.pairs[:, :, 0], weight * loss.score(y, raw))
+    assert (pairs.pairs[:, :, 1] >= weight * loss.information(raw) * (1 - 1e-12)).all()
+    for k, is_log in enumerate(loss.log_outputs):
+        assert not is_log or (np.abs(pairs.pairs[k, :, 0]) <= pairs.pairs[k, :, 1] * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize(("name", "raw"), CASES)
+def test_the_start_is_about_the_truth(name, raw):
+    loss, raw, _, y = sample(name, raw, 100_000)
+    np.testing.assert_allclose(loss.init_raw(y, None), raw[:, 0], atol=0.05)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training(name, tmp_path):
+    rng = np.random.default_rng(2)
+    X = rng.random((2000, 3))
+    loss = get_loss(name)
+    truth = np.stack([1 + X[:, 0], X[:, 1] - 0.5][: loss.n_outputs])
+    y = loss.distribution(truth).rvs(random_state=3, size=2000).astype(float)
+    small = {"loss": name, "n_estimators": 60, "max_leaf_nodes": 5, "random_state": 0}
+    for strategy in ("one_output_per_tree", "multi_output_tree"):
+        model = BoostGradRegressor(multi_strategy=strategy, **small).fit(X, y)
+        frozen = model.predict_distribution(X)
+        np.testing.assert_allclose(model.predict(X), frozen.mean(), rtol=1e-9)
+        assert model.predict(X).shape == (2000,) and model.predictor()(X[0]) == pytest.approx(model.predict(X[:1])[0])
+        prepared = loss.prepare(y, None)
+        constant = np.repeat(model.ensemble_.base_score[:, None], 2000, axis=1)
+        assert loss.mean(prepared, model._raw(X), None) < loss.mean(prepared, constant, None) - 0.02
+        below = frozen.cdf(y) - (0.5 * frozen.pmf(y) if "poisson" in name or "binomial" in name else 0.0)
+        assert abs(below.mean() - 0.5) < 0.03
+        again = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(again.predict_distribution(X).std(), frozen.std())
+        model.save(tmp_path / "model.bg")
+        np.testing.assert_array_equal(BoostGradRegressor.load(tmp_path / "model.bg").predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hard_targets_stay_finite(name):
+    rng = np.random.default_rng(4)
+    X = rng.random((300, 2))
+    counts = "poisson_nll" in name or "binomial" in name
+    for y in (np.full(300, 3.0), np.where(X[:, 0] > 0.99, 1e6, 1.0), 1.0 + np.floor(rng.pareto(0.5, 300).clip(0, 1e7))):
+        y = y if counts else y + (1e-9 if y.std() == 0 else 1e-3 * rng.random(300))
+        model = BoostGradRegressor(loss=name, n_estimators=50, random_state=0).fit(X, y)
+        assert np.isfinite(model._raw(X)).all() and np.isfinite(model.predict(X)).all()
+
+
+def test_targets_outside_are_refused():
+    X = np.zeros((40, 1))
+    for name, bad in (("lognormal_nll", 0.0), ("gamma_nll", -1.0), ("poisson_nll", 0.5), ("negative_binomial_nll", -1)):
+        y = np.ones(40)
+        y[7] = bad
+        with pytest.raises(ValueError, match=f"loss '{name}' needs a target that is .*: row 7 is {float(bad)}"):
+            BoostGradRegressor(loss=name).fit(X, y)
+    with pytest.raises(AttributeError, match="likelihood of a distribution"):
+        BoostGradRegressor(n_estimators=1).fit(X, np.arange(40.0)).predict_distribution(X)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_offsets(name):
+    """A constant added to all raw predictions is taken off again."""
+    rng = np.random.default_rng(5)
+    X = rng.random((400, 2))
+    loss = get_loss(name)
+    y = loss.distribution(np.stack([X[:, 0], X[:, 1]][: loss.n_outputs])).rvs(random_state=6, size=400).astype(float)
+    prepared = loss.prepare(y, None)
+    shift = np.full((loss.n_outputs, 400), 0.3)
+    np.testing.assert_allclose(
+        loss.init_raw(prepared, None, shift) + 0.3, loss.init_raw(prepared, None, 0 * shift), atol=1e-3
+    )

@@ -1,0 +1,120 @@
+"""Several targets a row."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import DataConversionWarning
+
+from boostgrad import BoostGradRegressor
+from boostgrad.losses import Loss, MultiOutput, SquaredError, get_loss
+
+SMALL = {"n_estimators": 20, "max_leaf_nodes": 8, "random_state": 0}
+
+
+def problem(n=500, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 4))
+    return X, np.column_stack([X[:, 0] + X[:, 1] ** 2, X[:, 0] - X[:, 2], 100 * X[:, 3] + rng.normal(size=n)])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_tree_an_output_gives_the_models_of_the_targets(weighted):
+    X, Y = problem()
+    weight = np.random.default_rng(1).random(len(X)) + 0.5 if weighted else None
+    model = BoostGradRegressor(multi_strategy="one_output_per_tree", **SMALL).fit(X, Y, weight)
+    for k in range(3):
+        alone = BoostGradRegressor(**SMALL).fit(X, Y[:, k], weight)
+        for number, tree in enumerate(alone.ensemble_.trees):  # seeds of ties differ, gains do not
+            np.testing.assert_allclose(
+                tree.statistics.split_gain, model.ensemble_.trees[3 * number + k].statistics.split_gain, rtol=1e-5
+            )
+        np.testing.assert_allclose(model.predict(X)[:, k], alone.predict(X), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_faces(strategy, tmp_path):
+    X, Y = problem()
+    model = BoostGradRegressor(multi_strategy=strategy, **SMALL).fit(X, Y, X_val=X[:50], y_val=Y[:50])
+    prediction = model.predict(X)
+    assert prediction.shape == Y.shape and model.score(X, Y) > 0.5
+    *_, last = model.staged_predict(X)
+    np.testing.assert_allclose(last, prediction, rtol=1e-12)
+    np.testing.assert_array_equal(model.predictor()(X[0]), prediction[0])
+    model.save(tmp_path / "model.bg")
+    for again in (BoostGradRegressor.load(tmp_path / "model.bg"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(again.predict(X), prediction)
+    threads = BoostGradRegressor(multi_strategy=strategy, n_jobs=3, **SMALL).fit(X, Y)
+    one = BoostGradRegressor(multi_strategy=strategy, n_jobs=1, **SMALL).fit(X, Y)
+    np.testing.assert_array_equal(threads.predict(X), one.predict(X))
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_missing_targets_count_for_nothing(strategy):
+    X, Y = problem()
+    missing = np.random.default_rng(2).random(len(X)) < 0.3
+    Y[missing, 1] = np.nan
+    model = BoostGradRegressor(multi_strategy=strategy, min_samples_leaf=1, **SMALL).fit(X, Y)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.ensemble_.base_score[1] == pytest.approx(Y[~missing, 1].mean())
+    if strategy == "one_output_per_tree":  # each output is fitted to the rows that have it
+        for tree in model.ensemble_.trees[1::3]:
+            assert tree.statistics.leaf_cover.sum() == pytest.approx((~missing).sum())
+    other = Y.copy()
+    other[missing, 1] = np.nan
+    other[:, 0] = np.where(np.arange(len(X)) % 7 == 0, np.nan, Y[:, 0])
+    loss = MultiOutput(SquaredError(), 3)
+    y = loss.prepare(other, None)
+    raw = np.random.default_rng(3).normal(size=(3, len(X)))
+    pairs = loss.pairs(len(X), weighted=False)
+    loss.gradients(y, raw, None, pairs)
+    there = ~np.isnan(other.T)
+    np.testing.assert_allclose(pairs.pairs[:, :, 0], np.where(there, raw - np.nan_to_num(other.T), 0), rtol=1e-12)
+    np.testing.assert_array_equal(pairs.pairs[:, :, 1], there)
+    np.testing.assert_allclose(loss.values(y, raw), np.nansum((raw.T - other) ** 2, axis=1) / 6)
+
+
+def test_shapes_and_errors():
+    X, Y = problem(100)
+    with pytest.warns(DataConversionWarning):
+        assert BoostGradRegressor(**SMALL).fit(X, Y[:, :1]).predict(X).shape == (100,)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert BoostGradRegressor(**SMALL).fit(X, Y[:, :2]).predict(X).shape == (100, 2)
+    bad = Y.copy()
+    bad[3, 1] = np.inf
+    with pytest.raises(ValueError, match="Input y contains infinity: row 3, column 1"):
+        BoostGradRegressor(**SMALL).fit(X, bad)
+    bad[:, 1] = np.nan
+    with pytest.raises(ValueError, match="no target in column 1"):
+        BoostGradRegressor(**SMALL).fit(X, bad)
+    with pytest.raises(ValueError, match="y must hold numbers"):
+        BoostGradRegressor(**SMALL).fit(X, np.full((100, 2), "a", dtype=object))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        BoostGradRegressor(**SMALL).fit(X, Y[:50])
+    with pytest.raises(ValueError, match="y_val must have as many columns"):
+        BoostGradRegressor(**SMALL).fit(X, Y, X_val=X, y_val=Y[:, :2])
+    with pytest.raises(ValueError, match="one number a row"):
+        BoostGradRegressor(loss="normal_nll", **SMALL).fit(X, Y)
+
+
+class Own(Loss):
+    """Half of the squared error, under no registered name."""
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        w = 1.0 if weight is None else weight
+        out.fill(0, w * (raw[0] - y), w * np.ones(len(y)))
+
+    def values(self, y, raw):
+        return 0.5 * (raw[0] - y) ** 2
+
+
+def test_any_loss_is_repeated(tmp_path):
+    X, Y = problem()
+    own = BoostGradRegressor(loss=Own(), **SMALL).fit(X, Y)
+    np.testing.assert_allclose(own.predict(X), BoostGradRegressor(**SMALL).fit(X, Y).predict(X), rtol=1e-6, atol=1e-6)
+    with pytest.warns(UserWarning, match="no registered name"):
+        own.save(tmp_path / "model.bg")
+    loss = get_loss("multi_output", **MultiOutput(SquaredError(), 3).parameters())
+    assert loss.n_outputs == 3 and isinstance(loss.loss, SquaredError)

@@ -1,0 +1,58 @@
+"""Several quantiles in one model."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from boostgrad import BoostGradRegressor
+from boostgrad.losses import Quantiles
+
+LEVELS = [0.05, 0.25, 0.5, 0.75, 0.95]
+
+
+def problem(n=1500, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.random((n, 3))
+    return X, X[:, 0] + (0.1 + X[:, 1]) * rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_no_quantiles_cross_and_none_is_worse_for_it(strategy, tmp_path):
+    X, y = problem()
+    small = {"loss": "quantile", "n_estimators": 60, "max_leaf_nodes": 8, "random_state": 0}
+    model = BoostGradRegressor(quantile=LEVELS, multi_strategy=strategy, **small).fit(X, y)
+    far = np.random.default_rng(1).normal(scale=1e3, size=(5000, 3))
+    for rows in (X, far):
+        assert (np.diff(model.predict(rows), axis=1) >= 0).all()
+    prediction = model.predict(X)
+    assert prediction.shape == (1500, 5)
+    np.testing.assert_allclose((y[:, None] < prediction).mean(axis=0), LEVELS, atol=0.04)
+    np.testing.assert_array_equal(model.predictor()(X[0]), prediction[0])
+    model.save(tmp_path / "model.bg")
+    for again in (BoostGradRegressor.load(tmp_path / "model.bg"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(again.predict(X), prediction)
+    loss = Quantiles(LEVELS)
+    if strategy == "one_output_per_tree":  # as good as a model a level; ties of splits differ
+        alone = [BoostGradRegressor(quantile=q, **small).fit(X, y)._raw(X)[0] for q in LEVELS]
+        separate = sum(each.values(y, raw[None]) for each, raw in zip(loss.each, alone, strict=True)) / 5
+        assert loss.values(y, prediction.T).mean() <= 1.02 * separate.mean()
+
+
+def test_order_lowers_the_loss():
+    rng = np.random.default_rng(2)
+    loss, raw, y = Quantiles(LEVELS), rng.normal(size=(5, 400)), rng.normal(size=400)
+    crossed = sum(each.values(y, raw[k : k + 1]) for k, each in enumerate(loss.each)) / 5
+    assert (loss.values(y, raw) <= crossed + 1e-12).all()
+
+
+def test_errors():
+    X, y = problem(100)
+    for quantile, loss, target in (([0.5, 0.1], "quantile", y), ([0.1, 0.5], "expectile", y)):
+        with pytest.raises(ValueError, match="'quantile' parameter"):
+            BoostGradRegressor(loss=loss, quantile=quantile).fit(X, target)
+    with pytest.raises(ValueError, match="one target only"):
+        BoostGradRegressor(loss="quantile", quantile=[0.1, 0.5]).fit(X, np.column_stack([y, y]))
+    with pytest.raises(ValueError, match="ascending"):
+        Quantiles([0.5, 0.5])
+    assert BoostGradRegressor(loss="quantile", quantile=[0.5], n_estimators=2).fit(X, y).predict(X).shape == (100, 1)
