@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 
 try:
@@ -9,4 +10,4 @@ try:
 except PackageNotFoundError:  # a source tree that was built in place
     __version__ = "0+unknown"
 
-__all__ = ["BoostGradClassifier", "BoostGradRanker", "BoostGradRegressor", "BoostGradSurvival"]
+__all__ = ["BoostGradClassifier", "BoostGradDataset", "BoostGradRanker", "BoostGradRegressor", "BoostGradSurvival"]

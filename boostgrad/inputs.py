@@ -35,6 +35,29 @@ def target_column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
     return y
 
 
+def joined(pieces: list[Any], name: str) -> np.ndarray:
+    """Targets or weights, piece after piece, as one array.
+
+    Raises
+    ------
+    ValueError
+        If the pieces have different shapes.
+    """
+    arrays = [
+        np.array(piece, dtype=object)
+        if isinstance(piece, list | tuple) and any(isinstance(value, str) for value in piece)
+        else np.asarray(plain_array(piece, name))
+        for piece in pieces
+    ]
+    kinds = {array.dtype.kind for array in arrays}
+    if len(kinds) > 1 and kinds & set("OUST"):  # numpy would make text of numbers
+        arrays = [array.astype(object) for array in arrays]
+    try:
+        return np.concatenate(arrays)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} differs from batch to batch: {error}") from None
+
+
 def several_columns(y: Any, name: str) -> np.ndarray | None:
     """The target as an array, if it has two columns or more."""
     try:
@@ -215,6 +238,14 @@ def checked_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
     """Weights in float64, or None where all are 1."""
     if weight is None:
         return None
+    weight = weight_numbers(weight, n_rows, name)
+    if not weight.any():
+        raise ValueError(f"{name} is zero for all rows: Sample weights must contain at least one non-zero number.")
+    return None if np.all(weight == 1) else weight
+
+
+def weight_numbers(weight, n_rows: int, name: str) -> np.ndarray:
+    """Weights in float64, checked row by row."""
     if np.isscalar(weight) and not isinstance(weight, str):
         weight = np.full(n_rows, weight)
     frame = is_frame(weight)
@@ -236,9 +267,7 @@ def checked_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
     negative = np.flatnonzero(weight < 0)
     if len(negative):
         raise ValueError(f"Negative values in data passed to `{name}`: row {negative[0]} is {weight[negative[0]]}.")
-    if not weight.any():
-        raise ValueError(f"{name} is zero for all rows: Sample weights must contain at least one non-zero number.")
-    return None if np.all(weight == 1) else weight
+    return weight
 
 
 def weights_of(weight: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray | None:

@@ -41,10 +41,23 @@ ROOMS = {
     r"boosting": WORDS | {"callbacks", "data.matrix", "losses", "losses.", "tree."},
     r"io\..*": {"features", "tree.model", "tree.predictor", "io."},
     r"inputs": WORDS | {"data."},
+    r"dataset": WORDS | {"data.", "inputs"},
     r"estimators(\..*)?": WORDS
-    | {"estimators.", "inputs", "metrics", "boosting", "callbacks", "data.", "losses", "losses.", "tree.", "io."},
+    | {
+        "estimators.",
+        "dataset",
+        "inputs",
+        "metrics",
+        "boosting",
+        "callbacks",
+        "data.",
+        "losses",
+        "losses.",
+        "tree.",
+        "io.",
+    },
     r"cli": {"", "runtime", "native"},
-    r"": {"estimators"},
+    r"": {"dataset", "estimators"},
     r"(tree|data|io)": set(),
 }
 NOT_NUMPY = {

@@ -19,14 +19,15 @@ from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
+from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.initial import fitted_init, raw_of_init
-from boostgrad.estimators.samples import Given, Samples
+from boostgrad.estimators.samples import BinnedFrame, Given, Samples
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
 from boostgrad.losses.own import UNNAMED
 from boostgrad.params import TreeParams
-from boostgrad.runtime import effective_threads, seed_of, stream
+from boostgrad.runtime import effective_threads, seed_of
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
 from boostgrad.tree.row_predictor import RowPredictor
@@ -67,7 +68,7 @@ class BoostGrad(BaseEstimator):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -80,12 +81,13 @@ class BoostGrad(BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features), or BoostGradDataset
             A numpy array, lists of rows, or a data frame of pandas, polars, pyarrow or another library that narwhals or
             the Arrow PyCapsule interface can read, or a sparse matrix or array of scipy, in which what is not stored
             is 0. Columns of numbers, bools, text, categories, dates and durations;
             NaN, None and the missing values of the container are missing, infinities are numbers. It is read column by
-            column and never copied as a whole.
+            column and never copied as a whole. A :class:`boostgrad.BoostGradDataset` has bins, target and weights
+            already.
         y : array-like, series or one-column data frame of shape (n_samples,)
             Target: finite numbers for a regressor, labels of any kind for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -115,6 +117,11 @@ class BoostGrad(BaseEstimator):
 
     def _fit(self, given: Given, given_val: Given) -> Self:
         self._check_parameters()
+        given, given_val = given.unpacked(), given_val.unpacked()
+        if self.init is not None and any(isinstance(part.X, BoostGradDataset) for part in (given, given_val)):
+            raise ValueError(
+                "init needs the data, of which a BoostGradDataset holds bins; pass its predictions as offset."
+            )
         samples = self._samples(given).with_weight()
         given_val.check_complete()
         seed = seed_of(self.random_state)
@@ -134,36 +141,20 @@ class BoostGrad(BaseEstimator):
         if loss.small_targets and samples.y is not given.y:
             samples = replace(samples, y=smallest(samples.y))
 
-        schema = TableSchema.learn(
-            samples.columns,
-            categorical_features=self.categorical_features,
-            date_parts=self.date_parts,
-            rows=samples.rows,
-        )
-        # rows set aside are the user's training data too: what is unknown in them is no error
-        unknown = "missing" if self.unknown_category == "error" else self.unknown_category
-        columns = schema.apply(samples.columns, unknown_category=unknown)
-        mapper = BinMapper.fit(
-            columns,
-            rows=samples.rows,
-            weight=samples.weight,
-            max_bins=self.max_bins,
-            rng=stream(seed, "bins"),
-            n_threads=n_threads,
-        )
+        table = self._table(samples, n_threads)
         if given_val.X is not None:
-            held_out = self._validation_samples(given_val, schema, loss, fitted)
+            held_out = self._validation_samples(given_val, table, loss, fitted, n_threads)
         elif held_out is not None:
-            held_out = replace(held_out, columns=columns)
-        samples = replace(samples, columns=columns)
-        training = _binned(samples, mapper, loss, n_threads)
-        validation = None if held_out is None else _binned(held_out, mapper, loss, n_threads)
+            held_out = replace(held_out, columns=table)
+        samples = replace(samples, columns=table)
+        training = _binned(samples, loss)
+        validation = None if held_out is None else _binned(held_out, loss)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
         progress = [Progress()] if self.verbose else []
         trained = train(
             training,
-            mapper.edges,
+            table.mapper.edges,
             loss,
             TreeParams(**{f.name: getattr(self, f.name) for f in fields(TreeParams)}),
             self.n_estimators,
@@ -174,7 +165,7 @@ class BoostGrad(BaseEstimator):
             vector_leaves=self._has_vector_leaves(loss, training),
         )
         n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
-        self._keep_model(trained, n_iter, schema, loss, fitted, samples, n_threads)
+        self._keep_model(trained, n_iter, table.schema, loss, fitted, samples, n_threads)
         return self
 
     def _keep_model(
@@ -202,10 +193,10 @@ class BoostGrad(BaseEstimator):
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
         self._set_fitted(ensemble, loss, {name: value for name, value in fitted.items() if name.endswith("_")})
 
-    def _samples(self, given: Given, columns: Columns | None = None) -> Samples:
+    def _samples(self, given: Given, columns: BinnedFrame | None = None) -> Samples:
         """What was given, checked; the columns are those of X, as they came, unless they are given."""
         if columns is None:
-            columns = as_columns(given.X)
+            columns = given.X if isinstance(given.X, BoostGradDataset) else as_columns(given.X)
         n_rows = columns.n_rows
         return Samples(
             columns,
@@ -282,11 +273,42 @@ class BoostGrad(BaseEstimator):
             everything, test_size=self.validation_fraction, random_state=seed, stratify=self._strata(samples.y)
         )
 
-    def _validation_samples(self, given: Given, schema: TableSchema, loss: Loss, fitted: dict[str, Any]) -> Samples:
-        columns = schema.apply(
-            as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
+    def _table(self, samples: Samples, n_threads: int) -> BoostGradDataset | BinnedFrame:
+        """The table of the samples with bins; these are learned from the samples unless it has them."""
+        if isinstance(samples.columns, BoostGradDataset):
+            samples.columns.check_fits(self)
+            return samples.columns
+        schema = TableSchema.learn(
+            samples.columns,
+            categorical_features=self.categorical_features,
+            date_parts=self.date_parts,
+            rows=samples.rows,
         )
-        samples = self._samples(given, columns)
+        # rows set aside are the user's training data too: what is unknown in them is no error
+        unknown = "missing" if self.unknown_category == "error" else self.unknown_category
+        columns = schema.apply(samples.columns, unknown_category=unknown)
+        mapper = BinMapper.fit(
+            columns, rows=samples.rows, weight=samples.weight, max_bins=self.max_bins, n_threads=n_threads
+        )
+        return BinnedFrame(schema, mapper, columns, n_threads)
+
+    def _validation_samples(
+        self,
+        given: Given,
+        table: BoostGradDataset | BinnedFrame,
+        loss: Loss,
+        fitted: dict[str, Any],
+        n_threads: int,
+    ) -> Samples:
+        """Those of the validation data, with the bins of the table."""
+        if isinstance(given.X, BoostGradDataset):
+            given.X.check_bins(table, self)
+            samples = self._samples(given).with_weight()
+        else:
+            columns = table.schema.apply(
+                as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
+            )
+            samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
         self._check_offset(given, samples.offset, loss)
         target = self._encode_validation_target(samples.y, fitted)
         loss.check_target(target)
@@ -298,6 +320,8 @@ class BoostGrad(BaseEstimator):
 
     def _columns(self, X) -> Columns:
         self._check_fitted()
+        if isinstance(X, BoostGradDataset):
+            raise TypeError("X is a BoostGradDataset, which holds bins and no data: predict from frames or batches.")
         return self._schema.apply(
             as_columns(X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X"
         )
@@ -611,9 +635,9 @@ class BoostGrad(BaseEstimator):
         return None
 
 
-def _binned(samples: Samples, mapper: BinMapper, loss: Loss, n_threads: int) -> Rows:
+def _binned(samples: Samples, loss: Loss) -> Rows:
     return Rows(
-        mapper.transform(samples.columns, rows=samples.rows, n_threads=n_threads),
+        samples.columns.binned(samples.rows),
         loss.prepare(samples.y, samples.weight, samples.groups),
         samples.weight,
         samples.offset,

@@ -22,6 +22,9 @@ from boostgrad.losses import (
     UnnamedLoss,
 )
 
+# Labels are looked up in so many rows at a time, as their positions take more memory than they do.
+BLOCK = 65_536
+
 
 @documented
 class BoostGradClassifier(ClassifierMixin, BoostGrad):
@@ -193,8 +196,10 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
                 f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
                 f"one class, {classes.tolist()[0]!r}."
             )
-        codes = np.searchsorted(classes, y)  # many times faster than return_inverse of unique
-        return codes.astype(np.float64), {"classes_": classes, "multilabel": False}
+        codes = np.empty(len(y))
+        for begin in range(0, len(y), BLOCK):  # many times faster than return_inverse of unique
+            codes[begin : begin + BLOCK] = np.searchsorted(classes, y[begin : begin + BLOCK])
+        return codes, {"classes_": classes, "multilabel": False}
 
     def _encode_validation_target(self, y, fitted):
         classes = fitted["classes_"]

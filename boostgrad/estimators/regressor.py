@@ -88,7 +88,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.base import BoostGrad, documented
 from boostgrad.estimators.samples import Given
 from boostgrad.inputs import checked_weight, survival_bounds
@@ -121,6 +122,11 @@ class BoostGradSurvival(BoostGrad):
             If a parameter, or something in the data, is not what is accepted; the message says what and where. The
             estimator stays as it was.
         """
+        if isinstance(X, BoostGradDataset):
+            raise ValueError(
+                f"{type(self).__name__} needs X itself, for baseline and scale are found from predictions for its rows; a "
+                "BoostGradDataset holds bins."
+            )
         return self._fit(
             Given(X, y, sample_weight, offset), Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val")
         )
@@ -232,7 +238,7 @@ class BoostGradSurvival(BoostGrad):
         fitted["event_times_"], fitted["baseline_hazard_"] = np.unique(samples.y[observed, 0]), np.empty(0)
         if not isinstance(loss, AFT | Cox):
             return loss
-        raw = Predictor(ensemble).raw(samples.columns, n_threads)
+        raw = Predictor(ensemble).raw(samples.columns.columns, n_threads)
         raw = raw if samples.rows is None else np.ascontiguousarray(raw[:, samples.rows])
         raw = raw if samples.offset is None else raw + samples.offset
         target = loss.prepare(samples.y, samples.weight)
