@@ -124,7 +124,7 @@ class BoostGradSurvival(BoostGrad):
         """
         if isinstance(X, BoostGradDataset):
             raise ValueError(
-                f"{type(self).__name__} needs X itself: baseline and scale are found from predictions for its rows, and a "
+                f"{type(self).__name__} needs X itself: baseline and scale come from predictions for its rows, and a "
                 "BoostGradDataset holds bins."
             )
         return self._fit(
