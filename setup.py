@@ -18,12 +18,15 @@ from setuptools.command.build_ext import build_ext
 
 MODULES = [
     "boostgrad.native",
+    "boostgrad._queries",
+    "boostgrad._concordance",
     "boostgrad.data.views",
     "boostgrad.data.binning",
     "boostgrad.data.quantiles",
     "boostgrad.data.sparse",
     "boostgrad.data.ordered",
     "boostgrad.losses._loops",
+    "boostgrad.losses._survival_loops",
     "boostgrad.losses._quantiles",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",

@@ -49,13 +49,14 @@ class Node(Structure):
 class Tree(Structure):
     _fields_ = [
         *((name, c_void_p) for name in ("nodes", "values")),
-        *((name, c_int32) for name in ("n_splits", "n_leaves", "output", "in_planes")),
+        *((name, c_int32) for name in ("n_splits", "n_leaves", "output", "n_values", "in_planes")),
     ]
 
 
-KINDS = ("wide", "constant", "narrow", "single", "paired", "compact")
+KINDS = ("wide", "constant", "narrow", "single", "paired", "compact", "vector2", "vector4", "vector8")
 COMPACT_HESSIAN, COMPACT_GRADIENT, COMPACT_ROWS = 12, 37, 4064
 PREDICT_BLOCK = 256
+N_POINTWISE_LOSSES = 11
 
 _HISTOGRAM = CFUNCTYPE(
     None, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, Packing, c_int, c_size_t, c_void_p
@@ -67,6 +68,7 @@ _PARTITION = CFUNCTYPE(c_size_t, c_void_p, c_u32, c_u32, c_void_p, c_size_t, c_s
 _TABLE_PARTITION = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_void_p)
 _SIDES = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 _POINTWISE = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)
+_PARAMETRIC = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_double, c_int, c_void_p, c_void_p)
 _PREDICT = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 _LEAVES = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 
@@ -96,17 +98,33 @@ class Kernels(Structure):
             "multinomial_log_loss",
             CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p),
         ),
+        ("pointwise", _PARAMETRIC * N_POINTWISE_LOSSES),
         ("exponential", CFUNCTYPE(None, c_void_p, c_size_t)),
+        ("rank_query", CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_void_p)),
+        ("value_query", CFUNCTYPE(c_double, c_void_p, c_size_t, c_void_p)),
         *((name, _PREDICT) for name in ("predict_u8", "predict_u16")),
         *((name, _LEAVES) for name in ("leaves_u8", "leaves_u16")),
         ("scan_categories", CFUNCTYPE(None, c_void_p, c_u32, *7 * (c_void_p,))),
         *((name, _TABLE_PARTITION) for name in ("partition_table_u8", "partition_table_u16")),
         *((name, _SIDES) for name in ("sides_u8", "sides_u16")),
+        (
+            "sketch_fields",
+            CFUNCTYPE(
+                None, c_void_p, c_size_t, c_int, c_int, c_void_p, c_int, c_double, c_size_t, c_size_t, *2 * (c_void_p,)
+            ),
+        ),
+        (
+            "lay_vectors",
+            CFUNCTYPE(None, c_void_p, c_size_t, c_int, c_int, c_void_p, c_int, c_u32, c_size_t, c_size_t, c_void_p),
+        ),
+        ("vector_score", CFUNCTYPE(c_double, c_void_p, c_void_p)),
+        ("scan_vector", CFUNCTYPE(None, c_void_p, c_u32, *4 * (c_void_p,))),
+        ("project_vectors", CFUNCTYPE(c_double, c_void_p, c_u32, *4 * (c_void_p,))),
     ]
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "15a26f8d50ae5c10"
+HEADER_DIGEST = "8cea6f6f7c16b5a9"
 
 MIRRORS = {
     "bg_packing": Packing,

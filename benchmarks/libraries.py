@@ -119,6 +119,8 @@ NOTES = (
     "about 200,000 rows; LightGBM keeps at least 3 rows in a bin (its default).",
     "Multiclass: one tree per class and iteration, except CatBoost, whose one tree has a vector in each leaf. Hessians "
     "differ by a constant factor between libraries, so steps, and log-losses at equal rounds, are not comparable.",
+    "Ranking: LambdaRank for NDCG in each, with its own ways to choose and to weigh pairs: those with one of the first "
+    "30 rows of a query (LightGBM, boostgrad) or 32 (XGBoost, hessboost).",
     "CatBoost: plain boosting, no bootstrap, no random score, L2 score, one Newton step a leaf: what the others do.",
     "Everything else is a library's default: no sampling of rows or columns and no early stopping anywhere.",
 )
@@ -162,13 +164,14 @@ def translate(library: str, work: Work, task: str) -> dict:
 
 
 def boostgrad(problem: Problem, work: Work, n_threads: int) -> Fitted:
-    from boostgrad import BoostGradClassifier, BoostGradRegressor
+    from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor
 
-    estimator = BoostGradRegressor if problem.task == "regression" else BoostGradClassifier
-    model = estimator(
+    estimators = {"regression": BoostGradRegressor, "ranking": BoostGradRanker}
+    model = estimators.get(problem.task, BoostGradClassifier)(
         early_stopping=False, n_jobs=n_threads, random_state=0, **translate("boostgrad", work, problem.task)
     )
-    model.fit(problem.X_train, problem.y_train)
+    groups = {"groups": problem.groups_train} if problem.task == "ranking" else {}
+    model.fit(problem.X_train, problem.y_train, **groups)
 
     def size():
         trees = model.ensemble_.trees
@@ -190,12 +193,13 @@ def bin_boostgrad(problem: Problem, work: Work, n_threads: int):
 def lightgbm(problem: Problem, work: Work, n_threads: int, **extra) -> Fitted:
     import lightgbm as lgb
 
-    objective = {"binary": "binary", "multiclass": "multiclass", "regression": "regression"}[problem.task]
+    objective = "lambdarank" if problem.task == "ranking" else problem.task
     params = dict(objective=objective, num_threads=n_threads, verbosity=-1, seed=0, **extra)
     params.update(translate("lightgbm", work, problem.task))
     if problem.task == "multiclass":
         params["num_class"] = problem.n_classes
-    data = lgb.Dataset(problem.X_train, problem.y_train, params=params).construct()
+    sizes = np.bincount(problem.groups_train - problem.groups_train[0]) if problem.task == "ranking" else None
+    data = lgb.Dataset(problem.X_train, problem.y_train, group=sizes, params=params).construct()
     prepared = time.perf_counter()
     booster = lgb.train(params, data)
 
@@ -223,7 +227,9 @@ def xgboost(problem: Problem, work: Work, n_threads: int) -> Fitted:
     params = translate("xgboost", work, problem.task)
     params.update(_xgboost_objective(problem), tree_method="hist", nthread=n_threads, seed=0)
     n_rounds = params.pop("num_boost_round")
-    data = xgb.QuantileDMatrix(problem.X_train, problem.y_train, max_bin=work.max_bins, nthread=n_threads)
+    data = xgb.QuantileDMatrix(
+        problem.X_train, problem.y_train, qid=problem.groups_train, max_bin=work.max_bins, nthread=n_threads
+    )
     prepared = time.perf_counter()
     booster = xgb.train(params, data, n_rounds)
 
@@ -302,7 +308,7 @@ def hessboost(problem: Problem, work: Work, n_threads: int) -> Fitted:
     params = translate("hessboost", work, problem.task)
     params.update(_xgboost_objective(problem), tree_method="hist", nthread=n_threads, seed=0)
     n_rounds = params.pop("num_boost_round")
-    data = hess.DMatrix(problem.X_train, label=problem.y_train)
+    data = hess.DMatrix(problem.X_train, label=problem.y_train, qid=problem.groups_train)
     booster = hess.train(params, data, n_rounds, verbose_eval=False)
 
     def size():
@@ -341,13 +347,15 @@ def bin_bonsai(problem: Problem, work: Work, n_threads: int):
 def _xgboost_objective(problem: Problem) -> dict:
     if problem.task == "multiclass":
         return {"objective": "multi:softprob", "num_class": problem.n_classes}
+    if problem.task == "ranking":
+        return {"objective": "rank:ndcg"}
     return {"objective": "binary:logistic" if problem.task == "binary" else "reg:squarederror"}
 
 
 def _scikit_learn_predict(model, task: str) -> Callable[[np.ndarray], np.ndarray]:
     if task == "binary":
         return lambda X: model.predict_proba(X)[:, 1]
-    return model.predict if task == "regression" else model.predict_proba
+    return model.predict if task in ("regression", "ranking") else model.predict_proba
 
 
 @dataclass(frozen=True)

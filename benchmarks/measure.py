@@ -124,8 +124,22 @@ def rows_per_second(predict, X: np.ndarray, n_threads: int, batch: int = 256, se
     return sum(counts) / (time.perf_counter() - begin)
 
 
-def scores(task: str, y: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
-    """Held-out scores: AUC and log-loss, or log-loss and accuracy, or RMSE."""
+def ndcg(relevance: np.ndarray, score: np.ndarray, groups: np.ndarray, k: int = 10) -> float:
+    """Mean NDCG@k of the queries that have a relevant row, by scikit-learn's definition with gains 2^relevance - 1."""
+    from sklearn.metrics import ndcg_score
+
+    values = []
+    for rows in np.split(np.arange(len(groups)), np.flatnonzero(np.diff(groups)) + 1):
+        gains = np.exp2(relevance[rows].astype(np.float64)) - 1
+        if len(rows) > 1 and gains.any():
+            values.append(ndcg_score([gains], [score[rows]], k=k))
+    return float(np.mean(values))
+
+
+def scores(task: str, y: np.ndarray, prediction: np.ndarray, groups: np.ndarray | None = None) -> dict[str, float]:
+    """Held-out scores: AUC and log-loss, or log-loss and accuracy, or RMSE, or NDCG@10."""
+    if task == "ranking":
+        return {"ndcg10": ndcg(y, prediction.astype(np.float64), groups)}
     if task == "regression":
         return {"rmse": float(np.sqrt(np.mean((prediction.ravel() - y.astype(np.float64)) ** 2)))}
     from sklearn.metrics import log_loss, roc_auc_score
@@ -193,7 +207,7 @@ def fit(problem: Problem, library: Library, n_threads: int) -> dict:
     )
     prediction = np.asarray(fitted.predict(problem.X_test))
     record.update(
-        score=scores(problem.task, problem.y_test, prediction),
+        score=scores(problem.task, problem.y_test, prediction, problem.groups_test),
         predict_seconds=median_seconds(lambda: fitted.predict(problem.X_test)),
         predict_rows=len(problem.X_test),
         **one_row(fitted, problem.X_test),

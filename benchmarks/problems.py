@@ -70,12 +70,14 @@ class Problem:
     Attributes
     ----------
     name : str
-    task : {"binary", "multiclass", "regression"}
+    task : {"binary", "multiclass", "regression", "ranking"}
     X_train, X_test : ndarray of float32, C-ordered
         NaN is missing.
     y_train, y_test : ndarray of float32
-        Class numbers 0..K-1, or the value to predict.
+        Class numbers 0..K-1, or the value to predict, or the relevance.
     work : Work
+    groups_train, groups_test : ndarray of int32 or None
+        The query of each row, ascending, where the task is ranking.
     """
 
     name: str
@@ -85,14 +87,18 @@ class Problem:
     X_test: np.ndarray
     y_test: np.ndarray
     work: Work
+    groups_train: np.ndarray | None = None
+    groups_test: np.ndarray | None = None
 
     @property
     def n_classes(self) -> int:
-        """Number of classes; 0 for regression."""
-        return 0 if self.task == "regression" else int(max(self.y_train.max(), self.y_test.max())) + 1
+        """Number of classes; 0 for regression and ranking."""
+        return 0 if self.task in ("regression", "ranking") else int(max(self.y_train.max(), self.y_test.max())) + 1
 
     def for_prediction(self, n_train: int) -> Problem:
         """The other way round: some of the held-out rows train, and the many that trained are predicted."""
+        if self.task == "ranking":
+            raise ValueError("predictions of a ranking are not measured")
         X, y = self.X_test[:n_train], self.y_test[:n_train]
         return replace(self, X_train=X, y_train=y, X_test=self.X_train, y_test=self.y_train)
 
@@ -158,6 +164,21 @@ def _multiclass(rng: np.random.Generator, n_rows: int, n_columns: int, n_classes
     score = X[:, : len(linear)] @ linear + X[:, : len(square)] ** 2 @ square
     score += rng.gumbel(size=score.shape).astype(np.float32)
     return X, score.argmax(axis=1).astype(np.float32)
+
+
+def _ranking(rng: np.random.Generator, n_rows: int, n_columns: int):
+    """Queries in pairs that have 200 rows together. A score has 12 of the columns, some as bends and products, and a
+    part that all rows of a query share; where it lies among fixed quantiles is the relevance 0 .. 4."""
+    X = rng.standard_normal((n_rows, n_columns), dtype=np.float32)
+    half = rng.integers(20, 181, size=n_rows // 200)
+    sizes = np.column_stack([half, 200 - half]).ravel()
+    groups = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    score = X[:, 0] - 0.8 * X[:, 1] + 0.6 * X[:, 2] * X[:, 3] + 0.7 * np.abs(X[:, 4]) + 0.5 * np.sin(2.0 * X[:, 5])
+    score += 0.5 * (X[:, 6] > 1.0) + X[:, 7:12] @ np.linspace(0.4, 0.1, 5, dtype=np.float32)
+    score += rng.standard_normal(len(sizes), dtype=np.float32)[groups] + 1.5 * rng.standard_normal(n_rows)
+    y = np.searchsorted(np.quantile(score, [0.55, 0.8, 0.95, 0.985]), score)
+    X[:, 12::2] = np.maximum(X[:, 12::2], 0.0)  # counts and term frequencies: half of their values are 0
+    return X, y.astype(np.float32), groups
 
 
 # -- real --------------------------------------------------------------------------------------------------------------
@@ -228,10 +249,11 @@ def load_parquet(path: str, seed: int = 0, task: str | None = None, test_fractio
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a named problem is made: ``make(rng)`` gives all rows, the last ``n_test`` of them are held out."""
+    """How a named problem is made: ``make(rng)`` gives X, y and, for a ranking, groups of all rows, the last ``n_test``
+    of which are held out."""
 
     task: str
-    make: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
+    make: Callable[[np.random.Generator], tuple[np.ndarray, ...]]
     n_test: int
     work: Work
     about: str
@@ -264,6 +286,13 @@ PROBLEMS: dict[str, Recipe] = {
     "binary-2k": Recipe(
         "binary", lambda rng: _binary(rng, 12_000, 20), 10_000, Work(n_trees=300), "2k x 20: all overhead"
     ),
+    "ranking-200k": Recipe(
+        "ranking",
+        lambda rng: _ranking(rng, 250_000, 136),
+        50_000,
+        Work(),
+        "200k x 136, 2,000 queries, relevance 0 to 4",
+    ),
     "breast-cancer": Recipe("binary", _breast_cancer, 113, Work(), "real, 569 x 30, of which 456 rows train"),
     "smoke-binary": Recipe(
         "binary", lambda rng: _binary(rng, 5_000, 10), 1_000, Work(n_trees=20, max_leaves=15), "a quick look"
@@ -271,19 +300,25 @@ PROBLEMS: dict[str, Recipe] = {
     "smoke-regression": Recipe(
         "regression", lambda rng: _regression(rng, 5_000, 10), 1_000, Work(n_trees=20, max_leaves=15), "a quick look"
     ),
+    "smoke-ranking": Recipe(
+        "ranking", lambda rng: _ranking(rng, 5_000, 15), 1_000, Work(n_trees=20, max_leaves=15), "a quick look"
+    ),
     "smoke-multiclass": Recipe(
         "multiclass", lambda rng: _multiclass(rng, 5_000, 10, 4), 1_000, Work(n_trees=10, max_leaves=15), "a quick look"
     ),
 }
 
 
-def _split(name: str, task: str, X: np.ndarray, y: np.ndarray, n_test: int, work: Work) -> Problem:
+def _split(
+    name: str, task: str, X: np.ndarray, y: np.ndarray, n_test: int, work: Work, groups: np.ndarray | None = None
+) -> Problem:
     n_train = len(y) - n_test
-    return Problem(name, task, X[:n_train], y[:n_train], X[n_train:], y[n_train:], work)
+    of_groups = () if groups is None else (groups[:n_train], groups[n_train:])
+    return Problem(name, task, X[:n_train], y[:n_train], X[n_train:], y[n_train:], work, *of_groups)
 
 
 def make(name: str, seed: int = 0) -> Problem:
     """The problem of that name in the registry, with the data that belong to the seed."""
     recipe = PROBLEMS[name]
-    X, y = recipe.make(np.random.default_rng(seed))
-    return _split(name, recipe.task, np.ascontiguousarray(X), y, recipe.n_test, recipe.work)
+    X, y, *groups = recipe.make(np.random.default_rng(seed))
+    return _split(name, recipe.task, np.ascontiguousarray(X), y, recipe.n_test, recipe.work, *groups)

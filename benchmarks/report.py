@@ -22,6 +22,7 @@ SCORES = {
     "mlogloss": ("log-loss", 4),
     "accuracy": ("accuracy", 4),
     "rmse": ("RMSE", 4),
+    "ndcg10": ("NDCG@10", 4),
 }
 
 

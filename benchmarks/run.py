@@ -34,6 +34,9 @@ else:
 
 ARRAYS = ("X_train", "y_train", "X_test", "y_test")
 
+#: Those that only a ranking has.
+GROUPS = ("groups_train", "groups_test")
+
 #: Fields of a record that say what was asked, and where; the others say what came of it.
 IDENTITY = (
     *("label", "library", "measure", "problem", "task", "work", "threads", "n_train", "n_test"),
@@ -51,7 +54,8 @@ def child(folder: str) -> None:
     """Do what ``task.json`` in the folder says and write ``record.json`` beside it."""
     folder = pathlib.Path(folder)
     task = json.loads((folder / "task.json").read_text())
-    arrays = {name: np.load(folder / f"{name}.npy") for name in ARRAYS}
+    names = ARRAYS + (GROUPS if task["task"] == "ranking" else ())
+    arrays = {name: np.load(folder / f"{name}.npy") for name in names}
     problem = problems.Problem(task["problem"], task["task"], work=problems.Work(**task["work"]), **arrays)
     try:
         library = libraries.LIBRARIES[task["library"]]
@@ -122,7 +126,7 @@ def run_problem(problem: problems.Problem, names: list[str], options: argparse.N
         return
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder, busy_core(options.busy):
         folder = pathlib.Path(folder)
-        for name in ARRAYS:
+        for name in ARRAYS + (GROUPS if problem.task == "ranking" else ()):
             np.save(folder / f"{name}.npy", getattr(problem, name))
         del problem
         for record in turns:

@@ -34,6 +34,7 @@ JOBS = {
     "2k rows": f"--problem binary-2k --library {ALL} catboost",
     "569 rows": f"--problem breast-cancer --library {ALL} catboost",
     "1 thread": "--problem binary-1m --threads 1 --library boostgrad lightgbm bonsai",
+    "ranking": "--problem ranking-200k --library boostgrad lightgbm xgboost hessboost",
     "busy": "--problem binary-1m --busy --library boostgrad bonsai",
     "binning": "--problem binary-1m --measure binning --library boostgrad lightgbm xgboost hgb bonsai",
     "predict 31": "--problem binary-1m --measure predict "
@@ -48,6 +49,7 @@ QUICK = {
     "binary-1m": "smoke-binary",
     "regression-5m": "smoke-regression",
     "multiclass-200k": "smoke-multiclass",
+    "ranking-200k": "smoke-ranking",
     "regression-wide": "smoke-regression",
     "binary-2k": "smoke-binary",
 }
@@ -120,6 +122,7 @@ TRAINING = (
     ratio("5M rows", "5M x 10 regression, 31 leaves", 0.45),
     ratio("10 classes", "200k x 50, 10 classes, 50 rounds, 31 leaves", 0.50),
     ratio("wide", "20k x 2000 regression, 31 leaves", 0.60),
+    ratio("ranking", "200k x 136, 2,000 queries, LambdaRank, 31 leaves", 0.60),
     ratio("2k rows", "2k x 20 binary, 300 trees", 0.50),
     ratio("569 rows", "569 x 30 binary, 100 trees", 0.50),
     Row(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.callbacks import Callback, IterationState
-from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
+from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.statistics import Redraws
 from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf
 from boostgrad.params import CategoryParams, TreeParams
@@ -44,8 +44,9 @@ class Rows:
     offset: np.ndarray | None = None
 
     def raw(self, base_score: np.ndarray) -> np.ndarray:
-        """Raw predictions before the first tree."""
-        raw = np.repeat(base_score[:, None], self.matrix.n_rows, axis=1)
+        """Raw predictions before the first tree, where the table is: in memory or in a file."""
+        raw = row_array((len(base_score), self.matrix.n_rows), np.float64, self.matrix.directory)
+        raw[:] = base_score[:, None]
         if self.offset is not None:
             raw += self.offset
         return raw
@@ -111,7 +112,11 @@ def train(
         raise ValueError(f"X has {rows.matrix.n_rows} rows; at most {MAX_ROWS - 1} can be trained on")
     base_score = _base_score(rows, loss)
     raw = rows.raw(base_score)
-    pairs = loss.pairs(rows.matrix.n_rows, weighted=rows.weight is not None)
+    in_memory = rows.matrix.directory is None
+    pairs = loss.pairs(rows.matrix.n_rows if in_memory else 0, weighted=rows.weight is not None)
+    if not in_memory:
+        shape = (pairs.pairs.shape[0], rows.matrix.n_rows, pairs.pairs.shape[2])
+        pairs.pairs = row_array(shape, np.float64, rows.matrix.directory)
     state = IterationState(n_estimators)
     if validation is not None:
         validation_raw = validation.raw(base_score)

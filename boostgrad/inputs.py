@@ -35,6 +35,29 @@ def target_column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
     return y
 
 
+def joined(pieces: list[Any], name: str) -> np.ndarray:
+    """Targets or weights, piece after piece, as one array.
+
+    Raises
+    ------
+    ValueError
+        If the pieces have different shapes.
+    """
+    arrays = [
+        np.array(piece, dtype=object)
+        if isinstance(piece, list | tuple) and any(isinstance(value, str) for value in piece)
+        else np.asarray(plain_array(piece, name))
+        for piece in pieces
+    ]
+    kinds = {array.dtype.kind for array in arrays}
+    if len(kinds) > 1 and kinds & set("OUST"):  # numpy would make text of numbers
+        arrays = [array.astype(object) for array in arrays]
+    try:
+        return np.concatenate(arrays)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} differs from batch to batch: {error}") from None
+
+
 def several_columns(y: Any, name: str) -> np.ndarray | None:
     """The target as an array, if it has two columns or more."""
     try:
@@ -65,6 +88,98 @@ def target_table(y: Any, n_rows: int, name: str) -> np.ndarray:
         what = "infinity" if np.isinf(y[row, column]) else f"a number above {LARGEST_INPUT:g}"
         raise ValueError(f"Input {name} contains {what}: row {row}, column {column} is {y[row, column]}.")
     return y
+
+
+def target_numbers(y: Any, n_rows: int, name: str, owner: str) -> np.ndarray:
+    """A target of one finite number a row, in float64."""
+    y = target_column(y, n_rows, name, owner)
+    if y.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
+    if y.dtype.kind in "mM":
+        raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
+    try:
+        y = np.ascontiguousarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        for row, value in enumerate(y.tolist()):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
+        raise
+    check_finite(y, name)
+    check_size(y, name)
+    return y
+
+
+def survival_bounds(y: Any, n_rows: int, name: str, owner: str, may_be_bounds: bool) -> np.ndarray:
+    """Times as lower and upper bounds, shape (n_rows, 2); see ``BoostGradSurvival.fit`` for what is accepted."""
+    if y is None:
+        raise ValueError(f"{owner} requires y to be passed, but the target {name} is None.")
+    columns = _survival_columns(y, name, owner)
+    for column, values in columns.items():
+        if values.shape != (n_rows,):
+            raise ValueError(
+                f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has "
+                f"{len(values)}."
+            )
+        try:
+            columns[column] = values.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must hold numbers, which its column {column!r} does not.") from None
+        bad = np.flatnonzero(np.isnan(columns[column]))
+        if len(bad):
+            raise ValueError(f"Input {name} contains NaN: {column!r} of row {bad[0]} is missing.")
+    if "lower" not in columns:
+        first, second = columns["time"], columns["event"]
+        unclear = np.flatnonzero((second != 0) & (second != 1))
+        if len(unclear) == 0:
+            check_finite(first, f"{name} (time)")
+            return np.column_stack([first, np.where(second == 1, first, np.inf)])
+        if not may_be_bounds:
+            raise ValueError(
+                f"{name}: whether the event was observed must be a bool, or 0 or 1: row {unclear[0]} is "
+                f"{second[unclear[0]]:g}."
+            )
+        columns = {"lower": first, "upper": second}
+    lower, upper = columns["lower"], columns["upper"]
+    lower = np.where(lower == -np.inf, 0.0, lower)
+    check_finite(lower, f"{name} (lower bound)")
+    bad = np.flatnonzero(lower > upper)
+    if len(bad):
+        raise ValueError(
+            f"{name}: the lower bound {lower[bad[0]]:g} of row {bad[0]} is above the upper one, {upper[bad[0]]:g}."
+        )
+    return np.column_stack([lower, upper])
+
+
+def _survival_columns(y: Any, name: str, owner: str) -> dict[str, np.ndarray]:
+    """Columns "time" and "event" (if the order says so, they may be bounds, too), or "lower" and "upper"."""
+    if is_frame(y):
+        frame, _, names = read_frame(y)
+        columns = dict(zip(map(str, names), map(as_values, frame), strict=True))
+    else:
+        y = np.asarray(y)
+        if y.dtype.names is None:
+            if y.ndim != 2 or y.shape[1] != 2:
+                raise ValueError(
+                    f"{name} of a {owner} must have two columns (time and event, or lower and upper bound) or be a "
+                    f"structured array of them; it has shape {y.shape}."
+                )
+            return {"time": y[:, 0], "event": y[:, 1]}
+        columns = {column: y[column] for column in y.dtype.names}
+    if len(columns) != 2:
+        raise ValueError(f"{name} of a {owner} must have two columns; it has {list(columns)}.")
+    if set(columns) in ({"time", "event"}, {"lower", "upper"}):
+        return columns
+    (first, a), (second, b) = columns.items()
+    if (a.dtype.kind == "b") != (b.dtype.kind == "b"):  # the bool says whether there was an event
+        return {"time": b, "event": a} if a.dtype.kind == "b" else {"time": a, "event": b}
+    if is_frame(y):
+        return {"time": a, "event": b}
+    raise ValueError(
+        f"{name} of a {owner} must have a bool field (event) and a time, or fields named 'time' and 'event' or 'lower' "
+        f"and 'upper'; it has {[first, second]}."
+    )
 
 
 def label_indicators(y: Any, n_rows: int, name: str) -> np.ndarray:
@@ -123,6 +238,14 @@ def checked_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
     """Weights in float64, or None where all are 1."""
     if weight is None:
         return None
+    weight = weight_numbers(weight, n_rows, name)
+    if not weight.any():
+        raise ValueError(f"{name} is zero for all rows: Sample weights must contain at least one non-zero number.")
+    return None if np.all(weight == 1) else weight
+
+
+def weight_numbers(weight, n_rows: int, name: str) -> np.ndarray:
+    """Weights in float64, checked row by row."""
     if np.isscalar(weight) and not isinstance(weight, str):
         weight = np.full(n_rows, weight)
     frame = is_frame(weight)
@@ -144,9 +267,7 @@ def checked_weight(weight, n_rows: int, name: str) -> np.ndarray | None:
     negative = np.flatnonzero(weight < 0)
     if len(negative):
         raise ValueError(f"Negative values in data passed to `{name}`: row {negative[0]} is {weight[negative[0]]}.")
-    if not weight.any():
-        raise ValueError(f"{name} is zero for all rows: Sample weights must contain at least one non-zero number.")
-    return None if np.all(weight == 1) else weight
+    return weight
 
 
 def weights_of(weight: np.ndarray | None, rows: np.ndarray | None) -> np.ndarray | None:

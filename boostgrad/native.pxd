@@ -81,6 +81,25 @@ cdef extern from "kernels.h" nogil:
         int32_t n_values
         int32_t in_planes
 
+    int BG_RANK_PAIRS, BG_RANK_NDCG, BG_RANK_MAP, BG_RANK_SOFTMAX
+
+    ctypedef struct bg_ranking:
+        const int64_t *begin
+        const uint32_t *row
+        const double *gain
+        const double *discount
+        const double *query_factor
+        const double *raw
+        const double *weight
+        double *pairs
+        size_t n_top
+        double steepness
+        int kind
+        int by_gap
+        int normalise
+
+    size_t BG_RANKING_SCRATCH(size_t)
+
     ctypedef void (*histogram_kernel "bg_histogram_kernel")(const char *, size_t, const char *, size_t, const uint32_t *,
                                                             size_t, size_t, bg_packing, int, size_t,
                                                             int64_t *) noexcept nogil
@@ -128,6 +147,8 @@ cdef extern from "kernels.h" nogil:
                                      double *) noexcept nogil
         parametric_kernel pointwise[11]
         void (*exponential)(double *, size_t) noexcept nogil
+        void (*rank_query)(const bg_ranking *, size_t, double *, double *) noexcept nogil
+        double (*value_query)(const bg_ranking *, size_t, double *) noexcept nogil
         predict_kernel predict_u8
         predict_kernel predict_u16
         leaves_kernel leaves_u8

@@ -530,3 +530,72 @@ def ordered_statistics(levels, gradient, hessian, prior, seed, number) -> np.nda
             sum_g += gradient[row]
             sum_h += hessian[row]
     return found
+
+
+# ---- ranking and survival --------------------------------------------------------------------------------------------
+
+
+def ranked_pairs(scores, gains, kind, top, steepness, by_gap, normalise, factor):
+    """Gradients and hessians of one query, pair by pair; rows of equal score are ranked as they come."""
+    n = len(scores)
+    order = np.argsort(-scores, kind="stable")
+    s, g = scores[order], gains[order]
+    discount = 1 / np.log2(np.arange(n) + 2.0)
+    gradient, hessian, total = np.zeros(n), np.zeros(n), 0.0
+    for i in range(min(top or n, n)):
+        for j in range(i + 1, n):
+            if g[i] == g[j]:
+                continue
+            better, worse = (i, j) if g[i] > g[j] else (j, i)
+            swapped = g.copy()
+            swapped[[i, j]] = swapped[[j, i]]
+            if kind == "ndcg":
+                delta = factor * abs(swapped @ discount - g @ discount)
+            elif kind == "map":
+                delta = abs(average_precision(swapped) - average_precision(g))
+            else:
+                delta = factor
+            if by_gap and s[0] != s[-1]:
+                delta /= 0.01 + abs(s[i] - s[j])
+            wrong = 1 / (1 + np.exp(steepness * (s[better] - s[worse])))
+            pull = steepness * delta * wrong
+            gradient[better] -= pull
+            gradient[worse] += pull
+            hessian[[i, j]] += steepness**2 * delta * wrong * (1 - wrong)
+            total += 2 * pull
+    if normalise and total > 0:
+        gradient *= np.log2(1 + total) / total
+        hessian *= np.log2(1 + total) / total
+    out = np.empty((2, n))
+    out[:, order] = gradient, hessian
+    return out
+
+
+def average_precision(gains):
+    """Of rows in this order."""
+    relevant = gains > 0
+    return (np.cumsum(relevant) / np.arange(1, len(gains) + 1))[relevant].sum() / relevant.sum()
+
+
+def efron(time, event, raw, weight):
+    """Minus the log partial likelihood, by its definition."""
+    power, total = weight * np.exp(raw), 0.0
+    for t in np.unique(time[event]):
+        tied = event & (time == t)
+        d, mean = tied.sum(), weight[tied].mean()
+        total -= (weight * raw)[tied].sum()
+        for k in range(d):
+            total += mean * np.log(power[time >= t].sum() - k / d * power[tied].sum())
+    return total
+
+
+def concordance(lower, upper, risk, weight):
+    """Harrell's index, pair by pair."""
+    right = total = 0.0
+    for i in range(len(risk)):
+        for j in range(len(risk)):
+            if upper[i] < lower[j] or (upper[i] == lower[j] and lower[j] != upper[j]):
+                w = weight[i] * weight[j]
+                total += w
+                right += w * (1.0 if risk[i] > risk[j] else 0.5 if risk[i] == risk[j] else 0.0)
+    return right / total

@@ -9,7 +9,6 @@ from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import as_columns
 from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.params import TreeParams
-from boostgrad.runtime import stream
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
 
@@ -28,7 +27,7 @@ class Data:
         y = score if loss.name == "squared_error" else np.digitize(score, [1.0, 2.0][: max(1, loss.n_outputs - 1)])
         y, weight = y.astype(float), rng.random(400) + 0.1
         self.columns = as_columns(X)
-        mapper = BinMapper.fit(as_columns(X[:300]), max_bins=63, rng=stream(0, "bins"), n_threads=1)
+        mapper = BinMapper.fit(as_columns(X[:300]), max_bins=63, n_threads=1)
         self.edges = mapper.edges
         parts = []
         for rows in (np.arange(300), np.arange(300, 400)):

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "boostgrad"
 if not (PACKAGE / "native.pyx").exists():
     pytest.skip("the sources are not here", allow_module_level=True)
 
-WORDS = {"params", "runtime", "native", "features"}
+WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance"}
 GROWING = {
     f"tree.{name}"
     for name in "records histogram sparse splitter partition leaves structs grower growers vector".split()
@@ -26,6 +26,9 @@ GROWING = {
 ROOMS = {
     r"features|runtime|native": set(),
     r"params": {"features"},
+    r"queries|_concordance": {"native"},
+    r"_queries": {"native", "queries"},
+    r"metrics": WORDS,
     r"data\..*": WORDS | {"data."},
     r"losses(\..*)?": WORDS | {"losses", "losses."},
     r"tree\.model": {"features"},
@@ -38,10 +41,23 @@ ROOMS = {
     r"boosting": WORDS | {"callbacks", "data.matrix", "data.statistics", "losses", "losses.", "tree."},
     r"io\..*": {"features", "tree.model", "tree.predictor", "io."},
     r"inputs": WORDS | {"data."},
+    r"dataset": WORDS | {"data.", "inputs"},
     r"estimators(\..*)?": WORDS
-    | {"estimators.", "inputs", "boosting", "callbacks", "data.", "losses", "losses.", "tree.", "io."},
+    | {
+        "estimators.",
+        "dataset",
+        "inputs",
+        "metrics",
+        "boosting",
+        "callbacks",
+        "data.",
+        "losses",
+        "losses.",
+        "tree.",
+        "io.",
+    },
     r"cli": {"", "runtime", "native"},
-    r"": {"estimators"},
+    r"": {"dataset", "estimators"},
     r"(tree|data|io)": set(),
 }
 NOT_NUMPY = {

@@ -20,6 +20,7 @@ from boostgrad.data.columns import SparseColumns
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.levels import MAX_LEVELS
 from boostgrad.data.quantiles import SortingRoom, quantile_edges
+from boostgrad.data.sampling import SAMPLE_ROWS, sample_rows
 from boostgrad.data.sparse import bin_sparse, sparse_edges
 from boostgrad.data.views import COLUMN_KINDS
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, read_levels, reads_float32
@@ -29,9 +30,6 @@ from boostgrad.native cimport bg_kernels, kernels, parallel_for
 DEF BLOCK = 2048
 
 cdef int INT32_KIND = COLUMN_KINDS[np.dtype(np.int32)]
-
-# Quantiles of longer columns come from this many rows, drawn without replacement.
-SAMPLE_ROWS = 200_000
 
 
 
@@ -100,6 +98,7 @@ cdef struct TransformContext:
     const int64_t *features
     int64_t n_features
     void *by_column
+    int64_t column_stride  # codes from a column to the next
     bint wide
 
 
@@ -127,23 +126,11 @@ cdef void transform_block(void *context, int64_t chunk, int worker) noexcept nog
             read_float64(&c.columns[j], rows, begin, n, values)
             c.k.search_f64(values, n, c.edges64[j], c.size[j], codes)
         if c.wide:
-            memcpy(<uint16_t *> c.by_column + j * c.n_rows + begin, codes, n * sizeof(uint16_t))
+            memcpy(<uint16_t *> c.by_column + j * c.column_stride + begin, codes, n * sizeof(uint16_t))
         else:
-            column8 = <uint8_t *> c.by_column + j * c.n_rows + begin
+            column8 = <uint8_t *> c.by_column + j * c.column_stride + begin
             for i in range(n):
                 column8[i] = <uint8_t> codes[i]
-
-
-def sample_rows(n, size, rng):
-    """Numbers of ``size`` of n rows, ascending, none twice: one at random from each of as many equal pieces.
-
-    Parameters
-    ----------
-    n, size : int
-    rng : numpy.random.Generator
-    """
-    bounds = np.arange(size + 1) * n // size
-    return bounds[:-1] + (rng.random(size) * np.diff(bounds)).astype(np.int64)
 
 
 def exact_weights(weight):
@@ -201,8 +188,9 @@ class BinMapper:
         self.table = EdgeTable(edges)
 
     @classmethod
-    def fit(cls, columns, *, rows=None, weight=None, max_bins=255, rng=None, n_threads=1):
-        """Learn quantile bins; of a categorical feature nothing but its number of levels.
+    def fit(cls, columns, *, rows=None, weight=None, max_bins=255, n_threads=1):
+        """Learn quantile bins, from ``sample_rows`` of the rows; of a categorical feature nothing but its number of
+        levels.
 
         Parameters
         ----------
@@ -212,8 +200,6 @@ class BinMapper:
         weight : ndarray of float64 or None
             Positive weights of those rows: weight 2 counts as two rows.
         max_bins : int
-        rng : numpy.random.Generator
-            Draws the sample of rows where there are more than ``SAMPLE_ROWS``.
         n_threads : int
 
         Raises
@@ -229,10 +215,10 @@ class BinMapper:
                 )
         n = columns.n_rows if rows is None else len(rows)
         if n > SAMPLE_ROWS:
-            picked = sample_rows(n, SAMPLE_ROWS, rng)
+            picked = sample_rows(n)
             weight = None if weight is None else weight[picked]
             rows = picked if rows is None else rows[picked]
-            n = SAMPLE_ROWS
+            n = len(picked)
         even = weight is None or bool(np.all(weight == weight[0]))
         if not even:
             weight = exact_weights(weight)
@@ -262,7 +248,7 @@ class BinMapper:
         with ThreadPoolExecutor(n_threads) as threads:
             return cls(list(threads.map(edges_of, range(columns.n_columns))), n_levels)
 
-    def transform(self, columns, *, rows=None, n_threads=1):
+    def transform(self, columns, *, rows=None, n_threads=1, out=None):
         """Bin a table.
 
         Parameters
@@ -271,6 +257,8 @@ class BinMapper:
         rows : ndarray of int64 or None
             Rows to bin, in this order; None: all.
         n_threads : int
+        out : ndarray or None
+            Where the codes go: as :meth:`room` makes it, or a slice of rows of that. Not for sparse columns.
 
         Returns
         -------
@@ -292,11 +280,8 @@ class BinMapper:
         cdef const int64_t[::1] row_view, group_view
         cdef const int64_t[::1] level_view = self.n_levels
         cdef int threads = n_threads
-        n_codes = np.where(self.n_levels > 0, self.n_levels, [len(e) for e in self.edges]).astype(np.uint32) + 2
-        wide = bool(n_codes.max() > 256)
         n_rows = columns.n_rows if rows is None else len(rows)
-        dtype = np.uint16 if wide else np.uint8
-        by_column = BinnedMatrix.room(columns.n_columns, n_rows, dtype)
+        by_column = self.room(n_rows) if out is None else out
         cdef size_t column_address = by_column.__array_interface__["data"][0]
         context.k = kernels()
         context.edges64 = table.edges64
@@ -309,7 +294,8 @@ class BinMapper:
             context.rows = &row_view[0]
         context.n_rows = n_rows
         context.by_column = <void *> column_address
-        context.wide = wide
+        context.column_stride = by_column.strides[0] // by_column.itemsize
+        context.wide = by_column.itemsize == 2
         for group in groups(columns):
             group_view = np.array(group, dtype=np.int64)
             views = ColumnViews(columns, group)
@@ -321,4 +307,18 @@ class BinMapper:
             context.n_features = group_view.shape[0]
             with nogil:
                 parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
-        return BinnedMatrix(by_column=by_column, n_codes=n_codes, categorical=self.n_levels > 0)
+        return self.matrix(by_column)
+
+    @property
+    def n_codes(self):
+        """Codes of each feature, uint32."""
+        return np.where(self.n_levels > 0, self.n_levels, [len(e) for e in self.edges]).astype(np.uint32) + 2
+
+    def room(self, n_rows, directory=None):
+        """An array for the codes of so many rows."""
+        dtype = np.uint16 if self.n_codes.max() > 256 else np.uint8
+        return BinnedMatrix.room(len(self.edges), n_rows, dtype, directory)
+
+    def matrix(self, by_column, directory=None):
+        """These codes as a BinnedMatrix."""
+        return BinnedMatrix(by_column, self.n_codes, self.n_levels > 0, directory)

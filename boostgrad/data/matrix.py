@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import mmap
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 PADDING = 64
+
+
+def row_array(shape: Any, dtype: Any, directory: str | None) -> np.ndarray:
+    """An uninitialised array of something that every row has: in memory, or in a file of its own in a directory.
+
+    The file has no name, so nothing is left of it when the array is gone, however the process ends. Its pages are the
+    system's to write back and to drop: such an array takes no memory that the process has to keep.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be made, or there is no room for it.
+    """
+    dtype = np.dtype(dtype)
+    n_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if directory is None or n_bytes == 0:
+        return np.empty(shape, dtype=dtype)
+    with tempfile.TemporaryFile(prefix="boostgrad-", dir=directory) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)  # a full disk is an error now, not a signal later
+        else:
+            file.truncate(n_bytes)
+        return np.frombuffer(mmap.mmap(file.fileno(), n_bytes), dtype=dtype).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +55,17 @@ class BinnedMatrix:
         Codes of a feature are below this number; at least 2.
     categorical : ndarray of bool, shape (n_features,)
         Which features are categorical: their codes have no order. Default: none.
+    directory : str or None
+        Where the files lie that hold the table, and what else there is for each row while a model is fitted; None: all
+        of it is in memory.
     guided : ndarray of bool, shape (n_features,)
-        Which of them have target statistics beside them. Default: none.
+        Which categorical features have target statistics beside them. Default: none.
     """
 
     by_column: np.ndarray
     n_codes: np.ndarray
     categorical: np.ndarray | None = None
+    directory: str | None = None
     guided: np.ndarray | None = None
 
     def __post_init__(self):
@@ -43,9 +74,17 @@ class BinnedMatrix:
                 object.__setattr__(self, name, np.zeros(self.n_features, dtype=bool))
 
     @staticmethod
-    def room(n_features: int, n_rows: int, dtype) -> np.ndarray:
+    def room(n_features: int, n_rows: int, dtype, directory: str | None = None) -> np.ndarray:
         """An array for ``by_column``: kernels read whole vectors, past the last code too."""
-        return np.empty(n_features * n_rows + PADDING, dtype=dtype)[: n_features * n_rows].reshape(n_features, n_rows)
+        codes = row_array(n_features * n_rows + PADDING, dtype, directory)
+        return codes[: n_features * n_rows].reshape(n_features, n_rows)
+
+    def take(self, rows: np.ndarray) -> BinnedMatrix:
+        """The table of these rows, in this order."""
+        by_column = self.room(self.n_features, len(rows), self.by_column.dtype, self.directory)
+        for feature in range(self.n_features):
+            np.take(self.by_column[feature], rows, out=by_column[feature], mode="clip")  # which needs no buffer
+        return replace(self, by_column=by_column)
 
     @property
     def by_row(self) -> np.ndarray:
@@ -102,6 +141,27 @@ class SparseBinnedMatrix:
     row_features: np.ndarray
     row_codes: np.ndarray
 
+    directory = None
+
+    def take(self, rows: np.ndarray) -> SparseBinnedMatrix:
+        """The table of these rows, which ascend."""
+        new_number = np.full(self.n_rows, -1, dtype=np.int64)
+        new_number[rows] = np.arange(len(rows))
+        kept = np.flatnonzero(new_number[self.rows] >= 0)
+        feature = np.repeat(np.arange(self.n_features), np.diff(self.column_begin))[kept]
+        column_rows, codes = new_number[self.rows[kept]], self.codes[kept]
+        by_row = np.argsort(column_rows, kind="stable")
+        return replace(
+            self,
+            n_rows=len(rows),
+            column_begin=_begins(feature, self.n_features),
+            rows=column_rows.astype(np.uint32),
+            codes=codes,
+            row_begin=_begins(column_rows, len(rows)),
+            row_features=feature[by_row].astype(np.uint32),
+            row_codes=codes[by_row],
+        )
+
     @property
     def categorical(self) -> np.ndarray:
         """As of ``BinnedMatrix``: all columns are numbers."""
@@ -116,3 +176,8 @@ class SparseBinnedMatrix:
     @property
     def nbytes(self) -> int:
         return self.rows.nbytes + self.codes.nbytes + self.row_features.nbytes + self.row_codes.nbytes
+
+
+def _begins(numbers: np.ndarray, n: int) -> np.ndarray:
+    """Where the pieces 0, ..., n - 1 begin, each as long as its number occurs; int64, shape (n + 1,)."""
+    return np.concatenate([[0], np.cumsum(np.bincount(numbers, minlength=n))]).astype(np.int64)

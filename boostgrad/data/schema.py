@@ -99,25 +99,9 @@ class TableSchema:
             If ``categorical_features`` does not fit the table, or a column that is no category holds something that is
             not a number.
         """
-        declared = _declared(categorical_features, columns)
-        if isinstance(columns, SparseColumns):
-            if declared is not None and declared.any():
-                raise ValueError(
-                    f"categorical_features declares column {np.flatnonzero(declared)[0]} a category, but X is sparse, "
-                    "and columns of a sparse table are numbers; pass a data frame or a dense array."
-                )
-            return cls(numbers(columns.n_columns), None)
-        features = []
-        for j in range(columns.n_columns):
-            entry, label = columns.entry(j), columns.label(j)
-            kind = _kind(entry, None if declared is None else declared[j], label)
-            if kind == "category":
-                features.append(FeatureInfo(kind, j, None, *_levels(as_levels(entry), rows, label, most_levels)))
-            else:
-                features.append(FeatureInfo(kind, j))
-            if kind == "date":
-                features += [FeatureInfo(kind, j, part) for part in date_parts or ()]
-        return cls(tuple(features), columns.names)
+        learner = SchemaLearner(categorical_features, date_parts, most_levels=most_levels)
+        learner.add(columns, rows)
+        return learner.schema()
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -168,14 +152,12 @@ class TableSchema:
             entry, label = columns.entry(info.source), columns.label(info.source)
             if info.source in self._tables and info.source not in numbered:
                 numbered[info.source] = _numbered(entry, *self._tables[info.source], unknown_category, label)
-            if info.kind == "number":
-                made.append(as_numbers(entry, label))
-            elif info.kind == "category":
+            if info.kind == "category":
                 made.append(_level_numbers(*numbered[info.source]))
             elif info.kind == "statistic":
                 made.append(_statistics(*numbered[info.source], info.values))
             else:
-                made.append(_as_time(entry, info, label))
+                made.append(feature_values(entry, info, label))
         return Columns(made, columns.n_rows, self.feature_names, self.n_levels)
 
     def _matched(self, columns: Columns, owner: str, what: str) -> Columns:
@@ -201,6 +183,111 @@ class TableSchema:
             words = f"{what} has feature names, but {owner} was fitted without feature names"
             warnings.warn(words, UserWarning, stacklevel=5)
         return columns.in_order_of(names)
+
+
+# ---- learning --------------------------------------------------------------------------------------------------------
+
+
+class SchemaLearner:
+    """Learns what the columns of a table are from the table, or from one batch of its rows after the other.
+
+    Parameters
+    ----------
+    categorical_features, date_parts
+        As of :meth:`TableSchema.learn`.
+    in_batches : bool, default=False
+        Whether there is more than one table: a column of which all is missing so far may then become anything.
+    most_levels
+        As of :meth:`TableSchema.learn`.
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Of the input columns, once there was a table.
+    kinds : list of str or None
+        For each input column what it was found to be; None: nothing yet, as all of its values were missing.
+    """
+
+    def __init__(
+        self,
+        categorical_features: Any = "from_dtype",
+        date_parts: tuple[str, ...] | None = None,
+        in_batches: bool = False,
+        most_levels: int | None = MAX_LEVELS,
+    ):
+        self._categorical_features = categorical_features
+        self._in_batches = in_batches
+        self._most_levels = most_levels
+        self._date_parts = tuple(date_parts or ())
+        self._counts: list[dict[tuple, int]] = []
+        self.names: tuple[str, ...] | None = None
+        self.kinds: list[str | None] | None = None
+
+    def add(self, columns: Columns | SparseColumns, rows: np.ndarray | None = None) -> None:
+        """Learn from these rows (None: all) of a table, whose columns are those of the tables before, in their order.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`TableSchema.learn`; or if a column is of another kind than before.
+        """
+        declared = _declared(self._categorical_features, columns)
+        if isinstance(columns, SparseColumns):
+            _refuse_sparse_categories(declared)
+            self.kinds = ["number"] * columns.n_columns
+            self._counts = [{} for _ in self.kinds]
+            return
+        if self.kinds is None:
+            self.names = columns.names
+            self.kinds = [None] * columns.n_columns
+            self._counts = [{} for _ in self.kinds]
+        for j in range(columns.n_columns):
+            entry, label = columns.entry(j), columns.label(j)
+            kind = _kind(entry, None if declared is None else declared[j], label)
+            if kind != self.kinds[j]:
+                kind = self._agreed(j, kind, entry, label)
+            if kind == "category":
+                _count_levels(as_levels(entry), rows, label, self._counts[j])
+
+    def _agreed(self, j: int, kind: str, entry: Any, label: str) -> str | None:
+        """What column j is, now that it seems to be something else than before; a column of missing values fits all."""
+        known = self.kinds[j]
+        if self._in_batches and kind == "number" and _all_missing(entry, label):
+            return None
+        if known is not None:
+            raise ValueError(f"column {label} is a {kind} here, but was a {known} before")
+        self.kinds[j] = kind
+        return kind
+
+    def features_of(self, j: int) -> list[FeatureInfo]:
+        """The features of input column j that are not levels, as far as it is known what it is."""
+        kind = self.kinds[j] or "number"
+        parts = [None, *self._date_parts] if kind == "date" else [None]
+        return [] if kind == "category" else [FeatureInfo(kind, j, part) for part in parts]
+
+    def schema(self) -> TableSchema:
+        """What was learned."""
+        features = []
+        for j, kind in enumerate(self.kinds):
+            if kind == "category":
+                features.append(FeatureInfo(kind, j, None, *_in_order(self._counts[j], self._most_levels)))
+            else:
+                features += self.features_of(j)
+        return TableSchema(tuple(features), self.names)
+
+
+def _refuse_sparse_categories(declared: np.ndarray | None) -> None:
+    if declared is not None and declared.any():
+        raise ValueError(
+            f"categorical_features declares column {np.flatnonzero(declared)[0]} a category, but X is sparse, "
+            "and columns of a sparse table are numbers; pass a data frame or a dense array."
+        )
+
+
+def _all_missing(entry: Any, label: str) -> bool:
+    values = as_numbers(entry, label)
+    values = values() if callable(values) else values
+    return values.dtype.kind == "f" and bool(np.isnan(values).all())
 
 
 # ---- what a column is ------------------------------------------------------------------------------------------------
@@ -280,21 +367,24 @@ def as_levels(entry: Any) -> CodedColumn:
     return CodedColumn(codes, distinct.tolist())  # NaN is a level, which is missing
 
 
-def _levels(coded: CodedColumn, rows: np.ndarray | None, label: str, most_levels: int | None) -> tuple[tuple, tuple]:
-    """The levels of these rows in canonical order, and apart from them the rare ones."""
+def _count_levels(coded: CodedColumn, rows: np.ndarray | None, label: str, out: dict[tuple, int]) -> None:
+    """Add how often each level occurs in these rows to OUT out, by level key."""
     codes = coded.codes if rows is None else coded.codes[rows]
     counts = np.bincount(codes.astype(np.intp) + 1, minlength=len(coded.levels) + 1)[1:]
-    count_of: dict[tuple, int] = {}
     for code in np.flatnonzero(counts).tolist():
         key = level_key(coded.levels[code])
         try:
             if key is not None:
-                count_of[key] = count_of.get(key, 0) + int(counts[code])
+                out[key] = out.get(key, 0) + int(counts[code])
         except TypeError:
             raise TypeError(
                 f"column {label}: {coded.levels[code]!r} cannot be a level, as it is of the type "
                 f"{type(coded.levels[code]).__name__}; levels are text, numbers or bools"
             ) from None
+
+
+def _in_order(count_of: dict[tuple, int], most_levels: int | None) -> tuple[tuple, tuple]:
+    """Levels in canonical order, and apart from them the rare ones."""
     keys = ordered(list(count_of))
     pooled = len(keys) > MANY_LEVELS
     kept = [key for key in keys if not pooled or count_of[key] >= RARE_COUNT]
@@ -427,6 +517,11 @@ def as_numbers(entry: Any, label: str) -> Any:
         f"column {label}, row {row}: could not convert {value!r} to float (argument must be a string or a number, not "
         f"{type(value).__name__!r})"
     )
+
+
+def feature_values(entry: Any, info: FeatureInfo, label: str) -> Any:
+    """A feature that is no category, from its input column: an array, or a function that makes one."""
+    return as_numbers(entry, label) if info.kind == "number" else _as_time(entry, info, label)
 
 
 def _as_time(entry: Any, info: FeatureInfo, label: str) -> Callable:

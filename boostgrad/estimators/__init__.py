@@ -1,6 +1,8 @@
 """The scikit-learn faces, one a module, and what they share."""
 
 from boostgrad.estimators.classifier import BoostGradClassifier
+from boostgrad.estimators.ranker import BoostGradRanker
 from boostgrad.estimators.regressor import BoostGradRegressor
+from boostgrad.estimators.survival import BoostGradSurvival
 
-__all__ = ["BoostGradClassifier", "BoostGradRegressor"]
+__all__ = ["BoostGradClassifier", "BoostGradRanker", "BoostGradRegressor", "BoostGradSurvival"]

@@ -21,8 +21,9 @@ from boostgrad.data.levels import MAX_LEVELS
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
 from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
+from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.initial import fitted_init, raw_of_init
-from boostgrad.estimators.samples import Given, Samples
+from boostgrad.estimators.samples import BinnedFrame, Given, Samples
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
@@ -69,7 +70,7 @@ class BoostGrad(BaseEstimator):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -82,12 +83,13 @@ class BoostGrad(BaseEstimator):
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features), or BoostGradDataset
             A numpy array, lists of rows, or a data frame of pandas, polars, pyarrow or another library that narwhals or
             the Arrow PyCapsule interface can read, or a sparse matrix or array of scipy, in which what is not stored
             is 0. Columns of numbers, bools, text, categories, dates and durations;
             NaN, None and the missing values of the container are missing, infinities are numbers. It is read column by
-            column and never copied as a whole.
+            column and never copied as a whole. A :class:`boostgrad.BoostGradDataset` has bins, target and weights
+            already.
         y : array-like, series or one-column data frame of shape (n_samples,)
             Target: finite numbers for a regressor, labels of any kind for a classifier.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -117,6 +119,11 @@ class BoostGrad(BaseEstimator):
 
     def _fit(self, given: Given, given_val: Given) -> Self:
         self._check_parameters()
+        given, given_val = given.unpacked(), given_val.unpacked()
+        if self.init is not None and any(isinstance(part.X, BoostGradDataset) for part in (given, given_val)):
+            raise ValueError(
+                "init needs the data, of which a BoostGradDataset holds bins; pass its predictions as offset."
+            )
         samples = self._samples(given).with_weight()
         given_val.check_complete()
         seed = seed_of(self.random_state)
@@ -132,45 +139,24 @@ class BoostGrad(BaseEstimator):
         loss.check_target(samples.y)
         if self.init is not None:
             samples, held_out = self._started(given, samples, held_out, loss, fitted)
+        loss = self._adapted(loss, samples)
         if loss.small_targets and samples.y is not given.y:
             samples = replace(samples, y=smallest(samples.y))
 
-        schema = TableSchema.learn(
-            samples.columns,
-            categorical_features=self.categorical_features,
-            date_parts=self.date_parts,
-            rows=samples.rows,
-            most_levels=MAX_LEVELS if self.target_statistics == "never" else None,  # statistics know no limit
-        )
-        # rows set aside are the user's training data too: what is unknown in them is no error
-        unknown = "missing" if self.unknown_category == "error" else self.unknown_category
-        columns = schema.apply(samples.columns, unknown_category=unknown)
-        statistics = self._statistics(columns, samples, loss, seed, n_threads)
-        if statistics is not None:
-            schema = statistics.schema(schema)
-            columns = statistics.first(schema.apply(samples.columns, unknown_category=unknown), n_threads)
-        mapper = BinMapper.fit(
-            columns,
-            rows=samples.rows,
-            weight=samples.weight,
-            max_bins=self.max_bins,
-            rng=stream(seed, "bins"),
-            n_threads=n_threads,
-        )
+        table = self._table(samples, loss, seed, n_threads)
         if given_val.X is not None:
-            held_out = self._validation_samples(given_val, schema, loss, fitted)
+            held_out = self._validation_samples(given_val, table, loss, fitted, n_threads)
         elif held_out is not None:
-            held_out = replace(held_out, columns=columns)
-        training = _binned(replace(samples, columns=columns), mapper, loss, n_threads)
-        if statistics is not None:
-            training = replace(training, matrix=statistics.guided(training.matrix))
-        validation = None if held_out is None else _binned(held_out, mapper, loss, n_threads)
+            held_out = replace(held_out, columns=table)
+        samples = replace(samples, columns=table)
+        training = _binned(samples, loss)
+        validation = None if held_out is None else _binned(held_out, loss)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
         progress = [Progress()] if self.verbose else []
         trained = train(
             training,
-            mapper.edges,
+            table.mapper.edges,
             loss,
             TreeParams(**{f.name: getattr(self, f.name) for f in fields(TreeParams)}),
             self.n_estimators,
@@ -179,13 +165,22 @@ class BoostGrad(BaseEstimator):
             n_threads=n_threads,
             seed=seed,
             vector_leaves=self._has_vector_leaves(loss, training),
-            redraws=None if statistics is None else statistics.redraws(training.matrix, mapper, n_threads),
+            redraws=table.redraws(training.matrix),
         )
         n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
-        self._keep_model(trained, n_iter, schema, loss, fitted)
+        self._keep_model(trained, n_iter, table.schema, loss, fitted, samples, n_threads)
         return self
 
-    def _keep_model(self, trained: Trained, n_iter: int, schema: TableSchema, loss: Loss, fitted: dict[str, Any]):
+    def _keep_model(
+        self,
+        trained: Trained,
+        n_iter: int,
+        schema: TableSchema,
+        loss: Loss,
+        fitted: dict[str, Any],
+        samples: Samples,
+        n_threads: int,
+    ) -> None:
         ensemble = Ensemble(
             trees=trained.trees,
             base_score=trained.base_score,
@@ -195,6 +190,8 @@ class BoostGrad(BaseEstimator):
             loss=loss.name,
             loss_parameters=loss.parameters(),
         ).first(n_iter)
+        loss = self._completed(loss, ensemble, samples, fitted, n_threads)
+        ensemble = replace(ensemble, loss_parameters=loss.parameters())
         fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
         self._set_fitted(ensemble, loss, {name: value for name, value in fitted.items() if name.endswith("_")})
@@ -208,10 +205,10 @@ class BoostGrad(BaseEstimator):
         start = pairs_at_start(Rows(None, prepared, samples.weight, samples.offset), len(samples), loss, n_threads)
         return TargetStatistics(columns, which, samples.rows, start, int(stream(seed, "statistics").integers(2**62)))
 
-    def _samples(self, given: Given, columns: Columns | None = None) -> Samples:
+    def _samples(self, given: Given, columns: BinnedFrame | None = None) -> Samples:
         """What was given, checked; the columns are those of X, as they came, unless they are given."""
         if columns is None:
-            columns = as_columns(given.X)
+            columns = given.X if isinstance(given.X, BoostGradDataset) else as_columns(given.X)
         n_rows = columns.n_rows
         return Samples(
             columns,
@@ -288,11 +285,47 @@ class BoostGrad(BaseEstimator):
             everything, test_size=self.validation_fraction, random_state=seed, stratify=self._strata(samples.y)
         )
 
-    def _validation_samples(self, given: Given, schema: TableSchema, loss: Loss, fitted: dict[str, Any]) -> Samples:
-        columns = schema.apply(
-            as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
+    def _table(self, samples: Samples, loss: Loss, seed: int, n_threads: int) -> BoostGradDataset | BinnedFrame:
+        """The table of the samples with bins; these are learned from the samples unless it has them."""
+        if isinstance(samples.columns, BoostGradDataset):
+            samples.columns.check_fits(self)
+            return samples.columns
+        schema = TableSchema.learn(
+            samples.columns,
+            categorical_features=self.categorical_features,
+            date_parts=self.date_parts,
+            rows=samples.rows,
+            most_levels=MAX_LEVELS if self.target_statistics == "never" else None,  # statistics know no limit
         )
-        samples = self._samples(given, columns)
+        # rows set aside are the user's training data too: what is unknown in them is no error
+        unknown = "missing" if self.unknown_category == "error" else self.unknown_category
+        columns = schema.apply(samples.columns, unknown_category=unknown)
+        statistics = self._statistics(columns, samples, loss, seed, n_threads)
+        if statistics is not None:
+            schema = statistics.schema(schema)
+            columns = statistics.first(schema.apply(samples.columns, unknown_category=unknown), n_threads)
+        mapper = BinMapper.fit(
+            columns, rows=samples.rows, weight=samples.weight, max_bins=self.max_bins, n_threads=n_threads
+        )
+        return BinnedFrame(schema, mapper, columns, n_threads, statistics)
+
+    def _validation_samples(
+        self,
+        given: Given,
+        table: BoostGradDataset | BinnedFrame,
+        loss: Loss,
+        fitted: dict[str, Any],
+        n_threads: int,
+    ) -> Samples:
+        """Those of the validation data, with the bins of the table."""
+        if isinstance(given.X, BoostGradDataset):
+            given.X.check_bins(table, self)
+            samples = self._samples(given).with_weight()
+        else:
+            columns = table.schema.apply(
+                as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
+            )
+            samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
         self._check_offset(given, samples.offset, loss)
         target = self._encode_validation_target(samples.y, fitted)
         loss.check_target(target)
@@ -304,6 +337,8 @@ class BoostGrad(BaseEstimator):
 
     def _columns(self, X) -> Columns:
         self._check_fitted()
+        if isinstance(X, BoostGradDataset):
+            raise TypeError("X is a BoostGradDataset, which holds bins and no data: predict from frames or batches.")
         return self._schema.apply(
             as_columns(X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X"
         )
@@ -593,6 +628,16 @@ class BoostGrad(BaseEstimator):
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
         raise NotImplementedError
 
+    def _adapted(self, loss: Loss, samples: Samples) -> Loss:
+        """The loss to train with, once the training samples are known."""
+        return loss
+
+    def _completed(
+        self, loss: Loss, ensemble: Ensemble, samples: Samples, fitted: dict[str, Any], n_threads: int
+    ) -> Loss:
+        """The loss to keep, once the model is known; more fitted attributes may be added to ``fitted``."""
+        return loss
+
     def _predicts_one_number(self) -> bool:
         """Whether the prediction of a row is one number rather than an array."""
         raise NotImplementedError
@@ -606,9 +651,9 @@ class BoostGrad(BaseEstimator):
         return None
 
 
-def _binned(samples: Samples, mapper: BinMapper, loss: Loss, n_threads: int) -> Rows:
+def _binned(samples: Samples, loss: Loss) -> Rows:
     return Rows(
-        mapper.transform(samples.columns, rows=samples.rows, n_threads=n_threads),
+        samples.columns.binned(samples.rows),
         loss.prepare(samples.y, samples.weight, samples.groups),
         samples.weight,
         samples.offset,

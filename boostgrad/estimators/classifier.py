@@ -22,6 +22,9 @@ from boostgrad.losses import (
     UnnamedLoss,
 )
 
+# Labels are looked up in so many rows at a time, as their positions take more memory than they do.
+BLOCK = 65_536
+
 
 @documented
 class BoostGradClassifier(ClassifierMixin, BoostGrad):
@@ -194,8 +197,10 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
                 f"{type(self).__name__} needs at least two classes in y (rows of weight 0 do not count): there is only "
                 f"one class, {classes.tolist()[0]!r}."
             )
-        codes = np.searchsorted(classes, y)  # many times faster than return_inverse of unique
-        return codes.astype(np.float64), {"classes_": classes, "multilabel": False}
+        codes = np.empty(len(y))
+        for begin in range(0, len(y), BLOCK):  # many times faster than return_inverse of unique
+            codes[begin : begin + BLOCK] = np.searchsorted(classes, y[begin : begin + BLOCK])
+        return codes, {"classes_": classes, "multilabel": False}
 
     def _encode_validation_target(self, y, fitted):
         classes = fitted["classes_"]
@@ -217,7 +222,11 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
             return self._multilabel_loss(n_classes)
         if isinstance(self.loss, Loss):
             n_outputs = 1 if n_classes == 2 else n_classes
-            if self.loss.n_outputs != n_outputs or n_predictions(self.loss) != n_classes:
+            if (
+                self.loss.target != "numbers"
+                or self.loss.n_outputs != n_outputs
+                or n_predictions(self.loss) != n_classes
+            ):
                 raise ValueError(
                     f"The 'loss' parameter of {type(self).__name__} must have {n_outputs} output(s) and predict "
                     f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not."

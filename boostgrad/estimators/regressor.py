@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
-from boostgrad.inputs import check_finite, check_size, several_columns, target_column, target_table
+from boostgrad.inputs import several_columns, target_numbers, target_table
 from boostgrad.losses import (
     CallableLoss,
     DistributionLoss,
@@ -89,7 +89,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -192,23 +192,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         table = several_columns(y, name)
         if table is not None:
             return target_table(table, n_rows, name)
-        y = target_column(y, n_rows, name, type(self).__name__)
-        if y.dtype.kind == "c":
-            raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
-        if y.dtype.kind in "mM":
-            raise ValueError(f"{name} must hold numbers, not dates or times ({y.dtype}).")
-        try:
-            y = np.ascontiguousarray(y, dtype=np.float64)
-        except (TypeError, ValueError):
-            for row, value in enumerate(y.tolist()):
-                try:
-                    float(value)
-                except (TypeError, ValueError):
-                    raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
-            raise
-        check_finite(y, name)
-        check_size(y, name)
-        return y
+        return target_numbers(y, n_rows, name, type(self).__name__)
 
     def _encode_target(self, y):
         return y, {"shape": y.shape[1:], "has_missing": y.ndim == 2 and bool(np.isnan(y).any())}
@@ -236,12 +220,14 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
                 f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
                 f"Got {self.loss!r} instead."
             )
+        fits = loss.target == "numbers"
         if isinstance(loss, Quantiles) and not fitted["shape"]:
             return loss
-        if fitted["shape"] and loss.n_outputs == 1:
+        if fits and fitted["shape"] and loss.n_outputs == 1:
             return MultiOutput(loss, fitted["shape"][0], has_missing=fitted["has_missing"])
         if (
-            fitted["shape"]
+            not fits
+            or fitted["shape"]
             or (loss.n_outputs != 1 and not isinstance(loss, DistributionLoss))
             or (n_predictions(loss) != 1)
         ):
@@ -267,6 +253,7 @@ def _regression_losses() -> list[str]:
     return [
         name
         for name, cls in registered_losses().items()
-        if (cls.n_outputs == 1 and not cls.for_classes and cls not in (MultiOutput, Quantiles, UnnamedLoss))
+        if cls.target == "numbers"
+        and (cls.n_outputs == 1 and not cls.for_classes and cls not in (MultiOutput, Quantiles, UnnamedLoss))
         or issubclass(cls, DistributionLoss)
     ]

@@ -21,6 +21,7 @@
 #include "vector.h"
 #include "search.h"
 #include "losses.h"
+#include "ranking.h"
 #include "pointwise.h"
 #include "predict.h"
 
@@ -64,6 +65,8 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
                   [BG_TWEEDIE] = tweedie,
                   [BG_FOCAL] = focal},
     .exponential = exponential,
+    .rank_query = rank_query,
+    .value_query = value_query,
     .predict_u8 = predict_u8,
     .predict_u16 = predict_u16,
     .leaves_u8 = leaves_u8,

@@ -125,6 +125,30 @@ typedef struct {
     int32_t in_planes; /* leaves are numbered from left to right, and are at most 256 */
 } bg_tree;
 
+/* Which pairs of documents a ranking loss compares, and what a pair is worth; see ranking.h. */
+enum { BG_RANK_PAIRS, BG_RANK_NDCG, BG_RANK_MAP, BG_RANK_SOFTMAX };
+
+/* A ranking loss at the current scores. Places are rows in the order of their queries:
+ *
+ *   begin    0           4       6      first place of each query, and the end of the last
+ *   row    [ 7 3 9 4   | 0 1   | 2 5 6 8 ]
+ *   gain   [ 3 0 0 1   | 7 0   | 0 0 0 0 ] */
+typedef struct {
+    const int64_t *begin;
+    const uint32_t *row;
+    const double *gain;
+    const double *discount;     /* by rank from 0, as many as the longest query has rows */
+    const double *query_factor; /* all pairs of a query times this; 0: it says nothing */
+    const double *raw, *weight; /* by row; weight may be NULL */
+    double *pairs;              /* OUT: gradient and hessian by row */
+    size_t n_top;               /* of a pair one document at least is among so many first ones */
+    double steepness;           /* of the sigmoid */
+    int kind, by_gap, normalise;
+} bg_ranking;
+
+/* Doubles of scratch for a query of n rows. */
+#define BG_RANKING_SCRATCH(n) (10 * (n) + 8)
+
 typedef void (*bg_histogram_kernel)(const char *codes, size_t row_bytes, const char *numbers, size_t number_bytes,
                                     const uint32_t *rows, size_t begin, size_t n, bg_packing packing, int n_features,
                                     size_t stride, int64_t *hist);
@@ -210,6 +234,9 @@ typedef struct {
     /* the same, with pairs of `width` numbers: where that is 1, the hessian is not stored */
     bg_parametric_kernel pointwise[BG_POINTWISE_LOSSES];
     void (*exponential)(double *x, size_t n);
+    /* See ranking.h. */
+    void (*rank_query)(const bg_ranking *ranking, size_t query, double *scratch, double *largest);
+    double (*value_query)(const bg_ranking *ranking, size_t query, double *scratch);
 
     /* OUT raw[output * pitch + i] += value of the leaf that row i reaches; codes: column by column, code_pitch apart,
      * readable for 64 codes past the last one; n <= BG_PREDICT_BLOCK. */

@@ -1,6 +1,6 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
-from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, register, registered_losses
+from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, losses_of, register, registered_losses
 from boostgrad.losses.distributions import (
     DistributionLoss,
     GammaNLL,
@@ -13,6 +13,7 @@ from boostgrad.losses.multi import MultiOutput
 from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.quantiles import Quantiles
+from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP
 from boostgrad.losses.regression import (
     AbsoluteError,
     CrossEntropy,
@@ -28,8 +29,16 @@ from boostgrad.losses.regression import (
     SquaredLogError,
     Tweedie,
 )
+from boostgrad.losses.survival import AFT, Cox
 
 __all__ = [
+    "AFT",
+    "Cox",
+    "CrossEntropyNDCG",
+    "LambdaRank",
+    "Pairwise",
+    "RankMAP",
+    "losses_of",
     "AbsoluteError",
     "AutodiffLoss",
     "BinaryLogLoss",

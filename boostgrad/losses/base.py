@@ -96,6 +96,9 @@ class Loss:
         Under which it is registered.
     link : str
         What turns a prediction into a raw one: "identity", "log", "logit", ...; "log" is what ``exposure`` needs.
+    target : str
+        What a target is: "numbers" (or classes), one a row; "queries" (relevances of rows that have groups); "times"
+        (lower and upper bounds). It decides which estimators take the loss.
     smooth : bool
         False for a loss whose leaves must be renewed from the rows' residuals because its hessian says nothing: then
         :meth:`renew_leaves` is called for each tree.
@@ -117,6 +120,7 @@ class Loss:
 
     name: ClassVar[str] = ""
     link: ClassVar[str] = "identity"
+    target: ClassVar[str] = "numbers"
     smooth: ClassVar[bool] = True
     damped: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
@@ -313,6 +317,11 @@ def register(cls: type[Loss]) -> type[Loss]:
 def registered_losses() -> dict[str, type[Loss]]:
     """All registered losses by name."""
     return dict(_REGISTRY)
+
+
+def losses_of(target: str) -> list[str]:
+    """Names of the registered losses of such targets."""
+    return [name for name, cls in _REGISTRY.items() if cls.target == target]
 
 
 def get_loss(name: str, **parameters: Any) -> Loss:

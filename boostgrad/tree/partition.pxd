@@ -17,7 +17,7 @@ cdef class RowPartition:
     cdef const bg_kernels *k
     cdef partition_kernel kernel
     cdef table_partition_kernel table_kernel
-    cdef object matrix
+    cdef object matrix, held
     cdef const char *columns
     cdef size_t code_bytes
     cdef readonly int64_t n_rows

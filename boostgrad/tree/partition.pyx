@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from boostgrad.data.matrix import PADDING
+from boostgrad.data.matrix import PADDING, row_array
 from boostgrad.native cimport bg_kernels, kernels, parallel_for, partition_kernel, table_partition_kernel
 
 # Rows a task parts; a node of fewer is parted by one thread.
@@ -42,15 +42,14 @@ cdef class RowPartition:
         self.table_kernel = self.k.partition_table_u8 if self.code_bytes == 1 else self.k.partition_table_u16
         self.n_rows = matrix.n_rows
         self.n_threads = n_threads
-        self.rows = <uint32_t *> malloc(self.n_rows * sizeof(uint32_t))
-        self.other = <uint32_t *> malloc(self.n_rows * sizeof(uint32_t))
+        self.held = [row_array(self.n_rows, np.uint32, matrix.directory) for _ in range(2)]
+        self.rows = <uint32_t *> address_of(self.held[0])
+        self.other = <uint32_t *> address_of(self.held[1])
         self.n_left = <int64_t *> malloc((self.n_rows // ROWS_PER_TASK + 2) * sizeof(int64_t))
-        if self.rows == NULL or self.other == NULL or self.n_left == NULL:
+        if self.n_left == NULL:
             raise MemoryError()
 
     def __dealloc__(self):
-        free(self.rows)
-        free(self.other)
         free(self.n_left)
 
     cdef const void *column(self, int feature) noexcept nogil:

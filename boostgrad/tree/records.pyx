@@ -32,6 +32,7 @@ from libc.stdlib cimport calloc, free
 
 import numpy as np
 
+from boostgrad.data.matrix import row_array
 from boostgrad.native cimport (BG_CONSTANT, BG_NARROW, BG_PAIRED, BG_PAIRED_GRADIENT_BITS,
                                BG_PAIRED_HESSIAN_BITS, BG_SINGLE, BG_WIDE, bg_kernels, kernels, parallel_for)
 
@@ -58,12 +59,14 @@ DEF NARROW_BITS = 8
 DEF SINGLE_BITS = 30
 
 
-def cut(n_codes):
+def cut(n_codes, may_be_one_row=True):
     """How rows are cut into tiles.
 
     Parameters
     ----------
     n_codes : ndarray of uint32, shape (n_features,)
+    may_be_one_row : bool
+        False: the integers are never in the table.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def cut(n_codes):
     n, n_narrow = len(n_codes), int((~wide).sum())
     wide_begin = 4 + (n_narrow + 1) // 2 * 2
     whole = wide_begin + 2 * (n - n_narrow) if n_narrow < n else 4 + n
-    one_row = n > 0 and whole <= ROW_BYTES  # without features (a sparse table) there are the integers alone
+    one_row = may_be_one_row and n > 0 and whole <= ROW_BYTES  # without features (a sparse table) there are the integers alone
     n_tiles = 1 if one_row else -(-n_narrow // TILE_ROW_BYTES)
     size = -(-n_narrow // n_tiles) if n_narrow else 0
     tiles = []
@@ -133,7 +136,8 @@ cdef class RowRecords:
         self.columns = <const char *> address
         self.code_bytes = matrix.by_column.itemsize
         self.n_features = matrix.n_features
-        order, tiles, one_row = cut(matrix.n_codes)
+        # a table in a file is not written to once it is there: its pages can then be dropped as they are
+        order, tiles, one_row = cut(matrix.n_codes, matrix.directory is None)
         cdef const int32_t[::1] order_view = order
         self.feature_at = &order_view[0]
         self.n_tiles = len(tiles)
@@ -152,7 +156,7 @@ cdef class RowRecords:
                 at = table_bytes
                 table_bytes += (self.n_rows * tile.row_bytes + 63) // 64 * 64
             tile.codes = <char *> <size_t> (at + <size_t> row_begin)
-        table = np.empty(table_bytes + 64, dtype=np.uint8)
+        table = row_array(table_bytes + 64, np.uint8, matrix.directory)
         address = table.__array_interface__["data"][0]
         address = (address + 63) // 64 * 64
         for t in range(self.n_tiles):
@@ -162,7 +166,7 @@ cdef class RowRecords:
             self.integers = <char *> address
             self.integer_bytes = self.tiles[0].row_bytes
         else:
-            integers = np.empty(self.n_rows, dtype=np.int32)
+            integers = row_array(self.n_rows, np.int32, matrix.directory)
             address = integers.__array_interface__["data"][0]
             self.integers = <char *> address
             self.integer_bytes = 4

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import reference
 
-from boostgrad.data.binning import SAMPLE_ROWS, BinMapper
+from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.quantiles import quantile_edges
+from boostgrad.data.sampling import SAMPLE_ROWS, sample_rows
 
 REAL = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 NONE = np.empty(0)
 
 
 def fit(X, **options):
-    return BinMapper.fit(as_columns(X), rng=np.random.default_rng(0), **options)
+    return BinMapper.fit(as_columns(X), **options)
 
 
 def random_column(dtype, n, rng):
@@ -350,13 +351,12 @@ def test_the_table_is_never_changed():
 # ---- long columns ----------------------------------------------------------------------------------------------------
 
 
-def test_long_columns_are_sampled_by_the_stream():
+def test_long_columns_are_sampled():
     X = np.random.default_rng(0).standard_normal((SAMPLE_ROWS + 50_000, 1)).astype(np.float32)
-    columns = as_columns(X)
-    same = [BinMapper.fit(columns, rng=np.random.default_rng(seed)).edges[0] for seed in (1, 1, 2)]
-    np.testing.assert_array_equal(same[0], same[1])
-    assert not np.array_equal(same[0], same[2])
-    mass = np.bincount(reference.codes_of(X[:, 0], same[0]))[1:] / len(X)
+    edges = BinMapper.fit(as_columns(X)).edges[0]
+    np.testing.assert_array_equal(edges, BinMapper.fit(as_columns(X[sample_rows(len(X))])).edges[0])
+    assert not np.array_equal(edges, BinMapper.fit(as_columns(X[:SAMPLE_ROWS])).edges[0])
+    mass = np.bincount(reference.codes_of(X[:, 0], edges))[1:] / len(X)
     assert len(mass) == 255 and mass.max() < 2 / 255 and mass.min() > 0.5 / 255
 
 
@@ -368,7 +368,7 @@ def test_no_copy_of_the_table(dtype, order):
     columns = as_columns(X)
     tracemalloc.start()
     try:
-        mapper = BinMapper.fit(columns, rng=np.random.default_rng(0))
+        mapper = BinMapper.fit(columns)
         assert tracemalloc.get_traced_memory()[1] < 40 * len(X)  # a few columns at a time
         tracemalloc.reset_peak()
         matrix = mapper.transform(columns)
@@ -386,7 +386,7 @@ def test_columns_are_made_one_by_one():
     columns = Columns(makers, 120_000, None, (9, 0) * 20)
     tracemalloc.start()
     try:
-        mapper = BinMapper.fit(columns, rng=np.random.default_rng(0))
+        mapper = BinMapper.fit(columns)
         assert tracemalloc.get_traced_memory()[1] < X.nbytes / 10
         tracemalloc.reset_peak()
         matrix = mapper.transform(columns)
@@ -407,7 +407,7 @@ def test_levels_are_codes(n_levels, n_threads):
     level = rng.integers(-1, n_levels, 5000).astype(np.int32)
     level[:4] = -1, 0, n_levels - 1, -5
     columns = Columns([level, rng.standard_normal(5000), level[::-1]], 5000, None, (n_levels, 0, n_levels))
-    mapper = BinMapper.fit(columns, rng=rng, n_threads=n_threads)
+    mapper = BinMapper.fit(columns, n_threads=n_threads)
     matrix = mapper.transform(columns, n_threads=n_threads)
     assert matrix.by_row.dtype == (np.uint8 if n_levels <= 254 else np.uint16)
     assert matrix.n_codes[0] == matrix.n_codes[2] == n_levels + 2

@@ -7,8 +7,9 @@ import pytest
 import reference
 from scipy import sparse
 
-from boostgrad.data.binning import SAMPLE_ROWS, BinMapper
+from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import SparseColumns, as_columns
+from boostgrad.data.sampling import SAMPLE_ROWS
 from boostgrad.data.schema import TableSchema
 
 KINDS = [getattr(sparse, f"{kind}_{container}") for kind in ("csr", "csc", "coo") for container in ("matrix", "array")]
@@ -49,7 +50,7 @@ def assert_same_bins(X, rows=None, weight=None, max_bins=255, n_threads=1):
     given, dense = as_columns(X), as_columns(X.toarray())
     assert isinstance(given, SparseColumns)
     options = {"rows": rows, "weight": weight, "max_bins": max_bins, "n_threads": n_threads}
-    mappers = [BinMapper.fit(columns, rng=np.random.default_rng(1), **options) for columns in (given, dense)]
+    mappers = [BinMapper.fit(columns, **options) for columns in (given, dense)]
     for ours, theirs in zip(mappers[0].edges, mappers[1].edges, strict=True):
         assert ours.tobytes() == theirs.tobytes()
     matrix = mappers[0].transform(given, rows=rows, n_threads=n_threads)
@@ -210,7 +211,7 @@ def test_memory_is_that_of_the_entries():
     tracemalloc.start()
     try:
         columns = as_columns(X)
-        mapper = BinMapper.fit(columns, rng=np.random.default_rng(0), n_threads=2)
+        mapper = BinMapper.fit(columns, n_threads=2)
         mapper.transform(columns, n_threads=2)
         assert tracemalloc.get_traced_memory()[1] < 100 * X.nnz + 40 * sum(X.shape)  # a byte a cell were 20 MB
     finally:

@@ -168,7 +168,7 @@ def write_categories(n_levels=40):
     numbers[rng.random(600) < 0.1] = np.nan
     y = rng.normal(size=n_levels)[levels] + np.nan_to_num(numbers)
     columns = category_columns(levels, numbers, n_levels)
-    mapper = BinMapper.fit(columns, rng=rng)
+    mapper = BinMapper.fit(columns)
     loss, params = get_loss("squared_error"), TreeParams(max_leaf_nodes=6, min_samples_leaf=5)
     trained = train(Rows(mapper.transform(columns), y, None), mapper.edges, loss, params, 4)
     ensemble = Ensemble(trained.trees, trained.base_score, 2, columns.names, loss.name)

@@ -248,7 +248,7 @@ def test_every_instruction_set_gives_the_same_bytes(high, constant):
         for isa in native.available_isas():
             native.use_isa(isa)
             columns = columns_of(codes, categorical, n_codes)
-            mapper = BinMapper.fit(columns, rng=rng)
+            mapper = BinMapper.fit(columns)
             matrix = mapper.transform(columns)
             grower = TreeGrower(matrix, mapper.edges, PARAMS, 1, 0)
             grown = grower.grow(reference.gradient_pairs(gradient, 1.0 if constant else hessian), 0, 0)
@@ -348,7 +348,7 @@ def test_kinds_of_columns_are_checked():
 
 
 def fit(columns, y, loss="squared_error", n_trees=20, validation=None, n_threads=1, params=PARAMS):
-    mapper = BinMapper.fit(columns, rng=np.random.default_rng(0))
+    mapper = BinMapper.fit(columns)
     rows = Rows(mapper.transform(columns, n_threads=n_threads), y, None)
     held_out = None if validation is None else Rows(mapper.transform(validation[0]), validation[1], None)
     loss = get_loss(loss)

@@ -1,0 +1,181 @@
+"""Learning to rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from boostgrad.estimators.base import BoostGrad, documented
+from boostgrad.estimators.samples import Given
+from boostgrad.inputs import checked_groups, checked_weight, target_numbers
+from boostgrad.losses import Loss, get_loss, losses_of
+from boostgrad.metrics import ndcg
+
+
+@documented
+class BoostGradRanker(BoostGrad):
+    """Gradient-boosted trees for the order of the rows of a query.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="lambdarank"
+        "lambdarank" (NDCG), "xendcg" (cross entropy of the gains), "rank_map" (mean average precision) or "pairwise"
+        (RankNet), or an instance of a class in :mod:`boostgrad.losses`, such as ``LambdaRank(truncation=10)``.
+    {parameters}
+
+    Attributes
+    ----------
+    {attributes}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, groups = rng.random((400, 3)), np.repeat(np.arange(40), 10)
+    >>> relevance = np.floor(3 * X[:, 0])
+    >>> model = BoostGradRanker(random_state=0).fit(X, relevance, groups=groups)
+    >>> model.score(X, relevance, groups=groups) > 0.95
+    True
+    """
+
+    def __init__(
+        self,
+        loss="lambdarank",
+        *,
+        learning_rate=0.1,
+        n_estimators=100,
+        max_leaf_nodes=31,
+        max_depth=None,
+        min_samples_leaf=20,
+        min_child_weight=1e-3,
+        min_split_gain=0.0,
+        l1_regularization=0.0,
+        l2_regularization=0.0,
+        max_delta_step=0.0,
+        grow_policy="leafwise",
+        max_bins=255,
+        categorical_features="from_dtype",
+        unknown_category="missing",
+        target_statistics="auto",
+        date_parts=None,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-7,
+        multi_strategy="auto",
+        callbacks=None,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self._keep(locals())
+
+    init = None  # there is no estimator that ranks or that predicts risks to start from
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        groups_val: Any = None,
+        offset: Any = None,
+        offset_val: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X, sample_weight, X_val, sample_weight_val, offset, offset_val : array-like
+            As in :meth:`BoostGrad.fit`. The gradient of a row is multiplied by its weight; for weights of queries give
+            all rows of a query the same.
+        y : array-like of shape (n_samples,)
+            Relevance, not negative, such as 0, 1, 2, 3, 4.
+        groups : array-like of shape (n_samples,), default=None
+            The query that each row belongs to: numbers or strings, in any order. Early stopping sets whole queries
+            aside. None: all rows are of one query.
+        y_val, groups_val : as y, groups, default=None
+            Of the validation data.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, or something in the data, is not what is accepted; the message says what and where. The
+            estimator stays as it was.
+        """
+        return self._fit(
+            Given(X, y, sample_weight, offset, groups=groups),
+            Given(X_val, y_val, sample_weight_val, offset_val, groups=groups_val, suffix="_val"),
+        )
+
+    def predict(self, X: Any, offset: Any = None) -> np.ndarray:
+        """Scores; within a query, rows of higher score come first.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        offset : array-like of shape (n_samples,), default=None
+            Added to the scores, as in :meth:`fit`. None: 0.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        return self._raw(X, offset)[0]
+
+    def staged_predict(self, X: Any, offset: Any = None) -> Iterator[np.ndarray]:
+        """Scores after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X, offset):
+            yield raw[0].copy()
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, k: int | None = None) -> float:
+        """Mean NDCG of the queries, with gains ``2^relevance - 1``; see :func:`boostgrad.metrics.ndcg`.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups
+            As in :meth:`fit`.
+        k : int, default=None
+            Only so many first rows of a query count. None: all.
+        """
+        score = self.predict(X)
+        y = self._check_target(y, len(score), "y")
+        negative = np.flatnonzero(y < 0)
+        if len(negative):
+            raise ValueError(f"y must hold relevances of at least 0: row {negative[0]} is {y[negative[0]]:g}.")
+        if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
+            raise ValueError(f"k must be an integer >= 1, or None. Got {k!r} instead.")
+        weight = checked_weight(sample_weight, len(score), "sample_weight")
+        return ndcg(y, score, checked_groups(groups, len(score), "groups"), k=k, sample_weight=weight)
+
+    def _check_target(self, y, n_rows, name):
+        return target_numbers(y, n_rows, name, type(self).__name__)
+
+    def _predicts_one_number(self):
+        return True
+
+    def _encode_target(self, y):
+        return y, {}
+
+    def _encode_validation_target(self, y, fitted):
+        return y
+
+    def _make_loss(self, fitted):
+        if isinstance(self.loss, Loss) and self.loss.target == "queries":
+            return self.loss
+        if isinstance(self.loss, str) and self.loss in losses_of("queries"):
+            return get_loss(self.loss)
+        raise ValueError(
+            f"The 'loss' parameter of {type(self).__name__} must be one of {losses_of('queries')}, or a "
+            f"boostgrad.losses.Loss of queries. Got {self.loss!r} instead."
+        )

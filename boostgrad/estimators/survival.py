@@ -1,0 +1,263 @@
+"""Survival analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from boostgrad.dataset import BoostGradDataset
+from boostgrad.estimators.base import BoostGrad, documented
+from boostgrad.estimators.samples import Given
+from boostgrad.inputs import checked_weight, survival_bounds
+from boostgrad.losses import AFT, Cox, Loss, get_loss, losses_of
+from boostgrad.metrics import concordance_index
+from boostgrad.tree.predictor import Predictor
+
+
+@documented
+class BoostGradSurvival(BoostGrad):
+    """Gradient-boosted trees for times until an event, some of which are censored.
+
+    Parameters
+    ----------
+    loss : str or Loss, default="cox"
+        "cox": proportional hazards, for observed times and times censored on the right. "aft": accelerated failure
+        time with normal noise of log(time), also for times censored on the left and to an interval; its scale is
+        estimated. Or an instance, such as ``boostgrad.losses.AFT("logistic", scale=0.8)``, whose scale is kept.
+    {parameters}
+
+    Attributes
+    ----------
+    event_times_ : ndarray of float64, shape (n_times,)
+        Times at which an event was observed, ascending.
+    baseline_hazard_ : ndarray of float64, shape (n_times,) or (0,)
+        For "cox": Breslow's cumulative hazard of a row whose raw prediction is 0, at these times.
+    {attributes}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.random((300, 2))
+    >>> time, end = rng.exponential(np.exp(-2 * X[:, 0])), rng.exponential(2.0, 300)
+    >>> y = np.column_stack([np.minimum(time, end), time <= end])
+    >>> model = BoostGradSurvival(n_estimators=20, random_state=0).fit(X, y)
+    >>> model.predict_survival_function(X[:5], times=[0.1, 0.5]).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        loss="cox",
+        *,
+        learning_rate=0.1,
+        n_estimators=100,
+        max_leaf_nodes=31,
+        max_depth=None,
+        min_samples_leaf=20,
+        min_child_weight=1e-3,
+        min_split_gain=0.0,
+        l1_regularization=0.0,
+        l2_regularization=0.0,
+        max_delta_step=0.0,
+        grow_policy="leafwise",
+        max_bins=255,
+        categorical_features="from_dtype",
+        unknown_category="missing",
+        target_statistics="auto",
+        date_parts=None,
+        early_stopping="auto",
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-7,
+        multi_strategy="auto",
+        callbacks=None,
+        n_jobs=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self._keep(locals())
+
+    init = None  # there is no estimator that ranks or that predicts risks to start from
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        offset: Any = None,
+        offset_val: Any = None,
+    ) -> Self:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X, sample_weight, X_val, sample_weight_val, offset, offset_val : array-like
+            As in :meth:`BoostGrad.fit`.
+        y : structured array of shape (n_samples,), or array or data frame of shape (n_samples, 2)
+            One of
+
+            - a structured array of a bool (whether the event was observed) and a time, as in scikit-survival;
+            - two columns, the time and whether the event was observed (bool, or 0 and 1);
+            - for ``loss="aft"`` two columns, a lower and an upper bound of the time. They are equal where the event
+              was observed; the upper one is infinite where the time was censored on the right, the lower one 0 where
+              it was on the left. A second column of nothing but 0 and 1 says whether events were observed.
+
+            In data frames, and in structured arrays, the names "time" and "event", or "lower" and "upper", decide.
+        y_val : as y, default=None
+            Of the validation data.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a parameter, or something in the data, is not what is accepted; the message says what and where. The
+            estimator stays as it was.
+        """
+        if isinstance(X, BoostGradDataset):
+            raise ValueError(
+                f"{type(self).__name__} needs X itself: baseline and scale come from predictions for its rows, and a "
+                "BoostGradDataset holds bins."
+            )
+        return self._fit(
+            Given(X, y, sample_weight, offset), Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val")
+        )
+
+    def predict(self, X: Any, offset: Any = None) -> np.ndarray:
+        """Risks: the higher, the earlier the event.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        offset : array-like of shape (n_samples,), default=None
+            Added to the raw predictions, as in :meth:`fit`. None: 0.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            For "cox" the logarithm of the hazard relative to the baseline, for "aft" minus the logarithm of the median
+            time (of the location of log(time), with an "extreme" distribution).
+        """
+        return self._risk(self._raw(X, offset))
+
+    def staged_predict(self, X: Any, offset: Any = None) -> Iterator[np.ndarray]:
+        """Risks after 1, 2, ... ``n_iter_`` iterations."""
+        for raw in self._staged_raw(X, offset):
+            yield self._risk(raw).copy()
+
+    def predict_survival_function(self, X: Any, times: Any = None, offset: Any = None) -> np.ndarray:
+        """Probability that the event is later than each of some times.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        times : array-like of shape (n_times,), default=None
+            Not negative. None: ``event_times_``.
+        offset : array-like of shape (n_samples,), default=None
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_times)
+        """
+        return np.exp(-self.predict_cumulative_hazard_function(X, times, offset))
+
+    def predict_cumulative_hazard_function(self, X: Any, times: Any = None, offset: Any = None) -> np.ndarray:
+        """Minus the logarithm of :meth:`predict_survival_function`."""
+        raw = self._raw(X, offset)
+        times = self.event_times_ if times is None else _checked_times(times)
+        if isinstance(self._loss, AFT):
+            return self._loss.cumulative_hazard(raw, times)
+        if not isinstance(self._loss, Cox):
+            raise ValueError(f"loss {self._loss.name!r} has no survival function")
+        steps = np.concatenate([[0.0], self.baseline_hazard_])
+        return np.exp(raw[0])[:, None] * steps[np.searchsorted(self.event_times_, times, side="right")]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Harrell's concordance index; see :func:`boostgrad.metrics.concordance_index`.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`.
+        """
+        risk = self.predict(X)
+        bounds = self._check_target(y, len(risk), "y")
+        return concordance_index(bounds, risk, checked_weight(sample_weight, len(risk), "sample_weight"))
+
+    def _risk(self, raw):
+        return -raw[0] if isinstance(self._loss, AFT) else raw[0]
+
+    _FITTED_ARRAYS = (*BoostGrad._FITTED_ARRAYS, "event_times_", "baseline_hazard_")
+    _FITTED = (*BoostGrad._FITTED, "event_times_", "baseline_hazard_")
+
+    def _check_target(self, y, n_rows, name):
+        may_be_bounds = not (isinstance(self.loss, Cox) or (isinstance(self.loss, str) and self.loss == "cox"))
+        return survival_bounds(y, n_rows, name, type(self).__name__, may_be_bounds)
+
+    def _predicts_one_number(self):
+        return True
+
+    def _encode_target(self, y):
+        return y, {}
+
+    def _encode_validation_target(self, y, fitted):
+        return y
+
+    def _make_loss(self, fitted):
+        if isinstance(self.loss, Loss) and self.loss.target == "times":
+            return self.loss
+        if isinstance(self.loss, str) and self.loss in losses_of("times"):
+            return get_loss(self.loss)
+        raise ValueError(
+            f"The 'loss' parameter of {type(self).__name__} must be one of {losses_of('times')}, or a "
+            f"boostgrad.losses.Loss of times. Got {self.loss!r} instead."
+        )
+
+    def _adapted(self, loss, samples):
+        """For "aft": the scale of the times as they are; trees can only make it smaller."""
+        if not isinstance(self.loss, str) or not isinstance(loss, AFT):
+            return loss
+        for _ in range(3):  # location and scale in turns
+            target = loss.prepare(samples.y, samples.weight)
+            raw = np.repeat(loss.init_raw(target, samples.weight, samples.offset)[:, None], len(samples), axis=1)
+            loss = loss.with_best_scale(target, raw if samples.offset is None else raw + samples.offset, samples.weight)
+        return loss
+
+    def _completed(self, loss, ensemble, samples, fitted, n_threads):
+        """Baseline hazard or scale, at the predictions for the training rows."""
+        observed = samples.y[:, 0] == samples.y[:, 1]
+        fitted["event_times_"], fitted["baseline_hazard_"] = np.unique(samples.y[observed, 0]), np.empty(0)
+        if not isinstance(loss, AFT | Cox):
+            return loss
+        raw = Predictor(ensemble).raw(samples.columns.columns, n_threads)
+        raw = raw if samples.rows is None else np.ascontiguousarray(raw[:, samples.rows])
+        raw = raw if samples.offset is None else raw + samples.offset
+        target = loss.prepare(samples.y, samples.weight)
+        if isinstance(loss, Cox):
+            fitted["baseline_hazard_"] = target.loops.baseline(raw[0])
+            return loss
+        return loss.with_best_scale(target, raw, samples.weight) if isinstance(self.loss, str) else loss
+
+    def _strata(self, target):
+        observed = target[:, 0] == target[:, 1]
+        return observed if min(observed.sum(), (~observed).sum()) >= 2 else None
+
+
+def _checked_times(times: Any) -> np.ndarray:
+    times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    if times.ndim != 1:
+        raise ValueError(f"times must be one-dimensional; it has shape {times.shape}.")
+    bad = np.flatnonzero(~(times >= 0))
+    if len(bad):
+        raise ValueError(f"times must not be negative or NaN: entry {bad[0]} is {times[bad[0]]}.")
+    return times

@@ -1,0 +1,259 @@
+"""Losses of queries: what counts is the order of the rows of a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from boostgrad._queries import Ranking
+from boostgrad.losses.base import Loss, register
+from boostgrad.queries import Queries, best_dcg
+
+# An exponential gain of a larger relevance would drown all others.
+LARGEST_RELEVANCE = 31
+
+
+@dataclass(frozen=True, eq=False)
+class RankingTarget:
+    """Relevance and queries of some rows.
+
+    Attributes
+    ----------
+    relevance : ndarray of float64, shape (n_rows,)
+    queries : Queries
+        Rows of a query in ascending relevance, so that among equal scores the worst order counts.
+    query_weight : ndarray of float64, shape (n_queries,), or None
+        Mean of the weights of its rows.
+    ranking : Ranking
+    """
+
+    relevance: np.ndarray
+    queries: Queries
+    query_weight: np.ndarray | None
+    ranking: Ranking
+
+    def __len__(self) -> int:
+        return len(self.relevance)
+
+
+class RankingLoss(Loss):
+    """What losses of queries share. Only differences of scores within a query count, so the constant is 0.
+
+    A row's gradient and hessian are multiplied by its weight. :meth:`values` has one number a query, not one a row, and
+    :meth:`mean` weights it by the mean weight of its rows. Without groups all rows are one query.
+    """
+
+    target = "queries"
+    kind: ClassVar[str] = ""
+
+    def check_target(self, y):
+        bad = np.flatnonzero(y < 0)
+        if len(bad):
+            raise ValueError(f"loss {self.name!r} needs a relevance of at least 0; row {bad[0]} has {y[bad[0]]:g}")
+
+    def gains(self, relevance: np.ndarray) -> np.ndarray:
+        return relevance
+
+    def query_factor(self, queries: Queries, gain: np.ndarray) -> np.ndarray:
+        """How much the pairs of a query count; 0 where all rows have the same gain."""
+        raise NotImplementedError
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of :class:`boostgrad.queries.Ranking`."""
+        return {}
+
+    def prepare(self, y, weight, groups=None):
+        queries = Queries.of(np.zeros(len(y), np.int64) if groups is None else groups, within=y)
+        gain = np.ascontiguousarray(self.gains(y[queries.row]), dtype=np.float64)
+        # rows of a query are sorted by relevance
+        varies = gain[queries.begin[:-1]] != gain[queries.begin[1:] - 1]
+        factor = np.where(varies, self.query_factor(queries, gain), 0.0)
+        query_weight = None if weight is None else queries.sums(weight[queries.row]) / queries.sizes
+        return RankingTarget(y, queries, query_weight, Ranking(queries, gain, factor, self.kind, **self.options()))
+
+    def init_raw(self, y, weight, offset=None):
+        return np.zeros(1)
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        y.ranking.gradients(raw[0], weight, out, n_threads)
+
+    def values(self, y, raw):
+        return y.ranking.values(raw[0])
+
+    def mean(self, y, raw, weight):
+        return float(np.average(self.values(y, raw), weights=y.query_weight))
+
+
+def _checked_truncation(truncation: int | None) -> int | None:
+    if truncation is not None and (isinstance(truncation, bool) or int(truncation) != truncation or truncation < 1):
+        raise ValueError(f"truncation must be an integer >= 1, or None. Got {truncation!r} instead.")
+    return None if truncation is None else int(truncation)
+
+
+def _check_exponential(relevance: np.ndarray, name: str) -> None:
+    bad = np.flatnonzero(relevance > LARGEST_RELEVANCE)
+    if len(bad):
+        raise ValueError(
+            f"loss {name!r} with exponential gains takes a relevance of at most {LARGEST_RELEVANCE}; row {bad[0]} has "
+            f"{relevance[bad[0]]:g}"
+        )
+
+
+@register
+class LambdaRank(RankingLoss):
+    """LambdaRank: the logistic loss of pairs, each times what swapping its rows changes NDCG.
+
+    For a pair whose first row is the more relevant one, the gradient of the first is
+    ``-s |dNDCG| / (1 + exp(s (raw_1 - raw_2)))`` and that of the second the opposite; the hessians are their
+    derivatives with |dNDCG| held fast (Burges 2010, "From RankNet to LambdaRank to LambdaMART", section 4; Wang et al.
+    2018, "The LambdaLoss framework", shows the loss that this bounds). The loss that is reported, and that early
+    stopping goes by, is 1 - NDCG.
+
+    Parameters
+    ----------
+    truncation : int or None, default=30
+        NDCG counts so many first rows; pairs of rows that are both below are left out. None: all.
+    label_gain : {"exponential", "linear"} or sequence of float, default="exponential"
+        What a row of a relevance is worth: ``2^relevance - 1``, the relevance, or the entry of that number.
+    steepness : float, default=1.0
+        s above.
+    normalise : bool, default=True
+        Divide a pair by 0.01 + the difference of its scores, and a query's gradients by x / log2(1 + x) with x the sum
+        of their sizes, so that neither long queries nor pairs that are settled rule the trees.
+    """
+
+    name = "lambdarank"
+    kind = "ndcg"
+
+    def __init__(
+        self,
+        truncation: int | None = 30,
+        label_gain: Any = "exponential",
+        steepness: float = 1.0,
+        normalise: bool = True,
+    ):
+        self.truncation = _checked_truncation(truncation)
+        if isinstance(label_gain, str):
+            if label_gain not in ("exponential", "linear"):
+                raise ValueError(
+                    f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {label_gain!r} instead."
+                )
+        else:
+            label_gain = [float(gain) for gain in label_gain]
+            if label_gain != sorted(label_gain) or not label_gain or label_gain[0] < 0:
+                raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {label_gain!r} instead.")
+        self.label_gain = label_gain
+        self.steepness = float(steepness)
+        if not 0 < self.steepness < np.inf:
+            raise ValueError(f"steepness must be a number > 0. Got {steepness!r} instead.")
+        self.normalise = bool(normalise)
+
+    def parameters(self):
+        return {
+            "truncation": self.truncation,
+            "label_gain": self.label_gain,
+            "steepness": self.steepness,
+            "normalise": self.normalise,
+        }
+
+    def check_target(self, y):
+        super().check_target(y)
+        if self.label_gain == "exponential":
+            _check_exponential(y, self.name)
+        elif self.label_gain != "linear":
+            bad = np.flatnonzero((y != np.floor(y)) | (y >= len(self.label_gain)))
+            if len(bad):
+                raise ValueError(
+                    f"loss {self.name!r}: label_gain has {len(self.label_gain)} entries, so a relevance is one of 0 .. "
+                    f"{len(self.label_gain) - 1}; row {bad[0]} has {y[bad[0]]:g}"
+                )
+
+    def gains(self, relevance):
+        if self.label_gain == "exponential":
+            return np.exp2(relevance) - 1
+        return relevance if self.label_gain == "linear" else np.array(self.label_gain)[relevance.astype(np.intp)]
+
+    def query_factor(self, queries, gain):
+        best = best_dcg(queries, gain, len(gain) if self.truncation is None else self.truncation)
+        return np.divide(1.0, best, out=np.zeros_like(best), where=best > 0)
+
+    def options(self):
+        return {
+            "top": self.truncation,
+            "steepness": self.steepness,
+            "by_gap": self.normalise,
+            "normalise": self.normalise,
+        }
+
+
+@register
+class RankMAP(RankingLoss):
+    """LambdaRank for the mean average precision; a row is relevant or it is not.
+
+    A pair's logistic loss times what swapping its rows changes the average precision. The loss that is reported is
+    1 - mean average precision.
+
+    Parameters
+    ----------
+    truncation : int or None, default=30
+        Pairs of rows that are both below so many first ones are left out. None: all pairs.
+    normalise : bool, default=True
+        As in :class:`LambdaRank`.
+    """
+
+    name = "rank_map"
+    kind = "map"
+
+    def __init__(self, truncation: int | None = 30, normalise: bool = True):
+        self.truncation = _checked_truncation(truncation)
+        self.normalise = bool(normalise)
+
+    def parameters(self):
+        return {"truncation": self.truncation, "normalise": self.normalise}
+
+    def gains(self, relevance):
+        return (relevance > 0).astype(np.float64)
+
+    def query_factor(self, queries, gain):
+        return 1.0 / np.maximum(queries.sums(gain), 1.0)
+
+    def options(self):
+        return {"top": self.truncation, "by_gap": self.normalise, "normalise": self.normalise}
+
+
+@register
+class Pairwise(RankingLoss):
+    """RankNet: the logistic loss of every pair of rows of a query whose relevance differs (Burges et al. 2005).
+
+    ``log(1 + exp(raw_worse - raw_better))``, summed over the pairs of a query and divided by its number of rows.
+    """
+
+    name = "pairwise"
+    kind = "pairs"
+
+    def query_factor(self, queries, gain):
+        return 1.0 / queries.sizes
+
+
+@register
+class CrossEntropyNDCG(RankingLoss):
+    """Cross entropy of the softmax of a query's scores to its gains (Bruch 2020, "An alternative cross entropy loss for
+    learning-to-rank", XE-NDCG with each of its random numbers at their mean).
+
+    The target distribution of a query is ``2^relevance - 1/2`` over its sum.
+    """
+
+    name = "xendcg"
+    kind = "softmax"
+
+    def check_target(self, y):
+        super().check_target(y)
+        _check_exponential(y, self.name)
+
+    def gains(self, relevance):
+        return np.exp2(relevance) - 0.5
+
+    def query_factor(self, queries, gain):
+        return np.ones(len(queries))

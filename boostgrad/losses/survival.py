@@ -1,0 +1,175 @@
+"""Losses of times of which some are only known to lie in an interval.
+
+A target is an array of shape (n_rows, 2): the bounds of each time, 0 <= lower <= upper. An observed time has both
+bounds the same, one that was censored on the right has the upper bound infinity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from boostgrad.losses import _survival_loops
+from boostgrad.losses.base import Loss, register
+
+DISTRIBUTIONS = ("normal", "logistic", "extreme")
+
+
+def _check_bounds(y: np.ndarray, name: str) -> None:
+    if y.ndim != 2 or y.shape[1] != 2:
+        raise ValueError(f"loss {name!r} needs a lower and an upper bound a row; y has shape {y.shape}")
+    bad = np.flatnonzero(~((y[:, 0] <= y[:, 1]) & (y[:, 0] >= 0) & (y[:, 0] < np.inf)))
+    if len(bad):
+        raise ValueError(
+            f"loss {name!r} needs bounds 0 <= lower <= upper with a finite lower; row {bad[0]} has {y[bad[0]].tolist()}"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class CoxTarget:
+    """Risk sets; see ``_survival_loops``."""
+
+    bounds: np.ndarray
+    loops: _survival_loops.CoxLoops
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+
+@register
+class Cox(Loss):
+    """Cox's proportional hazards: minus the logarithm of the partial likelihood; raw is the log of the relative hazard.
+
+    Events at the same time are counted by Efron's method, weights as in R's ``coxph``. The hessian is the diagonal of
+    the true one. :meth:`values` gives each event its part, and 0 to censored rows. The constant is 0, since only
+    differences count.
+    """
+
+    name = "cox"
+    target = "times"
+    link = "log"
+
+    def check_target(self, y):
+        _check_bounds(y, self.name)
+        bad = np.flatnonzero((y[:, 0] != y[:, 1]) & (y[:, 1] < np.inf))
+        if len(bad):
+            raise ValueError(
+                f"loss 'cox' takes observed times and times that are censored on the right, no intervals; row {bad[0]} "
+                f"has {y[bad[0]].tolist()}. loss='aft' takes them."
+            )
+        if not (y[:, 0] == y[:, 1]).any():
+            raise ValueError("loss 'cox' needs at least one event: all times are censored")
+
+    def prepare(self, y, weight, groups=None):
+        return CoxTarget(y, _survival_loops.CoxLoops(y[:, 0], y[:, 0] == y[:, 1], weight))
+
+    def init_raw(self, y, weight, offset=None):
+        return np.zeros(1)
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        y.loops.gradients(raw[0], out, n_threads)
+
+    def values(self, y, raw):
+        return y.loops.values(raw[0])
+
+    def inverse_link(self, raw):
+        return np.exp(raw)
+
+
+@dataclass(frozen=True, eq=False)
+class AFTTarget:
+    """Logarithms of the bounds."""
+
+    low: np.ndarray
+    high: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.low)
+
+
+@register
+class AFT(Loss):
+    """Accelerated failure time: log(time) = raw + scale * Z; minus the logarithm of the likelihood.
+
+    Times may be observed, or censored on the right, on the left or to an interval (Barnwal, Cho and Hocking 2020,
+    "Survival regression with accelerated failure time model in XGBoost").
+
+    Parameters
+    ----------
+    distribution : {"normal", "logistic", "extreme"}, default="normal"
+        Of Z; "extreme" makes times of a Weibull distribution.
+    scale : float, default=1.0
+    """
+
+    name = "aft"
+    target = "times"
+    link = "log"
+
+    def __init__(self, distribution: str = "normal", scale: float = 1.0):
+        if distribution not in DISTRIBUTIONS:
+            raise ValueError(f"distribution must be one of {DISTRIBUTIONS}. Got {distribution!r} instead.")
+        self.distribution = distribution
+        self.scale = float(scale)
+        if not 0 < self.scale < np.inf:
+            raise ValueError(f"scale must be a number > 0. Got {scale!r} instead.")
+
+    def parameters(self) -> dict[str, Any]:
+        return {"distribution": self.distribution, "scale": self.scale}
+
+    def check_target(self, y):
+        _check_bounds(y, self.name)
+        bad = np.flatnonzero(y[:, 1] == 0)
+        if len(bad):
+            raise ValueError(f"loss 'aft' needs times above 0, for it takes their logarithm; row {bad[0]} has 0")
+        bad = np.flatnonzero((y[:, 0] == 0) & (y[:, 1] == np.inf))
+        if len(bad):
+            raise ValueError(f"loss 'aft': nothing is known of the time of row {bad[0]}, from 0 to infinity")
+
+    def prepare(self, y, weight, groups=None):
+        with np.errstate(divide="ignore"):
+            return AFTTarget(*np.ascontiguousarray(np.log(y).T))
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        _survival_loops.aft_gradients(y.low, y.high, raw[0], weight, self.distribution, self.scale, out, n_threads)
+
+    def values(self, y, raw):
+        return _survival_loops.aft_values(y.low, y.high, raw[0], self.distribution, self.scale)
+
+    def inverse_link(self, raw):
+        return np.exp(raw)
+
+    def survival(self, raw: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Probability that the time is above each of ``times``, shape (n_rows, n_times)."""
+        return _survival_loops.survival(self._standardised(raw, times), self.distribution)
+
+    def cumulative_hazard(self, raw: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Minus the logarithm of :meth:`survival`."""
+        return _survival_loops.cumulative_hazard(self._standardised(raw, times), self.distribution)
+
+    def _standardised(self, raw, times):
+        with np.errstate(divide="ignore"):
+            return (np.log(times) - raw[0][:, None]) / self.scale
+
+    def with_best_scale(self, y: AFTTarget, raw: np.ndarray, weight: np.ndarray | None) -> AFT:
+        """The same with the scale that minimises the loss at these predictions, found by golden section."""
+
+        def mean(log_scale):
+            values = _survival_loops.aft_values(y.low, y.high, raw[0], self.distribution, float(np.exp(log_scale)))
+            return np.average(values, weights=weight)
+
+        ratio = (np.sqrt(5) - 1) / 2
+        low, high = np.log(self.scale) - 5, np.log(self.scale) + 5
+        a, b = high - ratio * (high - low), low + ratio * (high - low)
+        at_a, at_b = mean(a), mean(b)
+        while high - low > 1e-4:
+            if at_a <= at_b:
+                high, b, at_b = b, a, at_a
+                a = high - ratio * (high - low)
+                at_a = mean(a)
+            else:
+                low, a, at_a = a, b, at_b
+                b = low + ratio * (high - low)
+                at_b = mean(b)
+        return AFT(self.distribution, float(np.exp((low + high) / 2)))

@@ -1,0 +1,229 @@
+"""BoostGradSurvival: what it accepts, keeps and promises; and boostgrad.metrics.concordance_index."""
+
+import pickle
+
+import numpy as np
+import pytest
+import reference
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import boostgrad
+from boostgrad import BoostGradRegressor, BoostGradSurvival, native
+from boostgrad.losses import AFT, Cox
+from boostgrad.metrics import concordance_index
+
+
+def times(n=600, seed=0):
+    """Weibull times whose scale depends on two columns, and when each row was last seen."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 4))
+    time = rng.weibull(1.5, n) * np.exp(X[:, 0] - 0.5 * X[:, 1]) + 0.01
+    end = rng.exponential(3.0, n) + 0.01
+    return X, np.column_stack([np.minimum(time, end), time <= end])
+
+
+X, y = times()
+X_new, y_new = times(1000, seed=1)
+
+
+def survival(**parameters):
+    return BoostGradSurvival(**{"n_estimators": 30, "random_state": 0, "early_stopping": False, **parameters})
+
+
+class AllObserved(BoostGradSurvival):
+    """Takes the checks' plain targets for times of events that were all observed."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, self._times(y), sample_weight)
+
+    def score(self, X, y, sample_weight=None):
+        return super().score(X, self._times(y), sample_weight)
+
+    @staticmethod
+    def _times(y):
+        if y is None:
+            return y
+        try:
+            plain = np.asarray(y).astype(float)
+        except (TypeError, ValueError):
+            raise ValueError("Unknown label type: y must hold numbers") from None
+        plain = plain[:, 0] if plain.ndim == 2 and plain.shape[1] == 1 else plain
+        return np.column_stack([plain - np.nanmin(plain) + 1, np.ones(len(plain))]) if plain.ndim == 1 else y
+
+
+WHY = {
+    "check_supervised_y_2d": "y has two columns here, not one that might as well be flat",
+    "check_supervised_y_no_nan": "the message is about the two columns of y, not about the one of the check",
+    "check_requires_y_none": "as above",
+}
+
+
+@parametrize_with_checks([AllObserved(n_estimators=5)], expected_failed_checks=lambda estimator: WHY)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+LOSSES = ["cox", "aft", Cox(), AFT("logistic", 0.8), AFT("extreme", 0.7)]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=["cox", "aft", "Cox", "logistic", "extreme"])
+def test_it_learns_risks_and_survival_functions(loss):
+    model = survival(loss=loss).fit(X, y)
+    assert model.score(X_new, y_new) > 0.7
+    grid = np.array([0.0, 0.1, 0.5, 1.0, 2.0, 4.0, 1e6])
+    alive = model.predict_survival_function(X_new, grid)
+    assert alive.shape == (len(X_new), len(grid)) and (alive[:, 0] == 1).all()
+    assert (np.diff(alive, axis=1) <= 0).all() and (alive >= 0).all()
+    np.testing.assert_allclose(np.exp(-model.predict_cumulative_hazard_function(X_new, grid)), alive, rtol=1e-12)
+    # a higher risk means to die earlier, at every time
+    order = np.argsort(model.predict(X_new))
+    assert (np.diff(alive[order], axis=0) <= 1e-12).all()
+    # calibrated on the whole: Kaplan and Meier's estimate
+    first, n = y_new[:, 0], len(y_new)
+    slack = 0.1 if model._loss.parameters().get("distribution") in ("normal", "logistic") else 0.05  # times are Weibull
+    for t, mean in ((0.5, alive[:, 2].mean()), (1.0, alive[:, 3].mean())):
+        events = np.unique(first[(y_new[:, 1] == 1) & (first <= t)])
+        km = np.prod([1 - ((first == e) & (y_new[:, 1] == 1)).sum() / (first >= e).sum() for e in events])
+        assert mean == pytest.approx(km, abs=slack)
+    assert model.predict_survival_function(X_new[:3]).shape == (3, len(model.event_times_))
+    np.testing.assert_array_equal(model.event_times_, np.unique(y[y[:, 1] == 1, 0]))
+    assert boostgrad.BoostGradSurvival is BoostGradSurvival and n == 1000
+
+
+def test_targets_of_all_shapes():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    time, event = y[:, 0], y[:, 1] == 1
+    structured = np.array(list(zip(event, time, strict=True)), dtype=[("Status", bool), ("Survival", float)])
+    named = {"event": event, "time": time}
+    bounds = np.column_stack([time, np.where(event, time, np.inf)])
+    for loss in ("cox", "aft"):
+        expected = survival(loss=loss).fit(X, y).predict(X_new)
+        targets = [structured, pandas.DataFrame(named), polars.DataFrame(named), y.tolist()]
+        targets += [] if loss == "cox" else [bounds, pandas.DataFrame({"upper": bounds[:, 1], "lower": time})]
+        for target in targets:
+            np.testing.assert_array_equal(survival(loss=loss).fit(X, target).predict(X_new), expected)
+
+
+def test_intervals():
+    """Times known to an interval of a grid only are nearly as good as times."""
+    rng = np.random.default_rng(0)
+    width = 0.3
+    lower = np.where(y[:, 1] == 1, np.floor(y[:, 0] / width) * width, y[:, 0])
+    upper = np.where(y[:, 1] == 1, lower + width, np.inf)
+    model = survival(loss="aft").fit(X, np.column_stack([lower, upper]))
+    exact = survival(loss="aft").fit(X, y)
+    assert model.score(X_new, y_new) > exact.score(X_new, y_new) - 0.02
+    assert model._loss.scale == pytest.approx(exact._loss.scale, rel=0.2)
+    left = np.column_stack([np.where(rng.random(len(y)) < 0.5, 0, lower), upper])
+    left[np.isinf(left[:, 1]), 0] = lower[np.isinf(left[:, 1])]
+    assert survival(loss="aft").fit(X, left).score(X_new, y_new) > 0.65
+
+
+@pytest.mark.parametrize("loss", ["cox", "aft"])
+def test_threads_and_instruction_sets_change_no_byte(loss):
+    one = survival(loss=loss, n_jobs=1).fit(X, y)
+    used = native.isa()
+    try:
+        for isa in native.available_isas():
+            native.use_isa(isa)
+            for n_jobs in (1, 2, 3, 5):
+                other = survival(loss=loss, n_jobs=n_jobs).fit(X, y)
+                assert other.predict(X_new).tobytes() == one.predict(X_new).tobytes()
+                assert other.baseline_hazard_.tobytes() == one.baseline_hazard_.tobytes()
+    finally:
+        native.use_isa(used)
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=["cox", "aft", "Cox", "logistic", "extreme"])
+def test_save_load_pickle_clone(tmp_path, loss):
+    model = survival(loss=loss).fit(X, y)
+    model.save(tmp_path / "model.bg")
+    for other in (BoostGradSurvival.load(tmp_path / "model.bg"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.predict(X_new), model.predict(X_new))
+        np.testing.assert_array_equal(other.predict_survival_function(X_new), model.predict_survival_function(X_new))
+        assert other._loss.parameters() == model._loss.parameters()
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict(X_new), model.predict(X_new))
+    with pytest.raises(ValueError, match="holds a BoostGradSurvival"):
+        BoostGradRegressor.load(tmp_path / "model.bg")
+
+
+def test_early_stopping_offset_weights():
+    model = survival(early_stopping=True, n_estimators=500).fit(X, y)
+    assert model.n_iter_ < 500 and model.score(X_new, y_new) > 0.7
+    model = survival(early_stopping="auto", n_estimators=500).fit(X, y, X_val=X_new, y_val=y_new)
+    assert model.n_iter_ < 500
+    start = X[:, 0]
+    with_offset = survival().fit(X, y, offset=-start)
+    np.testing.assert_allclose(with_offset.predict(X, offset=-start), with_offset.predict(X) - start)
+    weight = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
+    kept = weight > 0
+    np.testing.assert_array_equal(
+        survival().fit(X, y, weight).predict(X_new), survival().fit(X[kept], y[kept], weight[kept]).predict(X_new)
+    )
+    assert list(survival().fit(X, y).staged_predict(X_new))[-1].tolist() == survival().fit(X, y).predict(X_new).tolist()
+    assert (cross_val_score(survival(), X, y, cv=3) > 0.7).all()
+
+
+def test_bad_input_names_what_and_where():
+    def fit(target, **parameters):
+        return survival(**parameters).fit(X, target)
+
+    with pytest.raises(ValueError, match="must have two columns"):
+        fit(y[:, 0])
+    with pytest.raises(ValueError, match="must be a bool, or 0 or 1: row 4 is 2"):
+        fit(np.column_stack([y[:, 0], np.where(np.arange(len(y)) == 4, 2, y[:, 1])]))
+    with pytest.raises(ValueError, match="'time' of row 3 is missing"):
+        fit(np.column_stack([np.where(np.arange(len(y)) == 3, np.nan, y[:, 0]), y[:, 1]]))
+    with pytest.raises(ValueError, match=r"needs bounds 0 <= lower.*row 3 has \[-1.0"):
+        fit(np.column_stack([np.where(np.arange(len(y)) == 3, -1, y[:, 0]), np.ones(len(y))]))
+    with pytest.raises(ValueError, match="at least one event"):
+        fit(np.column_stack([y[:, 0], np.zeros(len(y))]))
+    with pytest.raises(ValueError, match="lower bound 5 of row 0 is above the upper one, 4"):
+        fit(np.column_stack([np.full(len(y), 5.0), np.full(len(y), 4.0)]), loss="aft")
+    with pytest.raises(ValueError, match="a bool field"):
+        fit(np.zeros(len(y), dtype=[("a", float), ("b", float)]))
+    with pytest.raises(ValueError, match="X has 600 rows, y has 599"):
+        fit(y[1:])
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        fit(None)
+    with pytest.raises(ValueError, match="'loss' parameter of BoostGradSurvival must be one of"):
+        fit(y, loss="squared_error")
+    with pytest.raises(ValueError, match="times must not be negative or NaN: entry 1 is -1"):
+        fit(y).predict_survival_function(X, [1, -1])
+
+
+# ---- concordance -----------------------------------------------------------------------------------------------------
+
+
+def test_concordance_is_that_of_the_twin():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n = 40
+        lower = np.ceil(rng.random(n) * 8)
+        kind = rng.integers(0, 3, n)
+        upper = np.where(kind == 0, lower, np.where(kind == 1, np.inf, lower + rng.integers(1, 3, n)))
+        risk, weight = np.round(rng.standard_normal(n), 1), rng.random(n)
+        expected = reference.concordance(lower, upper, risk, weight)
+        assert concordance_index(np.column_stack([lower, upper]), risk, weight) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="is not defined"):
+        concordance_index(np.array([[1.0, np.inf], [2.0, np.inf]]), np.arange(2.0))
+
+
+def test_concordance_is_scikit_survivals():
+    metrics = pytest.importorskip("sksurv.metrics")
+    rng = np.random.default_rng(0)
+    time, event, risk = np.ceil(rng.random(300) * 50), rng.random(300) < 0.6, np.round(rng.standard_normal(300), 1)
+    ours = concordance_index(np.column_stack([time, np.where(event, time, np.inf)]), risk)
+    assert ours == pytest.approx(metrics.concordance_index_censored(event, time, risk)[0], rel=1e-12)
+
+
+def test_as_good_as_xgboost():
+    xgboost = pytest.importorskip("xgboost")
+    signed = np.where(y[:, 1] == 1, y[:, 0], -y[:, 0])
+    parameters = {"objective": "survival:cox", "max_depth": 5, "eta": 0.1, "nthread": 1}
+    booster = xgboost.train(parameters, xgboost.DMatrix(X, signed), 30)
+    theirs = booster.predict(xgboost.DMatrix(X_new))
+    bounds = np.column_stack([y_new[:, 0], np.where(y_new[:, 1] == 1, y_new[:, 0], np.inf)])
+    assert survival().fit(X, y).score(X_new, y_new) > concordance_index(bounds, theirs) - 0.01
