@@ -164,7 +164,7 @@ def test_import_takes_little_longer_than_that_of_scikit_learn():
     code = "import sklearn.base, time; t = time.perf_counter(); import boostgrad; print(time.perf_counter() - t)"
     for _ in range(3):  # a busy machine gets another chance
         seconds = median(float(run(code)) for _ in range(5))
-        if seconds <= 0.1:
+        if seconds <= 0.15:
             return
     pytest.fail(f"import boostgrad takes {seconds:.2f} s on top of import sklearn.base")
 

@@ -133,6 +133,7 @@ class BoostGrad(BaseEstimator):
         loss = self._make_loss(fitted)
         self._check_offset(given, samples.offset, loss)
         samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
+        del target  # which is not needed beside the samples
         stops = self._stops_early(len(samples), given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
