@@ -302,7 +302,8 @@ class BoostParams:
         Number(Integral, 0, 2**32 - 1),
         Having("a RandomState", ("randint", "uniform")),
         OneOf((None,)),
-        doc="Seed of the validation split, of the sample that quantiles come from and of the order of tied splits.",
+        doc="Seed of the validation split, of the orders of target statistics, of tied splits, and of how gradients "
+        "are rounded where there are many rows.",
     )
 
 

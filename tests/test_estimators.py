@@ -577,7 +577,6 @@ TABLES = {
     "complex": (np.zeros((N_ROWS, 2), complex), "Complex data not supported"),
     "sparse and complex": (sparse.csr_matrix((N_ROWS, 2), dtype=complex), "Complex data not supported"),
     "sparse and long": (sparse.coo_array((N_ROWS,)), "got 1D array"),
-    "masked": (np.ma.masked_less(np.zeros((N_ROWS, 2)), 1), "Masked arrays are not accepted"),
     "objects": (np.array([[1, {}]] * N_ROWS, dtype=object), r"column 1, row 0: could not convert \{\}"),
     "None": (None, "must be a table"),
     "a word": ("table", "must be a table"),

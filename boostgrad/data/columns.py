@@ -131,8 +131,8 @@ def as_columns(X: Any, *, min_rows: int = 1) -> Columns | SparseColumns:
     X : array-like or data frame of shape (n_rows, n_columns)
         An array of real numbers in any memory order, of text, dates or objects; lists of rows; a data frame of pandas,
         polars or pyarrow, or any that narwhals or the Arrow PyCapsule interface can read; a sparse matrix or array of
-        scipy. NaN, None and the missing values of the container are missing; infinities are numbers; what a sparse
-        matrix does not store is 0.
+        scipy. NaN, None, what is masked and the missing values of the container are missing; infinities are numbers;
+        what a sparse matrix does not store is 0.
     min_rows : int, default=1
 
     Returns
@@ -145,7 +145,7 @@ def as_columns(X: Any, *, min_rows: int = 1) -> Columns | SparseColumns:
         If X is not two-dimensional, has no columns or fewer than ``min_rows`` rows, is complex, or has a column name
         twice.
     TypeError
-        If X is masked, structured, lazy or sparse in another library's way, has names of which only some are strings,
+        If X is structured, lazy or sparse in another library's way, has names of which only some are strings,
         or holds values that are neither numbers, text, bools, dates nor hashable (the message names the column, and the
         row where it is one value).
     """
@@ -193,7 +193,7 @@ def _from_array(X: Any) -> Columns:
         if X.dtype.kind in "SU":  # numpy makes text of the numbers beside it
             X = np.asarray(given, dtype=object)
     if isinstance(X, np.ma.MaskedArray):
-        raise TypeError("Masked arrays are not accepted. Use '.filled(numpy.nan)' to mark missing values.")
+        X = _unmasked(X)
     X = X.view(np.ndarray) if type(X) is not np.ndarray else X
     if X.dtype.kind == "V":
         raise TypeError("Structured arrays are not accepted. Use a data frame, such as pandas.DataFrame(X).")
@@ -207,6 +207,21 @@ def _from_array(X: Any) -> Columns:
     if X.dtype.kind not in REAL_KINDS:
         return Columns([from_array(X[:, j], str(j)) for j in range(X.shape[1])], X.shape[0], None)
     return Columns(native(X), X.shape[0], None)
+
+
+def _unmasked(X: np.ma.MaskedArray) -> np.ndarray:
+    """What is masked is missing: NaN among numbers, NaT among dates, None among objects."""
+    if not np.ma.is_masked(X):
+        return X.data
+    if X.dtype.kind in "mM":
+        return X.filled(np.array("NaT", dtype=X.dtype))
+    if X.dtype.kind in "biu":
+        X = X.astype(np.float64)
+    if X.dtype.kind == "f":
+        return X.filled(np.nan)
+    objects = X.data.astype(object)
+    objects[np.ma.getmaskarray(X)] = None  # to fill with None is to fill with numpy's default, "?"
+    return objects
 
 
 def _from_sparse(X: Any) -> SparseColumns:

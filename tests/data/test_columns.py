@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from boostgrad.data.columns import Columns, as_columns
+from boostgrad.data.columns import Columns, as_columns, as_values
 
 REAL = ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"]
 
@@ -139,3 +139,20 @@ def test_levels_follow_their_columns():
     columns = Columns([np.zeros(2, np.int32), np.zeros(2)], 2, ("a", "b"), (5, 0))
     assert columns.in_order_of(("b", "a")).n_levels == (0, 5)
     assert Columns([np.zeros(2), np.zeros(2)], 2, ("a", "b")).in_order_of(("b", "a")).n_levels is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "missing"),
+    [("f4", np.nan), ("f8", np.nan), ("i4", np.nan), ("?", np.nan), ("M8[D]", "NaT"), ("O", None)],
+)
+def test_what_is_masked_is_missing(dtype, missing):
+    plain = np.arange(6).reshape(3, 2).astype("i8" if dtype == "M8[D]" else dtype).astype(dtype)
+    masked = np.ma.masked_array(plain, mask=[[0, 1], [0, 0], [1, 0]])
+    by_hand = plain.astype("f8" if dtype in ("i4", "?") else dtype)
+    by_hand[0, 1] = by_hand[2, 0] = missing
+    got, expected = as_columns(masked), as_columns(by_hand)
+    for j in range(2):
+        np.testing.assert_array_equal(as_values(got.entry(j)), as_values(expected.entry(j)))
+    assert masked.mask.sum() == 2 and np.array_equal(masked.data, plain)  # untouched
+    whole = as_columns(np.ma.masked_array(plain, mask=False))
+    np.testing.assert_array_equal(as_values(whole.entry(0)), as_values(as_columns(plain).entry(0)))
