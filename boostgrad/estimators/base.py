@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
 
 from boostgrad import params as parameters
 from boostgrad.boosting import Rows, Trained, pairs_at_start, train
@@ -22,12 +19,11 @@ from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
 from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.dataset import BoostGradDataset
+from boostgrad.estimators.fitted import FittedState
 from boostgrad.estimators.initial import fitted_init, raw_of_init
 from boostgrad.estimators.samples import BinnedFrame, Given, Samples
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
-from boostgrad.io import native
-from boostgrad.losses import Loss, get_loss, registered_losses
-from boostgrad.losses.own import UNNAMED
+from boostgrad.losses import Loss
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -44,20 +40,7 @@ AUTO_VECTOR_OUTPUTS = 30
 SERIAL_ROWS = 1024
 
 
-class PreparedOnce:
-    """The predictor of an ensemble, made when it is first called for: a small fit takes less time than its tables."""
-
-    def __init__(self, ensemble: Ensemble):
-        self._ensemble = ensemble
-        self._made: Predictor | None = None
-
-    def __call__(self) -> Predictor:
-        if self._made is None:
-            self._made = Predictor(self._ensemble)  # two threads may both make one; they are the same
-        return self._made
-
-
-class BoostGrad(BaseEstimator):
+class BoostGrad(FittedState, BaseEstimator):
     """What all faces share."""
 
     def _keep(self, arguments: dict[str, Any]) -> None:
@@ -446,172 +429,11 @@ class BoostGrad(BaseEstimator):
             np.add.at(total, source[tree.feature], tree.statistics.split_gain)
         return total / total.sum() if total.sum() > 0 else total
 
-    # -- the fitted state ---------------------------------------------------------------------------------------------
-
-    # those of them that are arrays, which a file holds as they are
-    _FITTED_ARRAYS: tuple[str, ...] = ("train_score_", "validation_score_")
-    _FITTED: tuple[str, ...] = (
-        "ensemble_",
-        "n_features_in_",
-        "feature_names_in_",
-        "n_iter_",
-        "classes_",
-        "init_",
-        "train_score_",
-        "validation_score_",
-        "_loss",
-        "_schema",
-        "_predictor",
-    )
-
-    def _set_fitted(self, ensemble: Ensemble, loss: Loss | None, more: dict[str, Any]) -> None:
-        schema = TableSchema(ensemble.features, ensemble.input_names)
-        for name in self._FITTED:
-            self.__dict__.pop(name, None)
-        self.ensemble_ = ensemble
-        self.n_features_in_ = schema.n_inputs
-        if schema.names is not None:
-            self.feature_names_in_ = np.array(schema.names, dtype=object)
-        self.n_iter_ = ensemble.n_iterations
-        self._loss = loss
-        self._schema = schema
-        self._predictor = PreparedOnce(ensemble)
-        for name, value in more.items():
-            setattr(self, name, value)
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return "ensemble_" in self.__dict__
-
-    def _check_fitted(self) -> None:
-        """As scikit-learn's check_is_fitted, which takes longer than a small prediction does."""
-        if not self.__sklearn_is_fitted__():
-            raise NotFittedError(
-                f"This {type(self).__name__} instance is not fitted yet. Call 'fit' with appropriate arguments before "
-                "using this estimator."
-            )
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
         return tags
-
-    def _stored(self) -> dict[str, Any]:
-        """The fitted state as the file format takes it, without what differs between a file and a pickle."""
-        return {
-            "ensemble": self.ensemble_,
-            "estimator": {"class": type(self).__name__},
-            "arrays": {name: getattr(self, name) for name in self._FITTED_ARRAYS},
-        }
-
-    def _restore(self, stored: native.StoredModel, classes: np.ndarray | None) -> None:
-        more = {name: stored.arrays[name] for name in self._FITTED_ARRAYS if name in stored.arrays}
-        if classes is not None:
-            more["classes_"] = classes
-        self._set_fitted(stored.ensemble, get_loss(stored.ensemble.loss, **stored.ensemble.loss_parameters), more)
-
-    def __getstate__(self):
-        state = dict(super().__getstate__())
-        if "ensemble_" in state and self._loss_is_registered() and native.holds_levels(self.ensemble_):
-            for name in self._FITTED:
-                if name not in ("classes_", "init_"):  # labels may be of any type, and pickle takes any
-                    state.pop(name, None)
-            state["_stored_model"] = native.dump_bytes(**self._stored())
-        elif (
-            "ensemble_" in state
-        ):  # a loss or levels of one's own: pickle knows where their classes are, a file does not
-            state.pop("_predictor")
-        return state
-
-    def __setstate__(self, state):
-        state = dict(state)
-        stored = state.pop("_stored_model", None)
-        super().__setstate__(state)
-        if stored is not None:
-            self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
-            if "init_" in state:
-                self.init_ = state["init_"]
-        elif "ensemble_" in self.__dict__:
-            self._predictor = PreparedOnce(self.ensemble_)
-
-    def _loss_is_registered(self) -> bool:
-        return registered_losses().get(self._loss.name) is type(self._loss)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one file, whole or not at all.
-
-        The file holds numbers and names only: loading it runs no code from it. Parameters that are objects
-        (callbacks, a splitter, a RandomState) are not in it. Neither is a loss without a registered name: a warning
-        says so, and the model that is loaded predicts raw values.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Raises
-        ------
-        NotFittedError
-            If the estimator is not fitted.
-        ValueError
-            If boosting started from an estimator, ``init``.
-        TypeError
-            If class labels, or levels of a category, are neither numbers, bools nor strings.
-        """
-        self._check_fitted()
-        if "init_" in self.__dict__:
-            raise ValueError("a file cannot hold the estimator that init started from; use pickle")
-        stored = self._stored()
-        if not self._loss_is_registered():
-            warnings.warn(
-                f"loss {type(self._loss).__name__} has no registered name by which a file could refer to it: the file "
-                f"holds {UNNAMED!r} in its place, and the model that is loaded from it predicts raw values; register "
-                "it with boostgrad.losses.register, or use pickle",
-                stacklevel=2,
-            )
-            was = {"n_outputs": self._loss.n_outputs, "was": repr(self._loss)}
-            stored["ensemble"] = replace(self.ensemble_, loss=UNNAMED, loss_parameters=was)
-        plain = {name: _plain(value) for name, value in self.get_params(deep=False).items()}
-        stored["estimator"]["parameters"] = {name: value for name, value in plain.items() if value is not _NOT_PLAIN}
-        classes = getattr(self, "classes_", None)
-        if classes is not None and classes.dtype.kind == "O":
-            stored["estimator"]["object_classes"] = classes.tolist()  # all of them are strings
-        elif classes is not None:
-            stored["arrays"]["classes_"] = classes
-        native.save(path, **stored)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a model that :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path : str or path-like
-
-        Returns
-        -------
-        BoostGradRegressor or BoostGradClassifier
-
-        Raises
-        ------
-        boostgrad.io.native.ModelFormatError
-            If the file is truncated, altered or not a boostgrad model (a ValueError).
-        ValueError
-            If the file holds a model of another class.
-        """
-        stored = native.load(path)
-        if stored.estimator.get("class") != cls.__name__:
-            raise ValueError(
-                f"{str(path)!r} holds a {stored.estimator.get('class', 'bare ensemble')}, not a {cls.__name__}"
-            )
-        classes = stored.arrays.get("classes_")
-        if "object_classes" in stored.estimator:
-            classes = np.array(stored.estimator["object_classes"], dtype=object)
-        values = stored.estimator.get("parameters", {})
-        model = cls(**{name: values[name] for name in cls._get_param_names() if name in values})
-        model._restore(stored, classes)
-        if "loss" not in values:  # it was an object
-            model.loss = model._loss
-        return model
 
     # -- what the faces differ in -------------------------------------------------------------------------------------
 
@@ -695,16 +517,3 @@ def documented(face: type[BoostGrad]) -> type[BoostGrad]:
 def n_predictions(loss: Loss) -> int:
     """How many numbers a row the loss predicts."""
     return len(loss.inverse_link(np.zeros((loss.n_outputs, 1))))
-
-
-_NOT_PLAIN = object()
-
-
-def _plain(value: Any) -> Any:
-    """The value as JSON holds it, or _NOT_PLAIN."""
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        items = [_plain(item) for item in value]
-        return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
-    return value if value is None or isinstance(value, bool | int | float | str) else _NOT_PLAIN
