@@ -346,7 +346,7 @@ print(data.n_rows, model.ensemble_.trees[0].n_splits, f"limit {limit / 1e6:.0f} 
 
 
 def run_limited(n, d, size, directory, share, n_estimators):
-    command = [sys.executable, "-c", LIMITED, *map(str, (n, d, size, directory, share, n_estimators))]
+    command = [sys.executable, "-P", "-c", LIMITED, *map(str, (n, d, size, directory, share, n_estimators))]
     environment = {
         **os.environ,
         "ARROW_DEFAULT_MEMORY_POOL": "system",
