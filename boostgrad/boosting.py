@@ -119,7 +119,7 @@ def train(
         pairs.pairs = row_array(shape, np.float64, rows.matrix.directory)
     state = IterationState(n_estimators)
     if validation is not None:
-        validation_raw = validation.raw(base_score)
+        validation_raw = state.validation_raw = validation.raw(base_score)
         state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
         state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
 

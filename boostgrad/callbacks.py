@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -18,12 +19,15 @@ class IterationState:
         Iterations done.
     train_scores, validation_scores : list of float
         Negative mean losses after 0, 1, ... iterations; empty without validation data.
+    validation_raw : ndarray of float64, shape (n_outputs, n_rows), or None
+        Raw predictions for the validation rows, which the next iteration changes: to be read.
     """
 
     n_estimators: int
     iteration: int = 0
     train_scores: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
+    validation_raw: Any = None
 
 
 class Callback:
@@ -70,6 +74,36 @@ class EarlyStopping(Callback):
         if scores[state.iteration] > scores[self.best_iteration] + self.tol:
             self.best_iteration = state.iteration
         return state.iteration - self.best_iteration >= self.n_iter_no_change
+
+
+class BestPredictions(Callback):
+    """Keep the raw predictions for the validation rows that the model up to the best iteration gives.
+
+    Parameters
+    ----------
+    stopping : EarlyStopping or None
+        A callback before this one. None: the last iteration is the best.
+
+    Attributes
+    ----------
+    raw : ndarray of float64, shape (n_outputs, n_rows), or None
+    """
+
+    def __init__(self, stopping: EarlyStopping | None):
+        self.stopping = stopping
+        self.raw: Any = None
+
+    def before_training(self, state):
+        self.raw = None
+
+    def after_iteration(self, state):
+        if self.stopping is None or state.validation_raw is None:
+            self.raw = state.validation_raw
+        elif self.raw is None:
+            self.raw = state.validation_raw.copy()
+        elif self.stopping.best_iteration == state.iteration:
+            self.raw[:] = state.validation_raw
+        return False
 
 
 class Progress(Callback):

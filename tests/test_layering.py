@@ -29,6 +29,7 @@ ROOMS = {
     r"queries|_concordance": {"native"},
     r"_queries": {"native", "queries"},
     r"metrics": WORDS,
+    r"conformal": set(),
     r"data\..*": WORDS | {"data."},
     r"losses(\..*)?": WORDS | {"losses", "losses."},
     r"tree\.model": {"features"},
@@ -48,6 +49,7 @@ ROOMS = {
         "dataset",
         "inputs",
         "metrics",
+        "conformal",
         "boosting",
         "callbacks",
         "data.",
@@ -62,6 +64,7 @@ ROOMS = {
 }
 NOT_NUMPY = {
     "estimators.base": {"numpy", "sklearn"},
+    "estimators.calibrated": {"numpy", "sklearn"},
     "estimators.classifier": {"numpy", "sklearn"},
     "estimators.fitted": {"numpy", "sklearn"},
     "estimators.initial": {"numpy", "sklearn"},

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from boostgrad import params as parameters
 from boostgrad.boosting import Rows, Trained, pairs_at_start, train
-from boostgrad.callbacks import EarlyStopping, Progress
+from boostgrad.callbacks import BestPredictions, EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.levels import MAX_LEVELS
@@ -137,6 +137,7 @@ class BoostGrad(FittedState, BaseEstimator):
         validation = None if held_out is None else _binned(held_out, loss)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
+        best = [BestPredictions(*stopping or [None])] if held_out is not None and self._keeps_conformity(loss) else []
         progress = [Progress()] if self.verbose else []
         trained = train(
             training,
@@ -145,13 +146,15 @@ class BoostGrad(FittedState, BaseEstimator):
             TreeParams(**{f.name: getattr(self, f.name) for f in fields(TreeParams)}),
             self.n_estimators,
             validation=validation,
-            callbacks=[*stopping, *progress, *(self.callbacks or [])],
+            callbacks=[*stopping, *best, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
             vector_leaves=self._has_vector_leaves(loss, training),
             redraws=table.redraws(training.matrix),
         )
         n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
+        for predictions in best:
+            fitted["conformity_scores_"] = self._conformity_of(held_out, predictions.raw, loss, fitted)
         self._keep_model(trained, n_iter, table.schema, loss, fitted, samples, n_threads)
         return self
 
@@ -311,7 +314,7 @@ class BoostGrad(FittedState, BaseEstimator):
             )
             samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
         self._check_offset(given, samples.offset, loss)
-        target = self._encode_validation_target(samples.y, fitted)
+        target = self._encode_validation_target(samples.y, fitted, "y_val")
         loss.check_target(target)
         if "init_" in fitted:
             samples = samples.with_offset(raw_of_init(fitted["init_"], given.X, loss, fitted.get("classes_")))
@@ -445,7 +448,7 @@ class BoostGrad(FittedState, BaseEstimator):
         the fit needs."""
         raise NotImplementedError
 
-    def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
+    def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any], name: str) -> np.ndarray:
         raise NotImplementedError
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
@@ -460,6 +463,14 @@ class BoostGrad(FittedState, BaseEstimator):
     ) -> Loss:
         """The loss to keep, once the model is known; more fitted attributes may be added to ``fitted``."""
         return loss
+
+    def _keeps_conformity(self, loss: Loss) -> bool:
+        """Whether a fit keeps what prediction intervals or sets need of the rows that are held out."""
+        return False
+
+    def _conformity_of(self, held_out: Samples, raw: np.ndarray, loss: Loss, fitted: dict[str, Any]) -> Any:
+        """What they need, of the raw predictions for these rows."""
+        raise NotImplementedError
 
     def _predicts_one_number(self) -> bool:
         """Whether the prediction of a row is one number rather than an array."""
