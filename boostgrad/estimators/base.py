@@ -525,7 +525,7 @@ init_ : estimator
 train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0,)
     Scores of the model after 0, 1, ... iterations, the higher the better: negative mean losses, or what ``scoring``
     says. They have the weights that training had, those of ``class_weight`` included. Empty where there was no
-    validation data. With a ``scoring`` other than "loss", of more than 100,000 training rows (10,000 where a scorer of
+    validation data. With a ``scoring`` other than "loss", of more than 50,000 training rows (10,000 where a scorer of
     scikit-learn is called) so many are scored.
 feature_importances_ : ndarray of float64, shape (n_features_in_,)
     Shares of the columns of X in the total split gain."""

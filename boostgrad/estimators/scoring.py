@@ -26,7 +26,7 @@ from boostgrad.losses import Loss
 from boostgrad.runtime import stream
 
 # Of more training rows than these, some are scored: so many by metrics of boostgrad's, and by other scorers.
-MOST_BY_METRIC, MOST_BY_SCORER = 100_000, 10_000
+MOST_BY_METRIC, MOST_BY_SCORER = 50_000, 10_000
 
 # What other libraries call a metric.
 ELSEWHERE = {

@@ -1,4 +1,4 @@
-"""The order of rows within queries, and that of survival times: what scikit-learn has no fast metric for."""
+"""The order of rows within queries, and that of survival times: what scikit-learn has no fast metric of."""
 
 from __future__ import annotations
 
