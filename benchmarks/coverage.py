@@ -119,7 +119,7 @@ def hgb_as_it_is(parts: Parts, seed: int, coverage: float) -> np.ndarray:
 
 
 def mapie(parts: Parts, seed: int, coverage: float) -> np.ndarray:
-    """Conformalised quantiles of HistGradientBoosting, which MAPIE wants with the median."""
+    """Conformalised quantiles of HistGradientBoosting, which MAPIE wants with the median; columns of numbers only."""
     from mapie.regression import ConformalizedQuantileRegressor
 
     models = hgb_at(((1 - coverage) / 2, (1 + coverage) / 2, 0.5), parts, parts.fit, seed)
@@ -252,8 +252,8 @@ def main() -> None:
                     continue
                 try:
                     record = run(task, method, seed, options.coverage)
-                except ImportError as error:
-                    print(f"{task.name}  {method}  left out: {error}", flush=True)
+                except Exception as error:  # a library is not there, or refuses the frame
+                    print(f"{task.name}  {method}  refused: {str(error).splitlines()[0][:100]}", flush=True)
                     continue
                 print(f"{task.name}  {method}  {record['coverage']:.4f}  {record['seconds']:.1f} s", flush=True)
                 records.append(record)

@@ -255,14 +255,14 @@ def test_folds_by_hand(seed):
     assert twice[0].n_rows == 400
 
 
-@pytest.mark.parametrize("container", ["list", "pandas", "polars", "arrow", "csr"])
+@pytest.mark.parametrize("container", ["list", "pandas", "polars", "arrow", "csr", "coo"])
 def test_folds_of_any_table(container, seed):
     X, y = numbers(150, seed)
     expected = BoostGradRegressor(**SMALL).fit(X, y).calibrate(X, y, cv=3)
     if container == "list":
         table, target = X.tolist(), y.tolist()
-    elif container == "csr":
-        table, target = sparse.csr_array(X), y
+    elif container in ("csr", "coo"):
+        table, target = getattr(sparse, f"{container}_array")(X), y
     else:
         library = pytest.importorskip({"arrow": "pyarrow"}.get(container, container))
         columns = {f"x{j}": X[:, j] for j in range(3)}

@@ -8,12 +8,12 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import _safe_indexing
 
 from boostgrad import params
 from boostgrad.conformal import ConformityScores
 from boostgrad.estimators.base import BoostGrad
 from boostgrad.estimators.samples import Samples
+from boostgrad.estimators.scoring import taken
 from boostgrad.inputs import checked_offset, checked_weight
 from boostgrad.losses import Loss
 from boostgrad.runtime import seed_of
@@ -59,10 +59,9 @@ class CalibratedBoostGrad(BoostGrad):
         model = clone(self).set_params(n_estimators=self.n_iter_, early_stopping=False, callbacks=None, verbose=0)
         scores, rows = [], []
         for train, test in folds:
-            model.fit(_taken(X, train), _taken(y, train), **{name: _taken(v, train) for name, v in given.items()})
-            raw = model._raw(
-                _taken(X, test), **{name: _taken(v, test) for name, v in given.items() if name != "sample_weight"}
-            )
+            model.fit(taken(X, train, "X"), taken(y, train, "y"), **_each(given, train))
+            start = {name: value for name, value in given.items() if name != "sample_weight"}
+            raw = model._raw(taken(X, test, "X"), **_each(start, test))
             scores.append(self._row_scores(model._loss, target[test], raw, model))
             rows.append(test)
         return np.concatenate(scores, axis=1), np.concatenate(rows)
@@ -136,9 +135,6 @@ class CalibratedBoostGrad(BoostGrad):
         return None
 
 
-def _taken(values: Any, rows: np.ndarray) -> Any:
-    if np.isscalar(values):  # one exposure for all rows
-        return values
-    if not isinstance(values, np.ndarray) and not hasattr(values, "iloc") and hasattr(values, "take"):
-        return values.take(rows)  # Arrow's tables and arrays
-    return _safe_indexing(values, rows)
+def _each(given: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Some rows of each; a number is that of all rows."""
+    return {name: value if np.isscalar(value) else taken(value, rows, name) for name, value in given.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +13,8 @@ from boostgrad.estimators.base import documented, n_predictions
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
 from boostgrad.estimators.intervals import has_intervals, intervals_of
 from boostgrad.estimators.samples import Given
-from boostgrad.inputs import several_columns, target_numbers, target_table
+from boostgrad.estimators.scoring import Scored
+from boostgrad.inputs import several_columns, target_numbers, target_table, weights_of
 from boostgrad.losses import (
     CallableLoss,
     DistributionLoss,
@@ -24,6 +25,7 @@ from boostgrad.losses import (
     get_loss,
     registered_losses,
 )
+from boostgrad.metrics.numbers import NUMBER_METRICS
 
 
 @documented
@@ -81,6 +83,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-7,
+        scoring="loss",
         multi_strategy="auto",
         init=None,
         callbacks=None,
@@ -197,9 +200,11 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
           "poisson", "gamma" and "tweedie" and of the prediction's size for "mape" and "squared_log_error".
 
         Calibrated with n rows that neither fitted the model nor stopped it, the probability is from ``coverage`` to
-        ``coverage`` + 1 / (n + 1) (a hundredth of 1 - ``coverage`` more where n is large). Rows held out for early
-        stopping chose the number of trees, too, which no theorem allows and which makes no difference that was
-        measured; :meth:`calibrate` takes other rows.
+        ``coverage`` + 1 / (n + 1) (a hundredth of 1 - ``coverage`` more where n is large). It is larger where many rows
+        have the same score: predicted quantiles of a target of few values are often equal to it, so that such a target
+        is better off with another loss. Rows held out for early stopping chose the number of trees, too, which no
+        theorem allows: of 1,500 and more it was not to be seen, of 100 rows a coverage of 0.9 became 0.896 at worst, of
+        50 rows 0.891. :meth:`calibrate` takes other rows.
 
         Parameters
         ----------
@@ -303,6 +308,17 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             raise ValueError(f"{name} must have as many columns as y in fit: it has shape {y.shape}.")
         return y
 
+    def _metric(self, name, known):
+        metric = NUMBER_METRICS.get(name)
+        if metric is None or isinstance(known.loss, Quantiles):
+            return None
+
+        def bind(scored):
+            targets = list(_targets(scored))
+            return lambda raw: _mean_of_targets(metric, targets, known.loss.inverse_link(raw))
+
+        return bind
+
     def _make_loss(self, fitted):
         names = _regression_losses()
         takes_quantile = self.loss in ("quantile", "expectile") if isinstance(self.loss, str) else False
@@ -347,6 +363,21 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
                 f"target only. Got {self.quantile!r} instead."
             )
         return Quantiles(self.quantile)
+
+
+def _targets(scored: Scored) -> Iterator[tuple[int, Any, np.ndarray, np.ndarray | None]]:
+    """Of each target that some row has: its number, the rows that have it, their values and weights."""
+    for k, y in enumerate(scored.y.reshape(len(scored), -1).T):
+        there = np.flatnonzero(~np.isnan(y))
+        if len(there) == len(y):
+            yield k, slice(None), y, scored.weight
+        elif len(there):
+            yield k, there, y[there], weights_of(scored.weight, there)
+
+
+def _mean_of_targets(metric: Callable[..., float], targets: list, predictions: np.ndarray) -> float:
+    each = [metric(y, predictions[k, rows], weight) for k, rows, y, weight in targets]
+    return float(np.mean(each)) if each else float("nan")
 
 
 def _regression_losses() -> list[str]:
