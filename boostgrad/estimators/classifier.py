@@ -159,8 +159,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
         Calibrated with n rows that neither fitted the model nor stopped it, the probability is at least ``coverage``,
         and, but for rows of equal probabilities, at most ``coverage`` + 1 / (n + 1) (a hundredth of 1 - ``coverage``
-        more where n is large). Rows held out for early stopping chose the number of trees, too, which no theorem allows:
-        of 1,500 and more it was not to be seen; a few dozen cover one per cent less than they should.
+        more where n is large). Rows held out for early stopping chose the number of trees, too, which no theorem
+        allows: of 1,500 and more it was not to be seen; a few dozen cover about one per cent less than they should.
         :meth:`calibrate` takes other rows.
 
         Parameters
