@@ -4,6 +4,7 @@
 
     python -m benchmarks.coverage                                                  # made-up noise that differs by row
     python -m benchmarks.coverage --seeds 0 1 2 3 4 A.parquet B.parquet --page coverage.md       # tables of one's own
+    python -m benchmarks.coverage --few 50 100 400          # few rows that stop the training, in a case hard for them
 
 A Parquet file is read as by ``benchmarks.categories``: a label in the column ``target``, and a quarter of the rows held
 out. A table of classes has sets, others intervals. "early" is calibrated with the tenth of the training rows that
@@ -233,6 +234,31 @@ def tables(records: list[dict[str, Any]], coverage: float) -> str:
     return "\n".join(lines).strip()
 
 
+def few(n: int, coverage: float, times: int = 600) -> str:
+    """So many rows stop the training of a target that is nearly all noise, in long steps, and calibrate it; beside so
+    many others: means over made-up tables, with their standard errors."""
+    from boostgrad import BoostGradRegressor
+
+    sizes = np.cumsum([500, n, n])
+    found = []
+    for seed in range(times):
+        rng = np.random.default_rng(seed)
+        X = rng.random((sizes[-1] + 4000, 5))
+        y = X[:, 0] + rng.standard_normal(len(X))
+        (X_fit, X_val, X_cal, X_test), (y_fit, y_val, y_cal, y_test) = np.split(X, sizes), np.split(y, sizes)
+        model = BoostGradRegressor(
+            n_estimators=200, learning_rate=0.3, max_leaf_nodes=8, n_iter_no_change=20, n_jobs=1, random_state=0
+        )
+        model.fit(X_fit, y_fit, X_val=X_val, y_val=y_val)
+        early = of_intervals(y_test, model.predict_interval(X_test, coverage), coverage)["coverage"]
+        model.calibrate(X_cal, y_cal)
+        found.append([early, of_intervals(y_test, model.predict_interval(X_test, coverage), coverage)["coverage"]])
+    means, errors = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(times)
+    theorem = np.ceil((n + 1) * coverage) / (n + 1)
+    cells = [f"{mean:.4f} +- {error:.4f}" for mean, error in zip(means, errors, strict=True)]
+    return f"| {n} | {cells[0]} | {cells[1]} | {theorem:.4f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="*", metavar="FILE.parquet")
@@ -241,8 +267,14 @@ def main() -> None:
     parser.add_argument("--most-rows", type=int, default=40_000, help="of a file, held-out ones included")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", nargs="+", choices=[*INTERVALS, *SETS], default=[*INTERVALS, *SETS])
+    parser.add_argument("--few", type=int, nargs="+", metavar="ROWS", help="that, and nothing else")
     parser.add_argument("--page", metavar="FILE.md")
     options = parser.parse_args()
+    if options.few:
+        print("| rows | early | apart | the theorem |\n|---:|---:|---:|---:|")
+        for n in options.few:
+            print(few(n, options.coverage), flush=True)
+        return
     records = []
     for path in options.files or [None]:
         for seed in options.seeds:

@@ -22,6 +22,10 @@ import numpy as np
 # Where there are many scores, the share of rows above two that are kept side by side differs by no more than this
 # factor: coverage 0.9 is 0.9008 at most, 0.99 is 0.99008.
 _STEP = 1.0 + 2.0**-7
+_STEPS = -np.cumprod(np.full(4096, 1.0 / _STEP))  # ascending, down to shares of 1e-14
+
+# So few scores are kept as they are.
+_ALL_KEPT = 128
 
 # Shares and coverages that differ by no more than rounding are equal.
 _ROUNDING = 1e-12
@@ -82,8 +86,10 @@ class ConformityScores:
             share = total / (total[-1] + np.sum(weight**2) / total[-1])
         last = np.append(score[1:] != score[:-1], True)  # of equal ones
         score, share = score[last], share[last]
-        kept = _kept(1.0 - share)
-        return cls(score[kept], share[kept], n_rows)
+        if len(score) > _ALL_KEPT:
+            kept = _kept(1.0 - share)
+            score, share = score[kept], share[kept]
+        return cls(score, share, n_rows)
 
     def threshold(self, coverage: float) -> float:
         """The least score that enough rows do not exceed; infinity where there is none."""
@@ -99,8 +105,7 @@ class ConformityScores:
 
 def _kept(above: np.ndarray) -> np.ndarray:
     """One row, the last, of those whose shares of rows above lie between two powers of _STEP."""
-    steps = np.cumprod(np.full(int(np.log(1.0 / above[-1]) / np.log(_STEP)) + 2, 1.0 / _STEP))
-    step = np.searchsorted(-steps, -above)
+    step = np.searchsorted(_STEPS, -above)
     return np.append(step[1:] != step[:-1], True)
 
 
