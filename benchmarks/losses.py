@@ -513,7 +513,10 @@ def page(records: list[dict[str, Any]]) -> str:
             continue
         names = [name for name in LIBRARIES if any(name in found for found in rows.values())]
         lines += ["", f"## {loss}: {metric.name}, {'higher' if metric.larger else 'lower'} is better", ""]
-        lines += [f"| table | {' | '.join(names)} | beside the best other | |", "|---|" + "---:|" * len(names) + "---:|---|"]
+        lines += [
+            f"| table | {' | '.join(names)} | beside the best other | |",
+            "|---|" + "---:|" * len(names) + "---:|---|",
+        ]
         ranks = defaultdict(list)
         for table, found in rows.items():
             line, word = _row(table, found, names, metric.larger)
@@ -524,7 +527,9 @@ def page(records: list[dict[str, Any]]) -> str:
             for name, rank in zip(means, rankdata(list(means.values())), strict=True):
                 ranks[name].append(rank)
         if len(rows) > 1:
-            lines.append(f"| mean rank | {' | '.join(f'{np.mean(ranks[n]):.2f}' if n in ranks else '' for n in names)} | | |")
+            lines.append(
+                f"| mean rank | {' | '.join(f'{np.mean(ranks[n]):.2f}' if n in ranks else '' for n in names)} | | |"
+            )
     words = ", ".join(f"{counts[word]} {word}" for word in ("ahead", "level", "behind") if counts[word])
     summary = (
         "*Beside the best other*: the difference to the library with the best mean metric, in percent of it, positive "
@@ -551,7 +556,10 @@ def _row(table: str, found: dict[str, dict[int, float]], names: list[str], large
 def _more(records: list[dict[str, Any]]) -> list[str]:
     """Tables of what a metric does not say."""
     lines: list[str] = []
-    for value, title in (("crossing", "Share of rows whose quantiles cross"), ("crps", "normal_nll: CRPS, lower is better")):
+    for value, title in (
+        ("crossing", "Share of rows whose quantiles cross"),
+        ("crps", "normal_nll: CRPS, lower is better"),
+    ):
         tables = _tables(records, value)
         names = [name for name in LIBRARIES if any(name in found for found in tables.values())]
         if names:
@@ -606,7 +614,9 @@ def main() -> None:
                         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
                         print(f"{loss}  {table.name}  {library}  refused: {words[:100]}", flush=True)
                         continue
-                    print(f"{loss}  {table.name}  {library}  {record['score']:.5f}  {record['seconds']:.2f} s", flush=True)
+                    print(
+                        f"{loss}  {table.name}  {library}  {record['score']:.5f}  {record['seconds']:.2f} s", flush=True
+                    )
                     records.append(record)
                     if out:
                         with out.open("a", encoding="utf-8") as file:
