@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-
 # Rows whose losses are computed at a time: arrays of so many stay in the second-level cache.
 MEAN_BLOCK = 16_384
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from boostgrad._order import descending
+
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
 
@@ -23,7 +25,7 @@ def median(values: np.ndarray, weight: np.ndarray | None) -> float:
     if weight is None:
         return float(np.median(values))
     values, weight = values[weight > 0], weight[weight > 0]
-    order = np.argsort(values)
+    order = descending(values)[::-1]
     below = np.cumsum(weight[order])
     half = 0.5 * below[-1]
     at = min(int(np.searchsorted(below, half)), len(order) - 1)
