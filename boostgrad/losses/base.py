@@ -205,7 +205,7 @@ class Loss:
         return self.inverse_link(raw[:, None])[:, 0]
 
     def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None) -> float:
-        """Weighted mean of :meth:`values`."""
+        """Weighted mean of :meth:`values`, which is asked block by block where y is an array of one dimension."""
         if not isinstance(y, np.ndarray) or y.ndim != 1:
             return float(np.average(self.values(y, raw), weights=weight))
         total = 0.0
