@@ -187,7 +187,6 @@ XGBOOST = {
     "absolute_error": "reg:absoluteerror",
     "quantile": "reg:quantileerror",
     "quantiles": "reg:quantileerror",
-    "expectile": "reg:expectileerror",
     "squared_log_error": "reg:squaredlogerror",
     "poisson": "count:poisson",
     "gamma": "reg:gamma",
@@ -226,7 +225,6 @@ def xgboost(case: Case, work: Work) -> Fitted:
     own = {
         "quantile": {"quantile_alpha": LEVEL},
         "quantiles": {"quantile_alpha": np.array(LEVELS)},
-        "expectile": {"expectile_alpha": LEVEL},
         "tweedie": {"tweedie_variance_power": TWEEDIE_POWER},
         "multinomial": {"num_class": case.n_classes},
     }
@@ -549,8 +547,9 @@ def _row(table: str, found: dict[str, dict[int, float]], names: list[str], large
     unit = abs(others[best]) / 100 * (1 if larger else -1)
     mean, error = mean / unit, error / abs(unit)
     word = "level" if not abs(mean) > 2 * error else "ahead" if mean > 0 else "behind"
+    word, spread = ("one seed", "") if np.isnan(error) else (word, f" ± {error:.2f}")
     cells[names.index(best)] = f"**{cells[names.index(best)]}**"
-    return f"| {table} | {' | '.join(cells)} | {mean:+.2f}% ± {error:.2f} | {word} |", word
+    return f"| {table} | {' | '.join(cells)} | {mean:+.2f}%{spread} | {word} |", word
 
 
 def _more(records: list[dict[str, Any]]) -> list[str]:

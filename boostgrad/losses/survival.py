@@ -46,8 +46,8 @@ class Cox(Loss):
     the true one. :meth:`values` gives each event its part, and 0 to censored rows. The constant is 0, since only
     differences count.
 
-    With the risk sets held fast the loss of a leaf's step s is A exp(s) - D s, where D is the weight of its events and A
-    how many were expected. It is least at s = log(D / A), and Newton's step is D / A - 1, far too long for a leaf of
+    With the risk sets held fast the loss of a leaf's step s is A exp(s) - D s, where D is the weight of its events and
+    A how many were expected. It is least at s = log(D / A), and Newton's step is D / A - 1, far too long for a leaf of
     early events: steps upwards become log(1 + s). Downwards log(D / A) has no bound, and Newton's steps stay; only
     beyond -1, where the hessian is less than A, they become -1 - log(-s).
     """

@@ -37,7 +37,7 @@ def of_lightgbm(X, y, objective, n_trees, rate, **parameters):
 @pytest.mark.parametrize("power", [1.2, 1.5, 1.8])
 def test_tweedie_is_lightgbms(power):
     """The same start, derivatives and steps: the same models, up to LightGBM's gradients in float32. LightGBM guesses
-    the rows of a leaf from its hessians, so leaves are bounded by those, and no step is above 1, where ours is shortened.
+    the rows of a leaf from its hessians, so leaves are bounded by those; no step is above 1, where ours is shortened.
     """
     X, size, rng = table()
     y = np.where(rng.random(len(X)) < 0.3, 0.0, rng.gamma(2.0, size**0.3 / 2))
@@ -79,7 +79,7 @@ def test_fair_is_as_good_as_lightgbms():
 
 def test_leaves_of_mape_are_about_lightgbms():
     """Leaves are weighted medians in both, ours where the weights reach one half, LightGBM's between two rows. Splits
-    differ, since our hessians are the weights of the rows and LightGBM's are 1: for whole models, losses are compared."""
+    differ, since our hessians are the weights of the rows and LightGBM's are 1: of whole models losses are compared."""
     X, size, rng = table()
     y = 10 + 5 * size * np.exp(0.1 * rng.standard_normal(len(X)))
     one = of_lightgbm(X, y, "mape", 1, 1.0)
