@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.boosting import Current, Scores
+from boostgrad.data.containers import module_of
 from boostgrad.data.schema import TableSchema
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.fitted import ensemble_of
@@ -134,8 +135,12 @@ def taken(values: Any, rows: np.ndarray | None, name: str) -> Any:
         return values
     if hasattr(values, "tocsr"):  # of a sparse matrix in another format rows cannot be taken
         values = values.tocsr()
+    if not hasattr(values, "__getitem__") and hasattr(values, "__array__"):
+        return np.asarray(values)[rows]
     try:
-        if type(values).__module__.startswith("pyarrow."):  # which older scikit-learns do not know
+        if module_of(values) == "narwhals":
+            return values[rows]
+        if module_of(values) == "pyarrow":  # which older scikit-learns do not know
             return values.take(rows)
         return _safe_indexing(values, rows)
     except (TypeError, ValueError, AttributeError, IndexError) as error:
