@@ -21,7 +21,15 @@ cdef double below(const double[::1] tree, int64_t end) noexcept nogil:
     return sum
 
 
-def pairs_in_order(const double[::1] lower, const double[::1] upper, const int64_t[::1] rank, int64_t n_ranks, weight):
+def orders_of(lower, upper):
+    """What :func:`pairs_in_order` goes through: the rows as second ones of a pair, and as first ones, latest first."""
+    # of those with equal bounds the ones that are not observed come first
+    second = np.lexsort((np.equal(lower, upper), np.negative(lower))).astype(np.int64)
+    return second, np.argsort(np.negative(upper), kind="stable").astype(np.int64)
+
+
+def pairs_in_order(const double[::1] lower, const double[::1] upper, const int64_t[::1] rank, int64_t n_ranks, weight,
+                   orders):
     """Weight of pairs by the order of their risks.
 
     Of two rows the first certainly has its event before the second if ``upper[first] < lower[second]``, or if they are
@@ -35,6 +43,8 @@ def pairs_in_order(const double[::1] lower, const double[::1] upper, const int64
         Of the risks, from 0; equal risks have equal ranks.
     n_ranks : int
     weight : ndarray of float64 or None
+    orders : tuple of ndarray
+        Of :func:`orders_of` of these bounds.
 
     Returns
     -------
@@ -42,9 +52,7 @@ def pairs_in_order(const double[::1] lower, const double[::1] upper, const int64
     """
     cdef const double[::1] w = np.ones(lower.shape[0]) if weight is None else weight
     cdef double[::1] tree = np.zeros(n_ranks + 1)
-    # the second ones, latest first; of those with equal bounds the ones that are not observed come first
-    cdef const int64_t[::1] second = np.lexsort((np.equal(lower, upper), np.negative(lower))).astype(np.int64)
-    cdef const int64_t[::1] first = np.argsort(np.negative(upper), kind="stable").astype(np.int64)
+    cdef const int64_t[::1] second = orders[0], first = orders[1]
     cdef int64_t k, i, j, added = 0, n = lower.shape[0]
     cdef double all_added = 0, less, at_most, concordant = 0, tied = 0, discordant = 0
     with nogil:

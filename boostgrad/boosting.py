@@ -61,6 +61,42 @@ class Trained:
     state: IterationState
 
 
+@dataclass(frozen=True, eq=False)
+class Current:
+    """The model between two iterations, as the loop has it: to be read, and not to be kept.
+
+    Attributes
+    ----------
+    trees : list of Tree
+    base_score : ndarray of float64, shape (n_outputs,)
+    raw, validation_raw : ndarray of float64, shape (n_outputs, n_rows)
+        Raw predictions, offsets included, for the rows to train on and to validate with.
+    """
+
+    trees: list[Tree]
+    base_score: np.ndarray
+    raw: np.ndarray
+    validation_raw: np.ndarray
+
+
+class Scores:
+    """What is kept of each iteration: a score of the training rows and one of the validation rows, the higher the
+    better. Here: negative mean losses.
+    """
+
+    name = "loss"
+
+    def __init__(self, rows: Rows, validation: Rows, loss: Loss):
+        self.rows, self.validation, self.loss = rows, validation, loss
+
+    def of(self, current: Current) -> tuple[float, float]:
+        """The two scores of the model as it is now."""
+        return (
+            -self.loss.mean(self.rows.y, current.raw, self.rows.weight),
+            -self.loss.mean(self.validation.y, current.validation_raw, self.validation.weight),
+        )
+
+
 def train(
     rows: Rows,
     edges: list[np.ndarray],
@@ -69,6 +105,7 @@ def train(
     n_estimators: int,
     *,
     validation: Rows | None = None,
+    scores: Scores | None = None,
     callbacks: Sequence[Callback] = (),
     n_threads: int = 1,
     seed: int = 0,
@@ -88,7 +125,9 @@ def train(
     params : TreeParams
     n_estimators : int
     validation : Rows or None
-        Rows whose loss is tracked, binned with the same edges.
+        Rows whose score is tracked, binned with the same edges.
+    scores : Scores or None
+        How the rows are scored where there are validation rows. None: by the loss.
     callbacks : sequence of Callback
     n_threads : int
     seed : int
@@ -120,12 +159,13 @@ def train(
         if pairs.room is not None:
             pairs.room = pairs.pairs
     state = IterationState(n_estimators)
-    if validation is not None:
-        validation_raw = validation.raw(base_score)
-        state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
-        state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
-
     trees: list[Tree] = []
+    if validation is not None:
+        scores = scores or Scores(rows, validation, loss)
+        current = Current(trees, base_score, raw, validation.raw(base_score))
+        state.scoring = scores.name
+        state.add(*scores.of(current))
+
     so_far: list[GrownTree] = []
     n_values = loss.n_outputs if vector_leaves else 1
     n_trees = loss.n_outputs // n_values  # an iteration
@@ -166,9 +206,8 @@ def train(
             if redraws is not None:
                 so_far += grown
             if validation is not None:
-                add_binned(grown, validation.matrix, validation_raw, n_threads)
-                state.train_scores.append(-loss.mean(rows.y, raw, rows.weight))
-                state.validation_scores.append(-loss.mean(validation.y, validation_raw, validation.weight))
+                add_binned(grown, validation.matrix, current.validation_raw, n_threads)
+                state.add(*scores.of(current))
             if any([callback.after_iteration(state) for callback in callbacks]):  # every one is called
                 break
     finally:

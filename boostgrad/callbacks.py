@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, field
 
@@ -17,13 +18,30 @@ class IterationState:
     iteration : int
         Iterations done.
     train_scores, validation_scores : list of float
-        Negative mean losses after 0, 1, ... iterations; empty without validation data.
+        Negative mean losses, or what ``scoring`` says, after 0, 1, ... iterations: the higher, the better. Empty
+        without validation data.
+    scoring : str
+        What the scores are: "loss", or the name of the scorer.
     """
 
     n_estimators: int
     iteration: int = 0
     train_scores: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
+    scoring: str = "loss"
+
+    def add(self, train_score: float, validation_score: float) -> None:
+        """Keep the scores of one more iteration."""
+        self.train_scores.append(train_score)
+        self.validation_scores.append(validation_score)
+
+    @property
+    def last_score(self) -> str:
+        """The latest validation score in words; empty where there is none."""
+        if not self.validation_scores:
+            return ""
+        sign = -1 if self.scoring == "loss" else 1
+        return f"validation {self.scoring} {sign * self.validation_scores[-1]:.6g}"
 
 
 class Callback:
@@ -47,7 +65,7 @@ class EarlyStopping(Callback):
     ----------
     n_iter_no_change : int
     tol : float
-        An improvement of no more than this does not count.
+        An improvement of no more than this does not count. Any score is an improvement of one that is NaN.
 
     Attributes
     ----------
@@ -67,7 +85,9 @@ class EarlyStopping(Callback):
         scores = state.validation_scores
         if not scores:
             return False
-        if scores[state.iteration] > scores[self.best_iteration] + self.tol:
+        score, best = scores[state.iteration], scores[self.best_iteration]
+        undefined = math.isnan(best) and not math.isnan(score)  # a correlation is, as long as predictions are constant
+        if undefined or score > best + self.tol:
             self.best_iteration = state.iteration
         return state.iteration - self.best_iteration >= self.n_iter_no_change
 
@@ -86,7 +106,7 @@ class Progress(Callback):
             self._bar = tqdm(total=state.n_estimators, desc="boostgrad", unit="iteration", file=sys.stderr)
 
     def after_iteration(self, state):
-        words = f"validation loss {-state.validation_scores[-1]:.6g}" if state.validation_scores else ""
+        words = state.last_score
         if self._bar is not None:
             self._bar.set_postfix_str(words, refresh=False)
             self._bar.update()

@@ -91,6 +91,16 @@ class Callbacks:
         return "a list of boostgrad.callbacks.Callback"
 
 
+class Scorers:
+    """The name of a scorer, which the estimator looks up, or a scorer."""
+
+    def accepts(self, value: Any) -> bool:
+        return (isinstance(value, str) and value != "") or (callable(value) and not isinstance(value, type))
+
+    def __str__(self) -> str:
+        return "the name of a scikit-learn scorer, or a scorer(estimator, X, y)"
+
+
 class ClassWeights:
     """A dict of weights."""
 
@@ -261,7 +271,7 @@ class BoostParams:
     early_stopping: bool | str = parameter(
         "auto",
         OneOf(("auto", True, False)),
-        doc='Stop when the validation loss no longer improves. "auto": above 10,000 rows, or when X_val is given.',
+        doc='Stop when the validation score no longer improves. "auto": above 10,000 rows, or when X_val is given.',
     )
     validation_fraction: Any = parameter(
         0.1,
@@ -274,6 +284,17 @@ class BoostParams:
         10, Number(Integral, 1, LARGEST), doc="Early stopping: iterations without improvement before it stops."
     )
     tol: float = parameter(1e-7, Finite(Real, 0), doc="Early stopping: smaller improvements do not count.")
+    scoring: Any = parameter(
+        "loss",
+        OneOf(("loss",)),
+        Scorers(),
+        doc="What early stopping goes by, and what train_score_ and validation_score_ hold: the loss; the name of a "
+        "scikit-learn scorer (sklearn.metrics.get_scorer_names()), for the ranker also 'ndcg' and 'ndcg@k' (k a "
+        "number), for survival analysis 'concordance_index'; or a callable scorer(estimator, X, y), which is given "
+        "sample_weight and groups, too, where it has parameters of these names. The common names are computed from the "
+        "raw predictions that boosting has, without scikit-learn. A scorer gets an estimator that answers predict, "
+        "predict_proba and decision_function for this X from those, too.",
+    )
     multi_strategy: str = parameter(
         "auto",
         OneOf(("auto", "one_output_per_tree", "multi_output_tree")),

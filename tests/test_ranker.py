@@ -1,4 +1,4 @@
-"""BoostGradRanker: what it accepts, keeps and promises; and boostgrad.metrics.ndcg."""
+"""BoostGradRanker: what it accepts, keeps and promises."""
 
 import pickle
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import ndcg_score
 from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -176,30 +175,6 @@ def test_nothing_to_learn():
         model = ranker().fit(X, relevance, groups=ids)
         assert not model.predict(X).any()
         assert model.score(X, relevance, groups=ids) == 1
-
-
-# ---- the metric ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("k", [None, 1, 5, 10])
-@pytest.mark.parametrize("gain", ["linear", "exponential"])
-def test_ndcg_is_sklearns(k, gain):
-    rng = np.random.default_rng(0)
-    score = np.round(rng.standard_normal(len(y)), 1)  # with ties
-    values = []
-    for query in np.unique(groups):
-        rows = groups == query
-        gains = y[rows] if gain == "linear" else 2 ** y[rows] - 1
-        if rows.sum() > 1 and gains.any():
-            values.append(ndcg_score([gains], [score[rows]], k=k))
-        else:
-            values.append(1.0)
-    assert ndcg(y, score, groups, k=k, gain=gain) == pytest.approx(np.mean(values), rel=1e-12)
-    weight = rng.random(groups.max() + 1)
-    assert ndcg(y, score, groups, k=k, gain=gain, sample_weight=weight[groups]) == pytest.approx(
-        np.average(values, weights=weight)
-    )
-    assert ndcg(y, score, groups, k=k, gain=gain, n_threads=3) == ndcg(y, score, groups, k=k, gain=gain)
 
 
 # ---- other libraries -------------------------------------------------------------------------------------------------

@@ -1,10 +1,9 @@
-"""BoostGradSurvival: what it accepts, keeps and promises; and boostgrad.metrics.concordance_index."""
+"""BoostGradSurvival: what it accepts, keeps and promises."""
 
 import pickle
 
 import numpy as np
 import pytest
-import reference
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -192,31 +191,6 @@ def test_bad_input_names_what_and_where():
         fit(y, loss="squared_error")
     with pytest.raises(ValueError, match="times must not be negative or NaN: entry 1 is -1"):
         fit(y).predict_survival_function(X, [1, -1])
-
-
-# ---- concordance -----------------------------------------------------------------------------------------------------
-
-
-def test_concordance_is_that_of_the_twin():
-    for seed in range(20):
-        rng = np.random.default_rng(seed)
-        n = 40
-        lower = np.ceil(rng.random(n) * 8)
-        kind = rng.integers(0, 3, n)
-        upper = np.where(kind == 0, lower, np.where(kind == 1, np.inf, lower + rng.integers(1, 3, n)))
-        risk, weight = np.round(rng.standard_normal(n), 1), rng.random(n)
-        expected = reference.concordance(lower, upper, risk, weight)
-        assert concordance_index(np.column_stack([lower, upper]), risk, weight) == pytest.approx(expected)
-    with pytest.raises(ValueError, match="is not defined"):
-        concordance_index(np.array([[1.0, np.inf], [2.0, np.inf]]), np.arange(2.0))
-
-
-def test_concordance_is_scikit_survivals():
-    metrics = pytest.importorskip("sksurv.metrics")
-    rng = np.random.default_rng(0)
-    time, event, risk = np.ceil(rng.random(300) * 50), rng.random(300) < 0.6, np.round(rng.standard_normal(300), 1)
-    ours = concordance_index(np.column_stack([time, np.where(event, time, np.inf)]), risk)
-    assert ours == pytest.approx(metrics.concordance_index_censored(event, time, risk)[0], rel=1e-12)
 
 
 def test_as_good_as_xgboost():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -19,9 +19,10 @@ from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
 from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.dataset import BoostGradDataset
-from boostgrad.estimators.fitted import FittedState
+from boostgrad.estimators.fitted import FittedState, ensemble_of
 from boostgrad.estimators.initial import fitted_init, raw_of_init
 from boostgrad.estimators.samples import BinnedFrame, Given, Samples
+from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
 from boostgrad.losses import Loss
 from boostgrad.params import TreeParams
@@ -145,13 +146,23 @@ class BoostGrad(FittedState, BaseEstimator):
             TreeParams(**{f.name: getattr(self, f.name) for f in fields(TreeParams)}),
             self.n_estimators,
             validation=validation,
+            scores=held_out
+            and scores_of(
+                self,
+                Scored(samples, given),
+                Scored(held_out, given if given_val.X is None else given_val),
+                Known(table.schema, loss, fitted, seed, n_threads),
+            ),
             callbacks=[*stopping, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
             vector_leaves=self._has_vector_leaves(loss, training),
             redraws=table.redraws(training.matrix),
         )
-        n_iter = max(1, stopping[0].best_iteration) if stops else trained.state.iteration
+        n_iter = trained.state.iteration
+        if stops:
+            n_iter = max(1, stopping[0].best_iteration)
+            check_defined(self.scoring, trained.state.validation_scores)
         self._keep_model(trained, n_iter, table.schema, loss, fitted, samples, n_threads)
         return self
 
@@ -165,16 +176,8 @@ class BoostGrad(FittedState, BaseEstimator):
         samples: Samples,
         n_threads: int,
     ) -> None:
-        ensemble = Ensemble(
-            trees=trained.trees,
-            base_score=trained.base_score,
-            n_features=len(schema.features),
-            feature_names=schema.feature_names,
-            features=schema.features,
-            loss=loss.name,
-            loss_parameters=loss.parameters(),
-        ).first(n_iter)
-        loss = self._completed(loss, ensemble, samples, fitted, n_threads)
+        ensemble = ensemble_of(trained.trees, trained.base_score, schema, loss).first(n_iter)
+        loss = self._completed(loss, samples, lambda: _raw_of_samples(ensemble, samples, n_threads), fitted)
         ensemble = replace(ensemble, loss_parameters=loss.parameters())
         fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
@@ -218,9 +221,12 @@ class BoostGrad(FittedState, BaseEstimator):
             )
 
     def _stops_early(self, n_rows: int, given_val: Given, loss: Loss) -> bool:
-        if not loss.scored:
+        if not loss.scored and by_loss(self.scoring):
             if self.early_stopping is True or given_val.X is not None:
-                raise ValueError(f"early stopping and validation data need a loss with values, which {loss!r} has not.")
+                raise ValueError(
+                    f"early stopping and validation data need a loss with values, which {loss!r} has not, or another "
+                    "scoring."
+                )
             return False
         if self.early_stopping == "auto":
             return given_val.X is not None or n_rows > AUTO_EARLY_STOPPING_ROWS
@@ -229,6 +235,7 @@ class BoostGrad(FittedState, BaseEstimator):
     def _check_parameters(self) -> None:
         for name in filter(parameters.ALL.__contains__, self._get_param_names()):
             parameters.check(type(self).__name__, name, getattr(self, name))
+        check_scoring(type(self).__name__, self.scoring, self._own_metrics)
 
     def _has_vector_leaves(self, loss: Loss, training: Rows) -> bool:
         """Whether an iteration is one tree for all outputs."""
@@ -455,11 +462,21 @@ class BoostGrad(FittedState, BaseEstimator):
         """The loss to train with, once the training samples are known."""
         return loss
 
-    def _completed(
-        self, loss: Loss, ensemble: Ensemble, samples: Samples, fitted: dict[str, Any], n_threads: int
-    ) -> Loss:
-        """The loss to keep, once the model is known; more fitted attributes may be added to ``fitted``."""
+    def _completed(self, loss: Loss, samples: Samples, raw: Callable[[], np.ndarray], fitted: dict[str, Any]) -> Loss:
+        """The loss to keep, once the model is known, whose raw predictions for the training samples ``raw()`` gives;
+        more fitted attributes may be added to ``fitted``."""
         return loss
+
+    # names of metrics that scikit-learn has no scorer of; "@k" stands for "@" and a number
+    _own_metrics: ClassVar[tuple[str, ...]] = ()
+
+    def _metric(self, name: str, known: Known) -> Callable[[Scored], Metric] | None:
+        """What binds the metric of that name to some rows; None where boostgrad has none for this model."""
+        return None
+
+    def _target_of(self, scored: Scored, fitted: dict[str, Any]) -> Any:
+        """A copy of the target of some rows, as a scorer gets it."""
+        return np.array(scored.y, dtype=np.float64)
 
     def _predicts_one_number(self) -> bool:
         """Whether the prediction of a row is one number rather than an array."""
@@ -483,6 +500,13 @@ def _binned(samples: Samples, loss: Loss) -> Rows:
     )
 
 
+def _raw_of_samples(ensemble: Ensemble, samples: Samples, n_threads: int) -> np.ndarray:
+    """Raw predictions for samples of a table that is not a dataset, offsets included."""
+    raw = Predictor(ensemble).raw(samples.columns.columns, n_threads)
+    raw = raw if samples.rows is None else np.ascontiguousarray(raw[:, samples.rows])
+    return raw if samples.offset is None else raw + samples.offset
+
+
 def check_exposure(exposure: Any, name: str, loss: Loss) -> None:
     if exposure is not None and loss.link != "log":
         raise ValueError(f"{name} needs a loss with a logarithmic link, which {loss.name!r} is not; use offset.")
@@ -499,7 +523,10 @@ n_iter_ : int
 init_ : estimator
     What boosting started from, fitted; only where ``init`` was given.
 train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0,)
-    Negative mean losses of the model after 0, 1, ... iterations; empty where there was no validation data.
+    Scores of the model after 0, 1, ... iterations, the higher the better: negative mean losses, or what ``scoring``
+    says. They have the weights that training had, those of ``class_weight`` included. Empty where there was no
+    validation data. With a ``scoring`` other than "loss", of more than 50,000 training rows (10,000 where a scorer of
+    scikit-learn is called) so many are scored.
 feature_importances_ : ndarray of float64, shape (n_features_in_,)
     Shares of the columns of X in the total split gain."""
 

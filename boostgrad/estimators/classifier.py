@@ -21,6 +21,7 @@ from boostgrad.losses import (
     MultinomialLogLoss,
     UnnamedLoss,
 )
+from boostgrad.metrics.classes import class_metric, label_metric
 
 # Labels are looked up in so many rows at a time, as their positions take more memory than they do.
 BLOCK = 65_536
@@ -77,6 +78,7 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-7,
+        scoring="loss",
         multi_strategy="auto",
         init=None,
         callbacks=None,
@@ -202,6 +204,21 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
             codes[begin : begin + BLOCK] = np.searchsorted(classes, y[begin : begin + BLOCK])
         return codes, {"classes_": classes, "multilabel": False}
 
+    def _target_of(self, scored, fitted):
+        return scored.y.copy() if fitted["multilabel"] else fitted["classes_"][scored.y.astype(np.intp)]
+
+    def _metric(self, name, known):
+        labels, classes = known.fitted["multilabel"], known.fitted["classes_"]
+        metric = label_metric(name) if labels else class_metric(name, len(classes), _positive(classes))
+        if metric is None:
+            return None
+
+        def bind(scored):
+            codes = np.ascontiguousarray(scored.y.T) if labels else scored.y.astype(np.intp)
+            return lambda raw: metric(codes, raw, lambda: known.loss.inverse_link(raw), scored.weight)
+
+        return bind
+
     def _encode_validation_target(self, y, fitted):
         classes = fitted["classes_"]
         if fitted["multilabel"] != (y.ndim == 2) or (y.ndim == 2 and y.shape[1] != len(classes)):
@@ -283,6 +300,12 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
         _, counts = np.unique(target, return_counts=True)
         held_out = len(target) * self.validation_fraction
         return target if counts.min() >= 2 and min(held_out, len(target) - held_out) >= len(counts) else None
+
+
+def _positive(classes: np.ndarray) -> int:
+    """Of two classes: the one that scikit-learn's metrics of one class are about, label 1, or else the second."""
+    labels = classes.tolist()
+    return labels.index(1) if len(labels) == 2 and 1 in labels else 1
 
 
 def _by_row(raw: np.ndarray) -> np.ndarray:

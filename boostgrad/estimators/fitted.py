@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from dataclasses import replace
 from typing import Any, Self
@@ -14,7 +15,7 @@ from boostgrad.data.schema import TableSchema
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
 from boostgrad.losses.own import UNNAMED
-from boostgrad.tree.model import Ensemble
+from boostgrad.tree.model import Ensemble, Tree
 from boostgrad.tree.predictor import Predictor
 
 
@@ -29,6 +30,19 @@ class PreparedOnce:
         if self._made is None:
             self._made = Predictor(self._ensemble)  # two threads may both make one; they are the same
         return self._made
+
+
+def ensemble_of(trees: list[Tree], base_score: np.ndarray, schema: TableSchema, loss: Loss) -> Ensemble:
+    """The trees with what else a model needs."""
+    return Ensemble(
+        trees=trees,
+        base_score=base_score,
+        n_features=len(schema.features),
+        feature_names=schema.feature_names,
+        features=schema.features,
+        loss=loss.name,
+        loss_parameters=loss.parameters(),
+    )
 
 
 class FittedState:
@@ -92,6 +106,7 @@ class FittedState:
 
     def __getstate__(self):
         state = dict(super().__getstate__())
+        state.pop("_raw", None)  # of a stand-in, which answers in the middle of a fit
         if "ensemble_" in state and self._loss_is_registered() and native.holds_levels(self.ensemble_):
             for name in self._FITTED:
                 if name not in ("classes_", "init_"):  # labels may be of any type, and pickle takes any
@@ -104,7 +119,8 @@ class FittedState:
         return state
 
     def __setstate__(self, state):
-        state = dict(state)
+        # text as Python has it in its own code, so that what is pickled again has the same bytes
+        state = {name: sys.intern(value) if type(value) is str else value for name, value in state.items()}
         stored = state.pop("_stored_model", None)
         super().__setstate__(state)
         if stored is not None:
@@ -121,8 +137,8 @@ class FittedState:
         """Write the model to one file, whole or not at all.
 
         The file holds numbers and names only: loading it runs no code from it. Parameters that are objects
-        (callbacks, a splitter, a RandomState) are not in it. Neither is a loss without a registered name: a warning
-        says so, and the model that is loaded predicts raw values.
+        (callbacks, a scorer, a splitter, a RandomState) are not in it. Neither is a loss without a registered name: a
+        warning says so, and the model that is loaded predicts raw values.
 
         Parameters
         ----------

@@ -9,9 +9,10 @@ import numpy as np
 
 from boostgrad.estimators.base import BoostGrad, documented
 from boostgrad.estimators.samples import Given
+from boostgrad.estimators.scoring import is_own_metric
 from boostgrad.inputs import checked_groups, checked_weight, target_numbers
 from boostgrad.losses import Loss, get_loss, losses_of
-from boostgrad.metrics import ndcg
+from boostgrad.metrics import NDCG, ndcg
 
 
 @documented
@@ -64,6 +65,7 @@ class BoostGradRanker(BoostGrad):
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-7,
+        scoring="loss",
         multi_strategy="auto",
         callbacks=None,
         n_jobs=None,
@@ -169,6 +171,20 @@ class BoostGradRanker(BoostGrad):
 
     def _encode_validation_target(self, y, fitted):
         return y
+
+    _own_metrics = ("ndcg", "ndcg@k")
+
+    def _metric(self, name, known):
+        if not is_own_metric(name, self._own_metrics):
+            return None
+        _, _, k = name.partition("@")
+
+        def bind(scored):
+            samples = scored.samples
+            metric = NDCG(samples.y, samples.groups, k=int(k) if k else None, sample_weight=samples.weight)
+            return lambda raw: metric(raw[0], known.n_threads)
+
+        return bind
 
     def _make_loss(self, fitted):
         if isinstance(self.loss, Loss) and self.loss.target == "queries":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -10,7 +10,8 @@ from sklearn.base import RegressorMixin
 
 from boostgrad.estimators.base import BoostGrad, documented, n_predictions
 from boostgrad.estimators.samples import Given
-from boostgrad.inputs import several_columns, target_numbers, target_table
+from boostgrad.estimators.scoring import Scored
+from boostgrad.inputs import several_columns, target_numbers, target_table, weights_of
 from boostgrad.losses import (
     CallableLoss,
     DistributionLoss,
@@ -21,6 +22,7 @@ from boostgrad.losses import (
     get_loss,
     registered_losses,
 )
+from boostgrad.metrics.numbers import NUMBER_METRICS
 
 
 @documented
@@ -76,6 +78,7 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-7,
+        scoring="loss",
         multi_strategy="auto",
         init=None,
         callbacks=None,
@@ -202,6 +205,17 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
             raise ValueError(f"y_val must have as many columns as y: it has shape {y.shape}.")
         return y
 
+    def _metric(self, name, known):
+        metric = NUMBER_METRICS.get(name)
+        if metric is None or isinstance(known.loss, Quantiles):
+            return None
+
+        def bind(scored):
+            targets = list(_targets(scored))
+            return lambda raw: _mean_of_targets(metric, targets, known.loss.inverse_link(raw))
+
+        return bind
+
     def _make_loss(self, fitted):
         names = _regression_losses()
         takes_quantile = self.loss in ("quantile", "expectile") if isinstance(self.loss, str) else False
@@ -246,6 +260,21 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
                 f"target only. Got {self.quantile!r} instead."
             )
         return Quantiles(self.quantile)
+
+
+def _targets(scored: Scored) -> Iterator[tuple[int, Any, np.ndarray, np.ndarray | None]]:
+    """Of each target that some row has: its number, the rows that have it, their values and weights."""
+    for k, y in enumerate(scored.y.reshape(len(scored), -1).T):
+        there = np.flatnonzero(~np.isnan(y))
+        if len(there) == len(y):
+            yield k, slice(None), y, scored.weight
+        elif len(there):
+            yield k, there, y[there], weights_of(scored.weight, there)
+
+
+def _mean_of_targets(metric: Callable[..., float], targets: list, predictions: np.ndarray) -> float:
+    each = [metric(y, predictions[k, rows], weight) for k, rows, y, weight in targets]
+    return float(np.mean(each)) if each else float("nan")
 
 
 def _regression_losses() -> list[str]:

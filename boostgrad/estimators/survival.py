@@ -10,10 +10,10 @@ import numpy as np
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.base import BoostGrad, documented
 from boostgrad.estimators.samples import Given
+from boostgrad.estimators.scoring import taken
 from boostgrad.inputs import checked_weight, survival_bounds
 from boostgrad.losses import AFT, Cox, Loss, get_loss, losses_of
-from boostgrad.metrics import concordance_index
-from boostgrad.tree.predictor import Predictor
+from boostgrad.metrics import Concordance, concordance_index
 
 
 @documented
@@ -72,6 +72,7 @@ class BoostGradSurvival(BoostGrad):
         validation_fraction=0.1,
         n_iter_no_change=10,
         tol=1e-7,
+        scoring="loss",
         multi_strategy="auto",
         callbacks=None,
         n_jobs=None,
@@ -147,12 +148,12 @@ class BoostGradSurvival(BoostGrad):
             For "cox" the logarithm of the hazard relative to the baseline, for "aft" minus the logarithm of the median
             time (of the location of log(time), with an "extreme" distribution).
         """
-        return self._risk(self._raw(X, offset))
+        return _risk(self._raw(X, offset), self._loss)
 
     def staged_predict(self, X: Any, offset: Any = None) -> Iterator[np.ndarray]:
         """Risks after 1, 2, ... ``n_iter_`` iterations."""
         for raw in self._staged_raw(X, offset):
-            yield self._risk(raw).copy()
+            yield _risk(raw, self._loss).copy()
 
     def predict_survival_function(self, X: Any, times: Any = None, offset: Any = None) -> np.ndarray:
         """Probability that the event is later than each of some times.
@@ -194,9 +195,6 @@ class BoostGradSurvival(BoostGrad):
         bounds = self._check_target(y, len(risk), "y")
         return concordance_index(bounds, risk, checked_weight(sample_weight, len(risk), "sample_weight"))
 
-    def _risk(self, raw):
-        return -raw[0] if isinstance(self._loss, AFT) else raw[0]
-
     _FITTED_ARRAYS = (*BoostGrad._FITTED_ARRAYS, "event_times_", "baseline_hazard_")
     _FITTED = (*BoostGrad._FITTED, "event_times_", "baseline_hazard_")
 
@@ -233,24 +231,41 @@ class BoostGradSurvival(BoostGrad):
             loss = loss.with_best_scale(target, raw if samples.offset is None else raw + samples.offset, samples.weight)
         return loss
 
-    def _completed(self, loss, ensemble, samples, fitted, n_threads):
+    def _completed(self, loss, samples, raw, fitted):
         """Baseline hazard or scale, at the predictions for the training rows."""
         observed = samples.y[:, 0] == samples.y[:, 1]
         fitted["event_times_"], fitted["baseline_hazard_"] = np.unique(samples.y[observed, 0]), np.empty(0)
         if not isinstance(loss, AFT | Cox):
             return loss
-        raw = Predictor(ensemble).raw(samples.columns.columns, n_threads)
-        raw = raw if samples.rows is None else np.ascontiguousarray(raw[:, samples.rows])
-        raw = raw if samples.offset is None else raw + samples.offset
         target = loss.prepare(samples.y, samples.weight)
         if isinstance(loss, Cox):
-            fitted["baseline_hazard_"] = target.loops.baseline(raw[0])
+            fitted["baseline_hazard_"] = target.loops.baseline(raw()[0])
             return loss
-        return loss.with_best_scale(target, raw, samples.weight) if isinstance(self.loss, str) else loss
+        return loss.with_best_scale(target, raw(), samples.weight) if isinstance(self.loss, str) else loss
+
+    _own_metrics = ("concordance_index",)
+
+    def _metric(self, name, known):
+        if name not in self._own_metrics:
+            return None
+
+        def bind(scored):
+            metric = Concordance(scored.y, scored.weight)
+            return lambda raw: metric(_risk(raw, known.loss))
+
+        return bind
+
+    def _target_of(self, scored, fitted):
+        """As it was given: metrics of other libraries want it in forms of their own."""
+        return taken(scored.given.y, scored.samples.rows, f"y{scored.given.suffix}")
 
     def _strata(self, target):
         observed = target[:, 0] == target[:, 1]
         return observed if min(observed.sum(), (~observed).sum()) >= 2 else None
+
+
+def _risk(raw: np.ndarray, loss: Loss) -> np.ndarray:
+    return -raw[0] if isinstance(loss, AFT) else raw[0]
 
 
 def _checked_times(times: Any) -> np.ndarray:

@@ -1,0 +1,11 @@
+"""Metrics of arrays, fast enough to be asked after each iteration.
+
+Those of classes and numbers bear the names of scikit-learn's scorers and have their values; they are what ``scoring``
+of the estimators means by such a name. Those of the order within queries and of survival times scikit-learn lacks.
+"""
+
+from boostgrad.metrics.numbers import NUMBER_METRICS
+from boostgrad.metrics.order import NDCG, Concordance, concordance_index, ndcg
+from boostgrad.metrics.ranks import average_precision, roc_auc
+
+__all__ = ["NDCG", "NUMBER_METRICS", "Concordance", "average_precision", "concordance_index", "ndcg", "roc_auc"]
