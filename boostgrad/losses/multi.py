@@ -75,7 +75,6 @@ class MultiOutput(Loss):
         self.has_missing = has_missing
         self.smooth = self.loss.smooth
         self.damped = self.loss.damped
-        self.damped_vectors = self.loss.damped_vectors
         self.link = self.loss.link
         self.unit = np.ones(n_outputs)
         if registered_losses().get(self.loss.name) is not type(self.loss):

@@ -66,6 +66,14 @@ class OwnLoss(Loss):
             pairs.room = pairs.pairs
         return pairs
 
+    @property
+    def damped(self) -> bool:
+        return isinstance(self.inverse, Loss) and self.inverse.damped
+
+    def damp(self, steps):
+        """As the loss whose predictions these are does it."""
+        return self.inverse.damp(steps)
+
     def inverse_link(self, raw):
         if self.inverse is None:
             return raw

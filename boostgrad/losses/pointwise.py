@@ -10,7 +10,7 @@ from boostgrad.losses.base import GradientPairs, Loss, best_constant, register
 # Class probabilities of a constant model stay this far from 0 and 1.
 TINY = 1e-15
 
-# Newton's steps of raw predictions are damped beyond this size, in vector leaves.
+# Newton's steps of the raw predictions of classes are damped beyond this size.
 LONG_STEP = 3.0
 
 
@@ -18,8 +18,9 @@ def damped_log_odds(steps: np.ndarray) -> np.ndarray:
     """Newton's steps of log odds, shorter where they are long.
 
     In a leaf where a class has the share q and the probability p, a small one, Newton's step is q / p - 1 and the best
-    one log(q / p). The splits of a tree for one class leave few such leaves; those of a tree for all classes many, with
-    steps that grow from tree to tree. Long steps therefore grow as their logarithm: shrinkage makes up for the factor.
+    one log(q / p). Without damping a class that the model has all but ruled out where a few rows still have it takes
+    ever longer steps, up to log-losses of 30, in trees for all classes above all. So long steps grow as their logarithm;
+    shrinkage makes up for the factor.
     """
     size = np.abs(steps)
     long = LONG_STEP * (1 + np.log(np.maximum(size, LONG_STEP) / LONG_STEP))
@@ -87,7 +88,7 @@ class MultinomialLogLoss(Loss):
 
     name = "multinomial_log_loss"
     link = "multinomial_logit"
-    damped_vectors = True
+    damped = True
     for_classes = True
     metric = "neg_log_loss"
     small_targets = True
@@ -132,7 +133,7 @@ class MultilabelLogLoss(Loss):
 
     name = "multilabel_log_loss"
     link = "logit"
-    damped_vectors = True
+    damped = True
     for_classes = True
 
     def __init__(self, n_labels: int):
