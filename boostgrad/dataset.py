@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -24,9 +25,10 @@ from boostgrad import params
 from boostgrad.data.batches import Table, as_table, tables_of
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, SparseColumns
+from boostgrad.data.levels import MAX_LEVELS
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.sampling import RowSample
-from boostgrad.data.schema import SchemaLearner, TableSchema, feature_values
+from boostgrad.data.schema import UNKNOWN, SchemaLearner, TableSchema, feature_values
 from boostgrad.inputs import checked_weight, joined, weight_numbers, weights_of
 from boostgrad.runtime import effective_threads
 
@@ -39,8 +41,7 @@ class BoostGradDataset:
 
     ``estimator.fit(dataset)`` gives the model that ``fit(X, y, sample_weight)`` gives, byte for byte, without looking
     at the table again: but for rows that early stopping sets aside. A fit of a frame learns bins and levels without
-    those, a dataset knows them already, so with early stopping the two are equal where X_val is given. And a dataset
-    has no target statistics: where ``target_statistics="auto"`` would give a column some, the model is that of "never".
+    those, a dataset knows them already, so with early stopping the two are equal where X_val is given.
 
     Parameters
     ----------
@@ -189,6 +190,9 @@ class BoostGradDataset:
         self._unknown_category = unknown_category
         self._directory = cache_dir
         self._reference = reference
+        if reference is not None:
+            self._schema, self._whole_schema = reference._schema, reference._whole_schema
+            self._mapper = reference._mapper
         self._n_threads = effective_threads(n_jobs)
 
     def _bin_table(self, table: Table) -> None:
@@ -196,9 +200,9 @@ class BoostGradDataset:
         self.n_rows = table.columns.n_rows
         columns, rows = table.columns, self._rows
         if self._reference is None:
-            self._schema = TableSchema.learn(columns, rows=rows, **self._schema_options())
-        else:
-            self._schema, self._mapper = self._reference._schema, self._reference._mapper
+            learner = SchemaLearner(**self._schema_options())
+            learner.add(columns, rows)
+            self._take_schemas(learner)
         columns = self._applied(columns)
         if self._reference is None:
             self._mapper = BinMapper.fit(
@@ -213,6 +217,8 @@ class BoostGradDataset:
             return
         codes = self._mapper.room(self.n_rows if rows is None else len(rows), self._directory)
         self._mapper.transform(columns, rows=rows, n_threads=self._n_threads, out=codes)
+        self._levels = _Levels(self, codes.shape[1])
+        self._levels.add(table.columns, columns, rows)
         self._matrix = self._mapper.matrix(codes, self._directory)
 
     def _bin_batches(self, tables: Callable[[], Iterator[tuple[int, Table]]]) -> None:
@@ -224,11 +230,10 @@ class BoostGradDataset:
                 max_bins=self._fixed["max_bins"],
                 n_threads=self._n_threads,
             )
-        else:
-            self._mapper = self._reference._mapper
         del sample
         n_kept = self.n_rows if self._rows is None else len(self._rows)
         codes = self._mapper.room(n_kept, self._directory)
+        self._levels = _Levels(self, n_kept)
         begin = at = 0
         for number, table in tables():
             end = begin + table.columns.n_rows
@@ -240,6 +245,7 @@ class BoostGradDataset:
             with _in_batch(number):
                 columns = self._applied(table.columns)
                 self._mapper.transform(columns, rows=rows, n_threads=self._n_threads, out=codes[:, at : at + n])
+                self._levels.add(table.columns, columns, rows)
             begin, at = end, at + n
         if begin != self.n_rows or end != self.n_rows:
             raise ValueError(f"source held {self.n_rows} rows the first time, and another number the second time.")
@@ -273,7 +279,8 @@ class BoostGradDataset:
             weights.append(weight)
         if self.n_rows == 0:
             raise ValueError("source has no rows.")
-        self._schema = learner.schema() if self._reference is None else self._reference._schema
+        if self._reference is None:
+            self._take_schemas(learner)
         weight = None if weights[0] is None else joined(weights, "sample_weight")
         weight = checked_weight(weight, self.n_rows, "sample_weight")
         self._keep_target(None if targets[0] is None else joined(targets, "y"), weight)
@@ -305,6 +312,9 @@ class BoostGradDataset:
 
     def _schema_options(self) -> dict[str, Any]:
         return {name: self._fixed[name] for name in ("categorical_features", "date_parts")}
+
+    def _take_schemas(self, learner: SchemaLearner) -> None:
+        self._schema, self._whole_schema = learner.schema(), learner.schema(most_levels=None)
 
     def _applied(self, columns: Columns | SparseColumns) -> Columns | SparseColumns:
         if self._reference is None:  # what is unknown then is in rows of weight 0 only
@@ -352,8 +362,31 @@ class BoostGradDataset:
     def mapper(self) -> BinMapper:
         return self._mapper
 
+    @property
+    def max_bins(self) -> int:
+        return self._fixed["max_bins"]
+
+    @property
+    def directory(self) -> str | None:
+        """Where the files of the codes lie; None: they are in memory."""
+        return self._directory
+
     def redraws(self, matrix: BinnedMatrix) -> None:
         """Nothing: the columns were binned before there was a loss to make target statistics by."""
+
+    @property
+    def whole_schema(self) -> TableSchema:
+        """The schema without a limit of levels."""
+        return self._whole_schema
+
+    def levels(self) -> Columns:
+        """Level numbers, by the whole schema, of the rows that have a weight; columns of numbers cannot be read."""
+        features = self._whole_schema.features
+        made = [
+            partial(self._levels.read, j, self._matrix) if f.kind == "category" else None
+            for j, f in enumerate(features)
+        ]
+        return Columns(made, self._matrix.n_rows, self._whole_schema.feature_names, self._whole_schema.n_levels)
 
     def check_fits(self, estimator: Any) -> None:
         """Raise unless a parameter of the estimator that the bins were made with has its default, or the value here.
@@ -362,11 +395,6 @@ class BoostGradDataset:
         ------
         ValueError
         """
-        if estimator.target_statistics == "always":
-            raise ValueError(
-                f"target_statistics='always' of {type(estimator).__name__} needs the table itself, not a "
-                "BoostGradDataset of its bins."
-            )
         for name, value in self._fixed.items():
             theirs = getattr(estimator, name)
             if not _same(theirs, params.ALL[name].default) and not _same(theirs, value):
@@ -393,11 +421,66 @@ class BoostGradDataset:
                 f"unknown_category={self._unknown_category!r}, with which X_val was binned."
             )
 
+    def positions(self, rows: np.ndarray | None) -> np.ndarray | None:
+        """Where these rows, which ascend and are not of weight 0, are among all such rows; None: they are all."""
+        if rows is None or len(rows) == self._matrix.n_rows:
+            return None
+        return rows if self._rows is None else np.searchsorted(self._rows, rows)
+
     def binned(self, rows: np.ndarray | None = None) -> BinnedMatrix | SparseBinnedMatrix:
         """The codes of these rows, which ascend and are not of weight 0; None: of all those."""
-        if rows is None or len(rows) == self._matrix.n_rows:
-            return self._matrix
-        return self._matrix.take(rows if self._rows is None else np.searchsorted(self._rows, rows))
+        positions = self.positions(rows)
+        return self._matrix if positions is None else self._matrix.take(positions)
+
+
+class _Levels:
+    """What codes do not say of the levels of a row: of more levels than there can be codes, which it is, and where a
+    level is one that the reference does not know.
+
+    Parameters
+    ----------
+    dataset : BoostGradDataset
+    n_rows : int
+        That have a weight.
+    """
+
+    def __init__(self, dataset: BoostGradDataset, n_rows: int):
+        self._schema, self._whole_schema = dataset._schema, dataset._whole_schema
+        self._unknown_category = dataset._unknown_category
+        self._n_rows = 0  # so far
+        self._unknown: dict[int, list[np.ndarray]] = {}
+        self._wide = {
+            j: row_array(n_rows, np.int32, dataset._directory)
+            for j, n_levels in enumerate(self._whole_schema.n_levels or ())
+            if n_levels > MAX_LEVELS
+        }
+        self._has_reference = dataset._reference is not None
+
+    def add(self, given: Columns, columns: Columns, rows: np.ndarray | None) -> None:
+        """These rows (None: all) of a table, as it came and as model columns, are the next ones."""
+        n = columns.n_rows if rows is None else len(rows)
+        if self._wide:
+            options = {"unknown_category": self._unknown_category} if self._has_reference else {}
+            whole = self._whole_schema.apply(given, **options)
+            for j, levels in self._wide.items():
+                levels[self._n_rows : self._n_rows + n] = whole[j] if rows is None else whole[j][rows]
+        for j, n_levels in enumerate(self._schema.n_levels or () if self._has_reference else ()):
+            if n_levels and j not in self._wide:
+                levels = columns[j] if rows is None else columns[j][rows]
+                unknown = np.flatnonzero(levels == UNKNOWN)
+                if len(unknown):
+                    self._unknown.setdefault(j, []).append(self._n_rows + unknown)
+        self._n_rows += n
+
+    def read(self, feature: int, matrix: BinnedMatrix) -> np.ndarray:
+        """The level numbers of a feature by the whole schema."""
+        if feature in self._wide:
+            return self._wide[feature]
+        levels = matrix.by_column[feature].astype(np.int32)
+        levels -= 1
+        for rows in self._unknown.get(feature, ()):
+            levels[rows] = UNKNOWN
+        return levels
 
 
 def _tables(batches: Callable[[], Iterator[Any]], y: str | None, weight: str | None) -> Iterator[tuple[int, Table]]:

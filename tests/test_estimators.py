@@ -22,10 +22,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from boostgrad import BoostGradClassifier, BoostGradRegressor
 from boostgrad.callbacks import Callback
 from boostgrad.data.columns import as_columns
-from boostgrad.losses import get_loss
 from boostgrad.estimators.samples import Samples
 from boostgrad.io import native
-from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
+from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError, get_loss
 
 FACES = [BoostGradRegressor, BoostGradClassifier]
 N_ROWS = 300

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "boostgrad"
 if not (PACKAGE / "native.pyx").exists():
     pytest.skip("the sources are not here", allow_module_level=True)
 
-WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance"}
+WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance", "_order"}
 GROWING = {
     f"tree.{name}"
     for name in "records histogram sparse splitter partition leaves structs grower growers vector".split()
@@ -26,7 +26,7 @@ GROWING = {
 ROOMS = {
     r"features|runtime|native": set(),
     r"params": {"features"},
-    r"queries|_concordance": {"native"},
+    r"queries|_concordance|_order": {"native"},
     r"_queries": {"native", "queries"},
     r"metrics(\..*)?": WORDS | {"metrics."},
     r"data\..*": WORDS | {"data."},
@@ -163,12 +163,11 @@ def run(code):
 
 
 def test_import_takes_little_longer_than_that_of_scikit_learn():
-    code = "import sklearn.base, time; t = time.perf_counter(); import boostgrad; print(time.perf_counter() - t)"
-    for _ in range(3):  # a busy machine gets another chance
-        seconds = median(float(run(code)) for _ in range(5))
-        if seconds <= 0.15:
-            return
-    pytest.fail(f"import boostgrad takes {seconds:.2f} s on top of import sklearn.base")
+    """By processor time, and beside what scikit-learn itself takes: how busy the machine is does not matter."""
+    clock = "import time; t0 = time.process_time(); import sklearn.base; t1 = time.process_time()"
+    code = f"{clock}; import boostgrad; print((time.process_time() - t1) / (t1 - t0))"
+    share = median(float(run(code)) for _ in range(5))
+    assert share <= 0.15, f"import boostgrad takes {share:.2f} of what import sklearn.base takes, on top of it"
 
 
 def test_import_loads_no_optional_library():

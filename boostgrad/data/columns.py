@@ -29,7 +29,8 @@ class Columns:
     names : tuple of str or None
     n_levels : tuple of int or None, default=None
         For each column the number of its levels, 0 where it is a column of numbers; None: all are. A column of levels
-        is a contiguous int32 array of 0, ..., n_levels - 1, and -1 where missing.
+        is a contiguous int32 array of 0, ..., n_levels - 1, and -1 where missing; -2 where it is a level that was not
+        learned, which is missing, too, to all but target statistics.
 
     Attributes
     ----------

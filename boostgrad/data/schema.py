@@ -99,9 +99,9 @@ class TableSchema:
             If ``categorical_features`` does not fit the table, or a column that is no category holds something that is
             not a number.
         """
-        learner = SchemaLearner(categorical_features, date_parts, most_levels=most_levels)
+        learner = SchemaLearner(categorical_features, date_parts)
         learner.add(columns, rows)
-        return learner.schema()
+        return learner.schema(most_levels)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -197,8 +197,6 @@ class SchemaLearner:
         As of :meth:`TableSchema.learn`.
     in_batches : bool, default=False
         Whether there is more than one table: a column of which all is missing so far may then become anything.
-    most_levels
-        As of :meth:`TableSchema.learn`.
 
     Attributes
     ----------
@@ -213,11 +211,9 @@ class SchemaLearner:
         categorical_features: Any = "from_dtype",
         date_parts: tuple[str, ...] | None = None,
         in_batches: bool = False,
-        most_levels: int | None = MAX_LEVELS,
     ):
         self._categorical_features = categorical_features
         self._in_batches = in_batches
-        self._most_levels = most_levels
         self._date_parts = tuple(date_parts or ())
         self._counts: list[dict[tuple, int]] = []
         self.names: tuple[str, ...] | None = None
@@ -265,12 +261,12 @@ class SchemaLearner:
         parts = [None, *self._date_parts] if kind == "date" else [None]
         return [] if kind == "category" else [FeatureInfo(kind, j, part) for part in parts]
 
-    def schema(self) -> TableSchema:
-        """What was learned."""
+    def schema(self, most_levels: int | None = MAX_LEVELS) -> TableSchema:
+        """What was learned; ``most_levels`` as of :meth:`TableSchema.learn`."""
         features = []
         for j, kind in enumerate(self.kinds):
             if kind == "category":
-                features.append(FeatureInfo(kind, j, None, *_in_order(self._counts[j], self._most_levels)))
+                features.append(FeatureInfo(kind, j, None, *_in_order(self._counts[j], most_levels)))
             else:
                 features += self.features_of(j)
         return TableSchema(tuple(features), self.names)
@@ -458,14 +454,18 @@ def _numbered(
 
 def _level_numbers(coded: CodedColumn, number_of: np.ndarray) -> Callable:
     """Makes the level numbers of a column; levels were looked up at once, and rows are by their codes."""
-    number_of = np.maximum(number_of, MISSING)  # of an unknown level trees know nothing
     return lambda: number_of[coded.codes]
 
 
 def _statistics(coded: CodedColumn, number_of: np.ndarray, values: tuple[float, ...]) -> Callable:
     """Makes a statistic of a column: NaN where missing, 0 where the level is unknown."""
-    value_of = np.array([*values, 0.0, np.nan])[number_of]  # UNKNOWN and MISSING count from the end
+    value_of = statistic_of_number(values)[number_of]
     return lambda: value_of[coded.codes]
+
+
+def statistic_of_number(values: tuple[float, ...]) -> np.ndarray:
+    """A statistic by level number, where ``MISSING`` and ``UNKNOWN`` count from the end."""
+    return np.array([*values, 0.0, np.nan])
 
 
 _TYPES = {"str": "text", "number": "numbers", "bool": "bools"}

@@ -21,8 +21,9 @@ from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.fitted import FittedState, ensemble_of
 from boostgrad.estimators.initial import fitted_init, raw_of_init
-from boostgrad.estimators.samples import BinnedFrame, Given, Samples
+from boostgrad.estimators.samples import Given, Samples
 from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
+from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
 from boostgrad.losses import Loss
 from boostgrad.params import TreeParams
@@ -183,14 +184,14 @@ class BoostGrad(FittedState, BaseEstimator):
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
         self._set_fitted(ensemble, loss, {name: value for name, value in fitted.items() if name.endswith("_")})
 
-    def _statistics(self, columns, samples, loss, seed, n_threads) -> TargetStatistics | None:
-        """Target statistics of the columns that get some."""
+    def _statistics(self, columns, rows, samples, loss, seed, n_threads) -> TargetStatistics | None:
+        """Target statistics of the columns that get some; the samples are these rows of the columns."""
         which = columns_with_statistics(columns, len(samples), self.target_statistics)
         if not which:
             return None
         prepared = loss.prepare(samples.y, samples.weight, samples.groups)
         start = pairs_at_start(Rows(None, prepared, samples.weight, samples.offset), len(samples), loss, n_threads)
-        return TargetStatistics(columns, which, samples.rows, start, int(stream(seed, "statistics").integers(2**62)))
+        return TargetStatistics(columns, which, rows, start, int(stream(seed, "statistics").integers(2**62)))
 
     def _samples(self, given: Given, columns: BinnedFrame | None = None) -> Samples:
         """What was given, checked; the columns are those of X, as they came, unless they are given."""
@@ -276,11 +277,12 @@ class BoostGrad(FittedState, BaseEstimator):
             everything, test_size=self.validation_fraction, random_state=seed, stratify=self._strata(samples.y)
         )
 
-    def _table(self, samples: Samples, loss: Loss, seed: int, n_threads: int) -> BoostGradDataset | BinnedFrame:
+    def _table(
+        self, samples: Samples, loss: Loss, seed: int, n_threads: int
+    ) -> BoostGradDataset | BinnedFrame | GuidedDataset:
         """The table of the samples with bins; these are learned from the samples unless it has them."""
         if isinstance(samples.columns, BoostGradDataset):
-            samples.columns.check_fits(self)
-            return samples.columns
+            return self._table_of_dataset(samples.columns, samples, loss, seed, n_threads)
         schema = TableSchema.learn(
             samples.columns,
             categorical_features=self.categorical_features,
@@ -291,7 +293,7 @@ class BoostGrad(FittedState, BaseEstimator):
         # rows set aside are the user's training data too: what is unknown in them is no error
         unknown = "missing" if self.unknown_category == "error" else self.unknown_category
         columns = schema.apply(samples.columns, unknown_category=unknown)
-        statistics = self._statistics(columns, samples, loss, seed, n_threads)
+        statistics = self._statistics(columns, samples.rows, samples, loss, seed, n_threads)
         if statistics is not None:
             schema = statistics.schema(schema)
             columns = statistics.first(schema.apply(samples.columns, unknown_category=unknown), n_threads)
@@ -300,18 +302,31 @@ class BoostGrad(FittedState, BaseEstimator):
         )
         return BinnedFrame(schema, mapper, columns, n_threads, statistics)
 
+    def _table_of_dataset(
+        self, dataset: BoostGradDataset, samples: Samples, loss: Loss, seed: int, n_threads: int
+    ) -> BoostGradDataset | GuidedDataset:
+        dataset.check_fits(self)
+        rows = dataset.positions(samples.rows)
+        statistics = self._statistics(dataset.levels(), rows, samples, loss, seed, n_threads)
+        if statistics is None:
+            return dataset
+        return GuidedDataset.of(dataset, statistics, samples.weight, dataset.max_bins, n_threads)
+
     def _validation_samples(
         self,
         given: Given,
-        table: BoostGradDataset | BinnedFrame,
+        table: BoostGradDataset | BinnedFrame | GuidedDataset,
         loss: Loss,
         fitted: dict[str, Any],
         n_threads: int,
     ) -> Samples:
         """Those of the validation data, with the bins of the table."""
         if isinstance(given.X, BoostGradDataset):
-            given.X.check_bins(table, self)
+            guided = isinstance(table, GuidedDataset)
+            given.X.check_bins(table.dataset if guided else table, self)
             samples = self._samples(given).with_weight()
+            if guided:
+                samples = replace(samples, columns=table.of_validation(given.X))
         else:
             columns = table.schema.apply(
                 as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"

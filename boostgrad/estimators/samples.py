@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns
-from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
-from boostgrad.data.schema import TableSchema
-from boostgrad.data.statistics import Redraws, TargetStatistics
 from boostgrad.dataset import BoostGradDataset
+from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import weights_of
 
 
@@ -47,39 +44,12 @@ class Given:
 
 
 @dataclass(frozen=True, eq=False)
-class BinnedFrame:
-    """A frame and its bins; what a BoostGradDataset is of a table that is not kept.
-
-    Where categories have target statistics, training rows have those of the first drawing.
-    """
-
-    schema: TableSchema
-    mapper: BinMapper
-    columns: Columns
-    n_threads: int
-    statistics: TargetStatistics | None = None
-
-    @property
-    def n_rows(self) -> int:
-        return self.columns.n_rows
-
-    def binned(self, rows: np.ndarray | None) -> BinnedMatrix | SparseBinnedMatrix:
-        """The codes of these rows; None: of all."""
-        matrix = self.mapper.transform(self.columns, rows=rows, n_threads=self.n_threads)
-        return matrix if self.statistics is None else self.statistics.guided(matrix)
-
-    def redraws(self, matrix: BinnedMatrix) -> Redraws | None:
-        """What draws target statistics afresh for the training rows, whose codes these are; None: nothing to draw."""
-        return None if self.statistics is None else self.statistics.redraws(matrix, self.mapper, self.n_threads)
-
-
-@dataclass(frozen=True, eq=False)
 class Samples:
     """Some rows of a table, with what belongs to each.
 
     Attributes
     ----------
-    columns : Columns, or BinnedFrame or BoostGradDataset
+    columns : Columns, or BinnedFrame, BoostGradDataset or GuidedDataset
         Of the whole table; it is never copied.
     rows : ndarray of intp, shape (n,), or None
         Which rows of the table they are, ascending. None: all.
@@ -92,7 +62,7 @@ class Samples:
         Numbers of the groups, from 0.
     """
 
-    columns: Columns | BinnedFrame | BoostGradDataset
+    columns: Columns | BinnedFrame | BoostGradDataset | GuidedDataset
     rows: np.ndarray | None
     y: np.ndarray
     weight: np.ndarray | None = None

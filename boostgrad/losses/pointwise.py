@@ -19,12 +19,20 @@ def damped_log_odds(steps: np.ndarray) -> np.ndarray:
 
     In a leaf where a class has the share q and the probability p, a small one, Newton's step is q / p - 1 and the best
     one log(q / p). Without damping a class that the model has all but ruled out where a few rows still have it takes
-    ever longer steps, up to log-losses of 30, in trees for all classes above all. So long steps grow as their logarithm;
-    shrinkage makes up for the factor.
+    ever longer steps, up to log-losses of 30, in trees for all classes above all. So long steps grow as their
+    logarithm; shrinkage makes up for the factor.
     """
     size = np.abs(steps)
     long = LONG_STEP * (1 + np.log(np.maximum(size, LONG_STEP) / LONG_STEP))
     return np.where(size > LONG_STEP, np.copysign(long, steps), steps)
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x)), in a third of the time of numpy's logaddexp."""
+    out = _loops.exponential(-np.abs(x))
+    np.log1p(out, out=out)
+    out += np.maximum(x, 0.0)
+    return out
 
 
 @register
@@ -70,7 +78,7 @@ class BinaryLogLoss(Loss):
         _loops.binary_log_loss(y, raw, weight, out, n_threads)
 
     def values(self, y, raw):
-        return np.logaddexp(0.0, raw[0]) - y * raw[0]
+        return softplus(raw[0]) - y * raw[0]
 
     def inverse_link(self, raw):
         return np.stack([_loops.sigmoid(-raw[0]), _loops.sigmoid(raw[0])])  # 1 - p would lose a small probability
@@ -159,7 +167,7 @@ class MultilabelLogLoss(Loss):
             _loops.binary_log_loss(labels, raw[k : k + 1], weight, of_label, n_threads)
 
     def values(self, y, raw):
-        return (np.logaddexp(0.0, raw) - y * raw).sum(axis=0)
+        return (softplus(raw) - y * raw).sum(axis=0)
 
     def inverse_link(self, raw):
         return _loops.sigmoid(raw)
