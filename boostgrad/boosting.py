@@ -169,7 +169,7 @@ def train(
     so_far: list[GrownTree] = []
     n_values = loss.n_outputs if vector_leaves else 1
     n_trees = loss.n_outputs // n_values  # an iteration
-    renewed = not loss.smooth or loss.damped
+    renewed = not loss.smooth or loss.damped or (vector_leaves and loss.damped_vectors)
     growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)
 
     def renew(grower: TreeGrower, grown: GrownTree, output: int) -> None:

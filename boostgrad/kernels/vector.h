@@ -192,13 +192,10 @@ static void scan_vector(const int64_t *hist, uint32_t n_codes, const int64_t *to
     if (best <= 0)
         return;
     memcpy(&out->gain, &best, sizeof best);
-    memcpy(out->left, out->missing_left == 1 ? hist : nothing, lanes * sizeof *hist);
-    for (code = 0; left <= place;) {
-        code++;
-        left += hist[(size_t)code * lanes + lanes - 1] != 0;
-        for (int lane = 0; lane < lanes; lane++)
-            out->left[lane] += hist[(size_t)code * lanes + lane];
-    }
+    for (int lane = 0; lane < lanes; lane++)
+        out->left[lane] = scratch->sums[lane * scratch->pitch + place] + (out->missing_left == 1 ? hist[lane] : 0);
+    for (code = 0; left <= place;)
+        left += hist[(size_t)++code * lanes + lanes - 1] != 0;
     out->code = code;
 }
 

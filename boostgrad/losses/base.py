@@ -124,6 +124,8 @@ class Loss:
         :meth:`renew_leaves` is called for each tree.
     damped : bool
         True for a loss whose leaves may be too far off by Newton's step: then :meth:`damp` is called for each tree.
+    damped_vectors : bool
+        The same for trees with vector leaves alone.
     for_classes : bool
         Whether the target is class numbers or labels: a loss for the classifier.
     scored : bool
@@ -143,6 +145,7 @@ class Loss:
     target: ClassVar[str] = "numbers"
     smooth: ClassVar[bool] = True
     damped: ClassVar[bool] = False
+    damped_vectors: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
     metric: ClassVar[str] = ""
     scored: bool = True
@@ -210,7 +213,7 @@ class Loss:
         raise NotImplementedError
 
     def damp(self, steps: np.ndarray) -> np.ndarray:
-        """Where ``damped`` is True: Newton's steps, shape (n_leaves,), or shorter ones. Shrinkage comes later."""
+        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps, shape (n_leaves,), or shorter ones. Shrinkage comes later."""
         return steps
 
     def inverse_link(self, raw: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from boostgrad.losses.base import GradientPairs, Loss, best_constant, register
 TINY = 1e-15
 
 # Newton's steps of the raw predictions of classes are damped beyond this size.
-LONG_STEP = 3.0
+LONG_STEP = 10.0
 
 
 def damped_log_odds(steps: np.ndarray) -> np.ndarray:
@@ -141,7 +141,7 @@ class MultilabelLogLoss(Loss):
 
     name = "multilabel_log_loss"
     link = "logit"
-    damped = True
+    damped_vectors = True  # a tree a label gives the models of labels by themselves
     for_classes = True
 
     def __init__(self, n_labels: int):
