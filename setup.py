@@ -20,6 +20,7 @@ MODULES = [
     "boostgrad.native",
     "boostgrad._queries",
     "boostgrad._concordance",
+    "boostgrad._order",
     "boostgrad.data.views",
     "boostgrad.data.binning",
     "boostgrad.data.quantiles",

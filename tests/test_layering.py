@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "boostgrad"
 if not (PACKAGE / "native.pyx").exists():
     pytest.skip("the sources are not here", allow_module_level=True)
 
-WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance"}
+WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance", "_order"}
 GROWING = {
     f"tree.{name}"
     for name in "records histogram sparse splitter partition leaves structs grower growers vector".split()
@@ -26,7 +26,7 @@ GROWING = {
 ROOMS = {
     r"features|runtime|native": set(),
     r"params": {"features"},
-    r"queries|_concordance": {"native"},
+    r"queries|_concordance|_order": {"native"},
     r"_queries": {"native", "queries"},
     r"metrics(\..*)?": WORDS | {"metrics."},
     r"data\..*": WORDS | {"data."},

@@ -209,6 +209,11 @@ class BoostGradClassifier(ClassifierMixin, BoostGrad):
 
     def _metric(self, name, known):
         labels, classes = known.fitted["multilabel"], known.fitted["classes_"]
+        if name == "roc_auc" and len(classes) > 2 and not labels:
+            raise ValueError(
+                f"scoring='roc_auc' cannot score this model: it is for two classes, and y has {len(classes)}; "
+                "'roc_auc_ovr', 'roc_auc_ovr_weighted' and 'roc_auc_ovo' are for several."
+            )
         metric = label_metric(name) if labels else class_metric(name, len(classes), _positive(classes))
         if metric is None:
             return None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.boosting import Current, Scores
+from boostgrad.data.containers import module_of
 from boostgrad.data.schema import TableSchema
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.fitted import ensemble_of
@@ -132,10 +133,14 @@ def taken(values: Any, rows: np.ndarray | None, name: str) -> Any:
 
     if rows is None:
         return values
+    if not hasattr(values, "__getitem__") and hasattr(values, "__array__"):
+        return np.asarray(values)[rows]
     try:
-        return _safe_indexing(values, rows)
+        return values[rows] if module_of(values) == "narwhals" else _safe_indexing(values, rows)
     except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ValueError(f"of {name}, a {type(values).__name__}, a scorer's rows cannot be taken: {error}") from error
+        raise ValueError(
+            f"scoring: of {name}, a {type(values).__name__}, the rows of a scorer cannot be taken: {error}"
+        ) from error
 
 
 def by_loss(scoring: Any) -> bool:

@@ -57,6 +57,10 @@ class OwnLoss(Loss):
 
     inverse: Callable[..., Any] | Loss | None = None
 
+    def mean(self, y, raw, weight):
+        """Of whole arrays, as the functions are promised."""
+        return float(np.average(self.values(y, raw), weights=weight))
+
     def _shape(self, raw: np.ndarray) -> np.ndarray:
         return raw[0] if self.n_outputs == 1 else raw
 

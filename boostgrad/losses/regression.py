@@ -12,6 +12,7 @@ import numpy as np
 from boostgrad.losses import _loops
 from boostgrad.losses._quantiles import quantiles_of_leaves
 from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, register
+from boostgrad.losses.pointwise import softplus
 
 # exp(raw) stays finite, and the predictions do.
 LARGEST_RAW = 709.0
@@ -390,7 +391,7 @@ class CrossEntropy(Loss):
         _loops.binary_log_loss(y, raw, weight, out, n_threads)
 
     def values(self, y, raw):
-        return np.logaddexp(0.0, raw[0]) - y * raw[0]
+        return softplus(raw[0]) - y * raw[0]
 
     def inverse_link(self, raw):
         return _loops.sigmoid(raw)

@@ -45,11 +45,17 @@ class Cox(Loss):
     Events at the same time are counted by Efron's method, weights as in R's ``coxph``. The hessian is the diagonal of
     the true one. :meth:`values` gives each event its part, and 0 to censored rows. The constant is 0, since only
     differences count.
+
+    With the risk sets held fast the loss of a leaf's step s is A exp(s) - D s, where D is the weight of its events and
+    A how many were expected. It is least at s = log(D / A), and Newton's step is D / A - 1, far too long for a leaf of
+    early events: steps upwards become log(1 + s). Downwards log(D / A) has no bound, and Newton's steps stay; only
+    beyond -1, where the hessian is less than A, they become -1 - log(-s).
     """
 
     name = "cox"
     target = "times"
     link = "log"
+    damped = True
 
     def check_target(self, y):
         _check_bounds(y, self.name)
@@ -73,6 +79,11 @@ class Cox(Loss):
 
     def values(self, y, raw):
         return y.loops.values(raw[0])
+
+    def damp(self, steps):
+        size = np.abs(steps)
+        downwards = np.where(size > 1, -1 - np.log(np.maximum(size, 1)), steps)
+        return np.where(steps > 0, np.log1p(size), downwards)
 
     def inverse_link(self, raw):
         return np.exp(raw)

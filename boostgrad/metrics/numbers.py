@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from boostgrad._order import descending
+
 Metric = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 
 
@@ -23,7 +25,7 @@ def median(values: np.ndarray, weight: np.ndarray | None) -> float:
     if weight is None:
         return float(np.median(values))
     values, weight = values[weight > 0], weight[weight > 0]
-    order = np.argsort(values)
+    order = descending(values)[::-1]
     below = np.cumsum(weight[order])
     half = 0.5 * below[-1]
     at = min(int(np.searchsorted(below, half)), len(order) - 1)
@@ -81,7 +83,9 @@ def mean_gamma_deviance(y, prediction, weight=None) -> float:
 
 
 def r2(y, prediction, weight=None) -> float:
-    """1 - squared error / that of the mean."""
+    """1 - squared error / that of the mean; NaN of a single row."""
+    if len(y) < 2:
+        return float("nan")
     y = y.astype(np.float64, copy=False)
     return _explained(mean_squared_error(y, prediction, weight), mean((y - mean(y, weight)) ** 2, weight))
 
@@ -95,7 +99,9 @@ def explained_variance(y, prediction, weight=None) -> float:
 
 
 def d2_absolute_error(y, prediction, weight=None) -> float:
-    """1 - absolute error / that of the median."""
+    """1 - absolute error / that of the median; NaN of a single row."""
+    if len(y) < 2:
+        return float("nan")
     y = y.astype(np.float64, copy=False)
     return _explained(mean_absolute_error(y, prediction, weight), mean(np.abs(y - median(y, weight)), weight))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boostgrad._concordance import orders_of, pairs_in_order
+from boostgrad._order import descending
 from boostgrad._queries import Ranking
 from boostgrad.queries import Queries, best_dcg
 
@@ -110,7 +111,7 @@ class Concordance:
     def __call__(self, risk: np.ndarray) -> float:
         """NaN if of no pair it is certain who was first."""
         risk = np.asarray(risk, dtype=np.float64)
-        order = np.argsort(risk)
+        order = descending(risk)[::-1]
         ordered = risk[order]
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.cumsum(np.append(0, ordered[1:] != ordered[:-1]))

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from boostgrad._order import descending
+
 
 def roc_auc(positive: np.ndarray, score: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
     """Area under the ROC curve: the probability that a positive row has a higher score than a negative one, pairs of
@@ -68,12 +70,12 @@ def _steps(sums: np.ndarray) -> np.ndarray:
 
 def _down_to_each_score(positive, score, weight) -> tuple[np.ndarray, np.ndarray]:
     """Weight of the positive rows, and of the negative ones, with no less than each distinct score, descending."""
-    order = np.argsort(score)[::-1]
+    order = descending(score)
     score, positive = score[order], positive[order]
     ends = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)
     if weight is None:
         of_positive = np.cumsum(positive.astype(np.int64))[ends]
         return of_positive, ends + 1 - of_positive
     weight = weight[order]
-    # summed apart, so that neither sum ever falls
-    return np.cumsum(np.where(positive, weight, 0.0))[ends], np.cumsum(np.where(positive, 0.0, weight))[ends]
+    found = weight * positive
+    return np.cumsum(found)[ends], np.cumsum(weight - found)[ends]  # apart, so that neither sum ever falls

@@ -2,13 +2,11 @@
 
 import copy
 import pickle
-import warnings
 
 import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import check_scoring, fbeta_score, get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,6 +17,8 @@ from boostgrad.estimators.samples import Given, Samples
 from boostgrad.io import native
 from boostgrad.losses import CallableLoss
 from boostgrad.metrics import concordance_index, ndcg
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
 
 N_ROWS = 300
 OF_NUMBERS = [name for name in get_scorer_names() if name in (
@@ -44,12 +44,6 @@ WEIGHT = np.random.default_rng(2).integers(0, 4, 120).astype(float)
 
 def bytes_of(model):
     return native.dump_bytes(model.ensemble_)
-
-
-def quietly(function, *args, **kwargs):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
-        return function(*args, **kwargs)
 
 
 # ---- names of scikit-learn -------------------------------------------------------------------------------------------
@@ -78,18 +72,18 @@ def test_scores_of_classes_are_scikit_learns(kind, name):
     weight = {} if "ovo" in name and kind == "three" else {"sample_weight_val": WEIGHT}
     given = {"X_val": X_val, "y_val": y_val, **weight}
     try:
-        quietly(get_scorer(name), clone(model).set_params(scoring="loss").fit(X, y), X, y)
+        get_scorer(name)(clone(model).set_params(scoring="loss").fit(X, y), X, y)
     except ValueError:  # scikit-learn's averages are of a kind of their own for more than two classes
         assert kind == "three" and name in ("roc_auc", "f1", "precision", "recall", "jaccard")
         with pytest.raises(ValueError, match=f"scoring='{name}' cannot score this model: "):
             model.fit(X, y, **given)
         assert not hasattr(model, "ensemble_")
         return
-    quietly(model.fit, X, y, **given)
+    model.fit(X, y, **given)
     weight = {"sample_weight": WEIGHT} if weight else {}
-    expected = quietly(get_scorer(name), model, X_val, y_val, **weight)
+    expected = get_scorer(name)(model, X_val, y_val, **weight)
     assert model.validation_score_[-1] == pytest.approx(expected, rel=1e-10, abs=1e-12)
-    assert model.train_score_[-1] == pytest.approx(quietly(get_scorer(name), model, X, y), rel=1e-10, abs=1e-12)
+    assert model.train_score_[-1] == pytest.approx(get_scorer(name)(model, X, y), rel=1e-10, abs=1e-12)
 
 
 NATIVE = {
@@ -136,7 +130,7 @@ def test_several_labels(name):
     X, y = problem("two")
     y = np.column_stack([y, X[:, 1] > 0, X[:, 2] > 1]).astype(int)
     model = BoostGradClassifier(n_estimators=5, scoring=name, early_stopping=False).fit(X, y, X_val=X, y_val=y)
-    assert model.validation_score_[-1] == pytest.approx(quietly(get_scorer(name), model, X, y), rel=1e-10)
+    assert model.validation_score_[-1] == pytest.approx(get_scorer(name)(model, X, y), rel=1e-10)
 
 
 def test_several_targets_with_missing_ones():
@@ -177,6 +171,8 @@ def test_scorers_that_do_not_fit_the_model_are_named():
         clone(model).set_params(scoring="roc_auc").fit(X, y)
     with pytest.raises(ValueError, match="scoring='neg_log_loss' cannot score this model: .*predict_proba"):
         clone(model).set_params(scoring="neg_log_loss").fit(X, y)
+    with pytest.raises(ValueError, match="'roc_auc' cannot score this model: it is for two classes, and y has 3; 'roc"):
+        BoostGradClassifier(scoring="roc_auc", early_stopping=True).fit(*problem("three"))
     with pytest.raises(ValueError, match="scoring='neg_mean_gamma_deviance' cannot score.*the target is not"):
         clone(model).set_params(scoring="neg_mean_gamma_deviance").fit(X, y - 5)
     with pytest.raises(ValueError, match="scoring='r2' cannot score this model"):
@@ -438,13 +434,15 @@ def test_a_scorer_gets_rows_in_the_container_they_came_in():
         kinds.append((type(X), X.shape[0]))
         return -float(np.mean((model.predict(X) - y) ** 2))
 
-    tables = [X, pandas.DataFrame(table), polars.DataFrame(table), sparse.csr_array(X), sparse.coo_array(X)]
+    pyarrow, narwhals = pytest.importorskip("pyarrow"), pytest.importorskip("narwhals")
+    tables = [X, pandas.DataFrame(table), polars.DataFrame(table), pyarrow.table(table), sparse.csr_array(X)]
+    tables += [narwhals.from_native(tables[2]), sparse.coo_array(X)]
     scores = []
     for data in tables:
         model = BoostGradRegressor(n_estimators=3, scoring=scorer, early_stopping=True, random_state=0).fit(data, y)
         scores.append(model.validation_score_)
         assert kinds[-1][1] == 30 and kinds[-2][1] == 270
-        assert isinstance(data, kinds[-1][0]) or data is tables[-1]
+        assert isinstance(data, kinds[-1][0]) or data is tables[-1]  # of which rows cannot be taken as it is
     for score in scores:
         np.testing.assert_array_equal(score, scores[0])
     kinds.clear()

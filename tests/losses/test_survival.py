@@ -100,6 +100,28 @@ def test_cox_edge_cases():
         Cox().check_target(np.array([[-1.0, -1.0]]))
 
 
+def test_steps_of_cox_are_those_of_fixed_risk_sets():
+    """A few rows have their event early, all others late: the first step of their leaf is about the logarithm of
+    observed over expected events, where Newton's is that ratio."""
+    rng = np.random.default_rng(0)
+    early = np.arange(400) < 20
+    time = np.where(early, rng.random(400), 1 + rng.random(400))
+    y = np.column_stack([time, time])
+    loss = Cox()
+    target = loss.prepare(y, None)
+    pairs = loss.pairs(400, weighted=False)
+    loss.gradients(target, np.zeros((1, 400)), None, pairs)
+    g, h = pairs.pairs[0, early].sum(axis=0)
+    expected = early.sum() + g
+    assert -g / h > 20
+    assert loss.damp(np.array([-g / h]))[0] == pytest.approx(np.log(early.sum() / expected), rel=0.05)
+    steps = np.array([-50.0, -1.5, -1.0, -0.3, 0.0, 1e-9])
+    np.testing.assert_allclose(loss.damp(steps), [-1 - np.log(50), -1 - np.log(1.5), -1, -0.3, 0, 1e-9], rtol=1e-8)
+    before = loss.mean(target, np.zeros((1, 400)), None)
+    step = loss.damp(np.array([-g / h])) * early[None, :]
+    assert loss.mean(target, step, None) < before
+
+
 def test_breslows_baseline():
     y, raw, weight = problem()
     time, event = y[:, 0], np.isfinite(y[:, 1])

@@ -69,6 +69,13 @@ def test_constant_targets_have_finite_scores():
         assert NUMBER_METRICS[name](y, other, None) == 0.0 == get_scorer(name)(Answer(other), y[:, None], y)
 
 
+def test_a_single_row():
+    y, prediction = np.array([2.0]), np.array([3.0])
+    assert np.isnan([NUMBER_METRICS[name](y, prediction, None) for name in ("r2", "d2_absolute_error_score")]).all()
+    assert NUMBER_METRICS["explained_variance"](y, prediction, None) == 1.0
+    assert NUMBER_METRICS["neg_median_absolute_error"](y, prediction, np.array([2.0])) == -1.0
+
+
 def test_targets_in_small_types_are_no_smaller_numbers():
     y, prediction = np.array([250, 3, 0, 250], dtype=np.uint8), np.array([1.0, 300.0, 2.0, 251.0])
     for name in sorted(set(NUMBER_METRICS) - {"neg_mean_gamma_deviance"}):
