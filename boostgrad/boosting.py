@@ -161,6 +161,7 @@ def train(
     if validation is not None:
         scores = scores or Scores(rows, validation, loss)
         current = Current(trees, base_score, raw, validation.raw(base_score))
+        state.validation_raw = current.validation_raw
         state.scoring = scores.name
         state.add(*scores.of(current))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -22,6 +23,8 @@ class IterationState:
         without validation data.
     scoring : str
         What the scores are: "loss", or the name of the scorer.
+    validation_raw : ndarray of float64, shape (n_outputs, n_rows), or None
+        Raw predictions for the validation rows, which the next iteration changes: to be read.
     """
 
     n_estimators: int
@@ -29,6 +32,7 @@ class IterationState:
     train_scores: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     scoring: str = "loss"
+    validation_raw: Any = None
 
     def add(self, train_score: float, validation_score: float) -> None:
         """Keep the scores of one more iteration."""
@@ -90,6 +94,36 @@ class EarlyStopping(Callback):
         if undefined or score > best + self.tol:
             self.best_iteration = state.iteration
         return state.iteration - self.best_iteration >= self.n_iter_no_change
+
+
+class BestPredictions(Callback):
+    """Keep the raw predictions for the validation rows that the model up to the best iteration gives.
+
+    Parameters
+    ----------
+    stopping : EarlyStopping or None
+        A callback before this one. None: the last iteration is the best.
+
+    Attributes
+    ----------
+    raw : ndarray of float64, shape (n_outputs, n_rows), or None
+    """
+
+    def __init__(self, stopping: EarlyStopping | None):
+        self.stopping = stopping
+        self.raw: Any = None
+
+    def before_training(self, state):
+        self.raw = None
+
+    def after_iteration(self, state):
+        if self.stopping is None or state.validation_raw is None:
+            self.raw = state.validation_raw
+        elif self.raw is None:
+            self.raw = state.validation_raw.copy()
+        elif self.stopping.best_iteration == state.iteration:
+            self.raw[:] = state.validation_raw
+        return False
 
 
 class Progress(Callback):

@@ -3,11 +3,12 @@
 import pickle
 import sys
 
+import numpy as np
 import pytest
 from sklearn.base import clone
 
 from boostgrad import BoostGradRegressor
-from boostgrad.callbacks import Callback, EarlyStopping, IterationState, Progress
+from boostgrad.callbacks import BestPredictions, Callback, EarlyStopping, IterationState, Progress
 
 
 def stopped_at(stopping, scores):
@@ -44,6 +45,20 @@ def test_early_stopping_without_scores_never_stops():
     stopping = EarlyStopping(1)
     state = IterationState(5, iteration=5)
     assert stopping.after_iteration(state) is False and stopping.best_iteration == 0
+
+
+@pytest.mark.parametrize("scores, kept", [([0, 1, 3, 2, 1], 2), ([0, -1, -2, -3], 1), ([0, 1, 2, 3], 3)])
+def test_predictions_of_the_best_iteration(scores, kept):
+    stopping = EarlyStopping(5)
+    best, last = BestPredictions(stopping), BestPredictions(None)
+    for _ in range(2):
+        state = IterationState(len(scores) - 1, validation_scores=scores, validation_raw=np.zeros((1, 2)))
+        for callback in (stopping, best, last):
+            callback.before_training(state)
+        for state.iteration in range(1, len(scores)):
+            state.validation_raw += 1.0  # in place, as the loop does
+            assert not any([callback.after_iteration(state) for callback in (stopping, best, last)])
+        assert best.raw.tolist() == [[kept, kept]] and (last.raw == len(scores) - 1).all()
 
 
 def test_base_class_does_nothing():

@@ -720,7 +720,7 @@ def test_validation_labels_must_be_known():
         BoostGradClassifier().fit(X, y, X_val=X, y_val=changed(y, 8, 9, int))
     with pytest.raises(ValueError, match="y_val, row 0: label 'b' does not occur in y"):
         BoostGradClassifier().fit(X, np.array(["a", "c", "d"])[y], X_val=X[:1], y_val=["b"])
-    with pytest.raises(ValueError, match="Labels in y_val are strings, those in y are numbers"):
+    with pytest.raises(ValueError, match="Labels in y_val are strings, those in y of fit are numbers"):
         BoostGradClassifier().fit(X, y, X_val=X[:1], y_val=["b"])
 
 

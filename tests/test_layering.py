@@ -29,6 +29,7 @@ ROOMS = {
     r"queries|_concordance|_order": {"native"},
     r"_queries": {"native", "queries"},
     r"metrics(\..*)?": WORDS | {"metrics."},
+    r"conformal": set(),
     r"data\..*": WORDS | {"data."},
     r"losses(\..*)?": WORDS | {"losses", "losses."},
     r"tree\.model": {"features"},
@@ -49,6 +50,7 @@ ROOMS = {
         "inputs",
         "metrics",
         "metrics.",
+        "conformal",
         "boosting",
         "callbacks",
         "data.",
@@ -63,6 +65,7 @@ ROOMS = {
 }
 NOT_NUMPY = {
     "estimators.base": {"numpy", "sklearn"},
+    "estimators.calibrated": {"numpy", "sklearn"},
     "estimators.classifier": {"numpy", "sklearn"},
     "estimators.fitted": {"numpy", "sklearn"},
     "estimators.initial": {"numpy", "sklearn"},

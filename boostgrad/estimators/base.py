@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from boostgrad import params as parameters
 from boostgrad.boosting import Rows, Trained, pairs_at_start, train
-from boostgrad.callbacks import EarlyStopping, Progress
+from boostgrad.callbacks import BestPredictions, EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.levels import MAX_LEVELS
@@ -139,6 +139,7 @@ class BoostGrad(FittedState, BaseEstimator):
         validation = None if held_out is None else _binned(held_out, loss)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
+        best = [BestPredictions(*stopping or [None])] if held_out is not None and self._keeps_conformity(loss) else []
         progress = [Progress()] if self.verbose else []
         trained = train(
             training,
@@ -154,7 +155,7 @@ class BoostGrad(FittedState, BaseEstimator):
                 Scored(held_out, given if given_val.X is None else given_val),
                 Known(table.schema, loss, fitted, seed, n_threads),
             ),
-            callbacks=[*stopping, *progress, *(self.callbacks or [])],
+            callbacks=[*stopping, *best, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
             vector_leaves=self._has_vector_leaves(loss, training),
@@ -164,6 +165,8 @@ class BoostGrad(FittedState, BaseEstimator):
         if stops:
             n_iter = max(1, stopping[0].best_iteration)
             check_defined(self.scoring, trained.state.validation_scores)
+        for predictions in best:
+            fitted["conformity_scores_"] = self._conformity_of(held_out, predictions.raw, loss, fitted)
         self._keep_model(trained, n_iter, table.schema, loss, fitted, samples, n_threads)
         return self
 
@@ -333,7 +336,7 @@ class BoostGrad(FittedState, BaseEstimator):
             )
             samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
         self._check_offset(given, samples.offset, loss)
-        target = self._encode_validation_target(samples.y, fitted)
+        target = self._encode_validation_target(samples.y, fitted, "y_val")
         loss.check_target(target)
         if "init_" in fitted:
             samples = samples.with_offset(raw_of_init(fitted["init_"], given.X, loss, fitted.get("classes_")))
@@ -467,7 +470,7 @@ class BoostGrad(FittedState, BaseEstimator):
         the fit needs."""
         raise NotImplementedError
 
-    def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
+    def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any], name: str) -> np.ndarray:
         raise NotImplementedError
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
@@ -481,6 +484,14 @@ class BoostGrad(FittedState, BaseEstimator):
         """The loss to keep, once the model is known, whose raw predictions for the training samples ``raw()`` gives;
         more fitted attributes may be added to ``fitted``."""
         return loss
+
+    def _keeps_conformity(self, loss: Loss) -> bool:
+        """Whether a fit keeps what prediction intervals or sets need of the rows that are held out."""
+        return False
+
+    def _conformity_of(self, held_out: Samples, raw: np.ndarray, loss: Loss, fitted: dict[str, Any]) -> Any:
+        """What they need, of the raw predictions for these rows."""
+        raise NotImplementedError
 
     # names of metrics that scikit-learn has no scorer of; "@k" stands for "@" and a number
     _own_metrics: ClassVar[tuple[str, ...]] = ()

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
+from boostgrad import conformal
 from boostgrad.data.schema import TableSchema
 from boostgrad.io import native
 from boostgrad.losses import Loss, get_loss, registered_losses
@@ -59,6 +60,7 @@ class FittedState:
         "init_",
         "train_score_",
         "validation_score_",
+        "conformity_scores_",
         "_loss",
         "_schema",
         "_predictor",
@@ -92,14 +94,15 @@ class FittedState:
 
     def _stored(self) -> dict[str, Any]:
         """The fitted state as the file format takes it, without what differs between a file and a pickle."""
-        return {
-            "ensemble": self.ensemble_,
-            "estimator": {"class": type(self).__name__},
-            "arrays": {name: getattr(self, name) for name in self._FITTED_ARRAYS},
-        }
+        arrays = {name: getattr(self, name) for name in self._FITTED_ARRAYS}
+        if "conformity_scores_" in self.__dict__:
+            arrays |= conformal.packed(self.conformity_scores_)
+        return {"ensemble": self.ensemble_, "estimator": {"class": type(self).__name__}, "arrays": arrays}
 
     def _restore(self, stored: native.StoredModel, classes: np.ndarray | None) -> None:
         more = {name: stored.arrays[name] for name in self._FITTED_ARRAYS if name in stored.arrays}
+        if set(conformal.PACKED) <= stored.arrays.keys():
+            more["conformity_scores_"] = conformal.unpacked(stored.arrays)
         if classes is not None:
             more["classes_"] = classes
         self._set_fitted(stored.ensemble, get_loss(stored.ensemble.loss, **stored.ensemble.loss_parameters), more)

@@ -169,7 +169,7 @@ class BoostGradRanker(BoostGrad):
     def _encode_target(self, y):
         return y, {}
 
-    def _encode_validation_target(self, y, fitted):
+    def _encode_validation_target(self, y, fitted, name):
         return y
 
     _own_metrics = ("ndcg", "ndcg@k")

@@ -8,7 +8,10 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from boostgrad.estimators.base import BoostGrad, documented, n_predictions
+from boostgrad.conformal import check_coverage
+from boostgrad.estimators.base import documented, n_predictions
+from boostgrad.estimators.calibrated import CalibratedBoostGrad
+from boostgrad.estimators.intervals import has_intervals, intervals_of
 from boostgrad.estimators.samples import Given
 from boostgrad.estimators.scoring import Scored
 from boostgrad.inputs import several_columns, target_numbers, target_table, weights_of
@@ -26,7 +29,7 @@ from boostgrad.metrics.numbers import NUMBER_METRICS
 
 
 @documented
-class BoostGradRegressor(RegressorMixin, BoostGrad):
+class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
     """Gradient-boosted trees for regression.
 
     Parameters
@@ -44,6 +47,8 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
 
     Attributes
     ----------
+    conformity_scores_ : tuple of boostgrad.conformal.ConformityScores
+        What prediction intervals are made of, only where rows were held out or :meth:`calibrate` was called.
     {attributes}
 
     Examples
@@ -179,6 +184,104 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
             )
         return self._loss.distribution(self._raw(X, offset, exposure))
 
+    def predict_interval(self, X: Any, coverage: float = 0.9, offset: Any = None, exposure: Any = None) -> np.ndarray:
+        """Intervals that hold the target of a new row with a probability of ``coverage`` (conformal prediction).
+
+        The probability is over new rows of the kind that the model was calibrated with, not that of each row:
+        intervals of some rows may hold their targets more often than those of others. What they look like depends on
+        the loss:
+
+        - several quantiles (``loss="quantile", quantile=[0.05, 0.95]``): quantiles that are moved out or in
+          (conformalised quantile regression; Romano, Patterson and Candes 2019), of the pair that is meant to cover
+          what is asked for, or nearest to it. Their width follows the noise of the row; prefer them where noise differs
+          from row to row.
+        - distributions ("normal_nll", ...): quantiles of the predicted distribution, with levels that are calibrated.
+        - others: the prediction plus and minus a quantile of absolute residuals, in units of mean^(power / 2) for
+          "poisson", "gamma" and "tweedie" and of the prediction's size for "mape" and "squared_log_error".
+
+        Calibrated with n rows that neither fitted the model nor stopped it, the probability is from ``coverage`` to
+        ``coverage`` + 1 / (n + 1) (a hundredth of 1 - ``coverage`` more where n is large). It is larger where many rows
+        have the same score: predicted quantiles of a target of few values are often equal to it, so that such a target
+        is better off with another loss. Rows held out for early stopping chose the number of trees, too, which no
+        theorem allows: of 1,500 and more it was not to be seen, in a hard case 100 rows covered 0.896 and 50 rows 0.891
+        in place of 0.9. :meth:`calibrate` takes other rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        coverage : float, default=0.9
+            In (0, 1).
+        offset, exposure : array-like
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, 2), or (n_samples, n_targets, 2) where y had several columns
+            Lower and upper ends, which belong to the interval. Each target has intervals of its own, with the coverage
+            of its own.
+
+        Raises
+        ------
+        ValueError
+            If the model was fitted without rows held out for early stopping and :meth:`calibrate` was not called; if
+            there are too few calibration rows, fewer than coverage / (1 - coverage); if the loss is that of one
+            quantile other than the median.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = BoostGradRegressor(n_estimators=20, random_state=0).fit(X, y).calibrate(X, y, cv=5)
+        >>> model.predict_interval(X[:3], coverage=0.8).shape
+        (3, 2)
+        """
+        self._check_fitted()
+        coverage = check_coverage(coverage)
+        intervals = intervals_of(self._loss)
+        calibrated = self._calibrated("predict_interval")
+        return intervals.interval(self._raw(X, offset, exposure), calibrated, coverage)
+
+    def calibrate(
+        self, X: Any, y: Any, sample_weight: Any = None, *, cv: Any = None, offset: Any = None, exposure: Any = None
+    ) -> Self:
+        """Calibrate :meth:`predict_interval` with other rows than those that early stopping held out.
+
+        Parameters
+        ----------
+        X, y : array-like
+            As in :meth:`fit`. Rows that the model has not seen, or, with ``cv``, its training rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, not negative: the coverage is that of new rows that are as frequent as the weights say.
+        cv : int, scikit-learn splitter or iterable of (train, test), default=None
+            Fold by fold a model with ``n_iter_`` iterations is fitted to the other folds of X and y, and the residuals
+            of its predictions calibrate this model. An int: so many random folds. No theorem promises the coverage then
+            (it does for jackknife+ and CV+, which need the models of all folds to predict; Barber et al. 2021). As
+            these models have seen fewer rows than this one, it is rather above than below what is asked for.
+        offset, exposure : array-like
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If something in the data is not what is accepted, or the loss has no intervals. The model stays as it was.
+        """
+        self._check_fitted()
+        intervals_of(self._loss)
+        return super().calibrate(X, y, sample_weight, cv=cv, offset=offset, exposure=exposure)
+
+    def _keeps_conformity(self, loss):
+        return has_intervals(loss)
+
+    def _row_scores(self, loss, target, raw, of=None):
+        return intervals_of(loss).scores(target, raw)
+
+    def _target_attributes(self):
+        return {"shape": (self._loss.n_outputs,) if isinstance(self._loss, MultiOutput) else ()}
+
     def _predictions(self, raw):
         predictions = self._loss.inverse_link(raw)
         return predictions[0].copy() if self._predicts_one_number() else np.ascontiguousarray(predictions.T)
@@ -200,9 +303,9 @@ class BoostGradRegressor(RegressorMixin, BoostGrad):
     def _encode_target(self, y):
         return y, {"shape": y.shape[1:], "has_missing": y.ndim == 2 and bool(np.isnan(y).any())}
 
-    def _encode_validation_target(self, y, fitted):
+    def _encode_validation_target(self, y, fitted, name):
         if y.shape[1:] != fitted["shape"]:
-            raise ValueError(f"y_val must have as many columns as y: it has shape {y.shape}.")
+            raise ValueError(f"{name} must have as many columns as y in fit: it has shape {y.shape}.")
         return y
 
     def _metric(self, name, known):

@@ -124,7 +124,7 @@ class Scored:
             return np.empty((len(self), 0))
         if rows is None:
             return X
-        return taken(X.tocsr() if hasattr(X, "tocsr") else X, rows, f"X{self.given.suffix}")
+        return taken(X, rows, f"X{self.given.suffix}")
 
 
 def taken(values: Any, rows: np.ndarray | None, name: str) -> Any:
@@ -133,14 +133,18 @@ def taken(values: Any, rows: np.ndarray | None, name: str) -> Any:
 
     if rows is None:
         return values
+    if hasattr(values, "tocsr"):  # of a sparse matrix in another format rows cannot be taken
+        values = values.tocsr()
     if not hasattr(values, "__getitem__") and hasattr(values, "__array__"):
         return np.asarray(values)[rows]
     try:
-        return values[rows] if module_of(values) == "narwhals" else _safe_indexing(values, rows)
+        if module_of(values) == "narwhals":
+            return values[rows]
+        if module_of(values) == "pyarrow":  # which older scikit-learns do not know
+            return values.take(rows)
+        return _safe_indexing(values, rows)
     except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ValueError(
-            f"scoring: of {name}, a {type(values).__name__}, the rows of a scorer cannot be taken: {error}"
-        ) from error
+        raise ValueError(f"of {name}, a {type(values).__name__}, rows cannot be taken: {error}") from error
 
 
 def by_loss(scoring: Any) -> bool:

@@ -208,7 +208,7 @@ class BoostGradSurvival(BoostGrad):
     def _encode_target(self, y):
         return y, {}
 
-    def _encode_validation_target(self, y, fitted):
+    def _encode_validation_target(self, y, fitted, name):
         return y
 
     def _make_loss(self, fitted):

@@ -119,6 +119,8 @@ class Loss:
         Whether every method takes y in uint8 or float32 where that holds it exactly; otherwise y is float64.
     n_outputs : int
         Raw predictions a row.
+    bounds : tuple of two floats
+        Targets are nowhere else; prediction intervals end there.
     """
 
     name: ClassVar[str] = ""
@@ -132,6 +134,7 @@ class Loss:
     constant_hessian: ClassVar[float | None] = None
     small_targets: ClassVar[bool] = False
     n_outputs: int = 1
+    bounds: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
@@ -203,6 +206,11 @@ class Loss:
     def inverse_link_row(self, raw: np.ndarray) -> np.ndarray:
         """:meth:`inverse_link` of a single row, shape (n_outputs,); override it where a service would notice."""
         return self.inverse_link(raw[:, None])[:, 0]
+
+    def spread(self, raw: np.ndarray) -> np.ndarray | float:
+        """How widely targets are scattered about the prediction of each row, but for a factor that all rows share; for
+        prediction intervals of losses that predict one number."""
+        return 1.0
 
     def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None) -> float:
         """Weighted mean of :meth:`values`, which is asked block by block where y is an array of one dimension."""

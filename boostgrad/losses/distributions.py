@@ -73,6 +73,12 @@ class DistributionLoss(Loss):
         """Frozen distribution of scipy.stats, whose parameters are arrays of shape (n_rows,)."""
         raise NotImplementedError
 
+    def tails(self, y: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """P(Y <= y) and P(Y >= y). Small fits would notice the millisecond that a frozen distribution takes, so this is
+        overridden where scipy.special has them."""
+        distribution = self.distribution(raw)
+        return distribution.cdf(y), distribution.sf(y - 1.0 if hasattr(distribution, "pmf") else y)
+
 
 def _exp(x: np.ndarray) -> np.ndarray:
     return _loops.exponential(np.clip(x, -LARGEST_LOG, LARGEST_LOG))
@@ -116,6 +122,12 @@ class NormalNLL(DistributionLoss):
 
         return norm(loc=raw[0], scale=_exp(raw[1]))
 
+    def tails(self, y, raw):
+        from scipy.special import ndtr
+
+        z = (y - raw[0]) * _exp(-raw[1])
+        return ndtr(z), ndtr(-z)
+
 
 @register
 class LogNormalNLL(NormalNLL):
@@ -140,6 +152,9 @@ class LogNormalNLL(NormalNLL):
         from scipy.stats import lognorm
 
         return lognorm(s=_exp(raw[1]), scale=_exp(raw[0]))
+
+    def tails(self, y, raw):
+        return super().tails(np.log(y), raw)
 
 
 @register
@@ -193,6 +208,13 @@ class GammaNLL(DistributionLoss):
         k = _shape(raw[1])
         return gamma(a=k, scale=_exp(raw[0]) / k)
 
+    def tails(self, y, raw):
+        from scipy.special import gammainc, gammaincc
+
+        k = _shape(raw[1])
+        x = k * y * _exp(-raw[0])
+        return gammainc(k, x), gammaincc(k, x)
+
 
 def _shape(raw: np.ndarray) -> np.ndarray:
     """A shape from its logarithm, within what digamma and log-gamma can tell apart."""
@@ -235,6 +257,11 @@ class PoissonNLL(DistributionLoss):
         from scipy.stats import poisson
 
         return poisson(mu=_exp(raw[0]))
+
+    def tails(self, y, raw):
+        from scipy.special import gammainc, gammaincc
+
+        return gammaincc(y + 1.0, _exp(raw[0])), gammainc(y, _exp(raw[0]))
 
 
 @register
@@ -284,6 +311,13 @@ class NegativeBinomialNLL(DistributionLoss):
 
         m, r = _exp(raw[0]), _shape(raw[1])
         return nbinom(n=r, p=r / (r + m))
+
+    def tails(self, y, raw):
+        from scipy.special import betainc
+
+        m, r = _exp(raw[0]), _shape(raw[1])
+        at_least = betainc(np.maximum(y, 1.0), r, m / (r + m))
+        return betainc(r, y + 1.0, r / (r + m)), np.where(y > 0, at_least, 1.0)
 
 
 # The table of the information: logarithms of mean and size, from and to.

@@ -149,6 +149,9 @@ class RelativeError(QuantileOfResiduals):
     def values(self, y, raw):
         return np.abs(raw[0] - y) / np.maximum(np.abs(y), self.parameter)
 
+    def spread(self, raw):
+        return np.maximum(np.abs(raw[0]), self.parameter)
+
 
 # ---- between the mean and the median ---------------------------------------------------------------------------------
 
@@ -246,6 +249,7 @@ class SquaredLogError(Loss):
     link = "log1p"
     constant_hessian = 1.0
     metric = "neg_mean_squared_log_error"
+    bounds = (-1.0, np.inf)
 
     def check_target(self, y):
         _refuse(y, y <= -1, self.name, "above -1")
@@ -265,6 +269,9 @@ class SquaredLogError(Loss):
     def inverse_link(self, raw):
         return np.expm1(np.minimum(raw, LARGEST_RAW))
 
+    def spread(self, raw):
+        return _loops.exponential(raw[0])
+
 
 # ---- logarithmic link ------------------------------------------------------------------------------------------------
 
@@ -280,6 +287,7 @@ class LogLinkLoss(PointwiseLoss):
 
     link = "log"
     damped = True
+    bounds = (0.0, np.inf)
     power: float
 
     def damp(self, steps):
@@ -302,6 +310,10 @@ class LogLinkLoss(PointwiseLoss):
 
     def inverse_link(self, raw):
         return _loops.exponential(raw)
+
+    def spread(self, raw):
+        """The standard deviation that the variance mean^power gives."""
+        return _loops.exponential(0.5 * self.power * raw[0])
 
 
 # The mean of a target that is 0 everywhere is exp(-LEAST_LOG_MEAN).
@@ -377,6 +389,7 @@ class CrossEntropy(Loss):
 
     name = "cross_entropy"
     link = "logit"
+    bounds = (0.0, 1.0)
 
     def check_target(self, y):
         _refuse(y, (y < 0) | (y > 1), self.name, "in [0, 1]")

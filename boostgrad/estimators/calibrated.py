@@ -1,0 +1,140 @@
+"""Models that know the conformity scores of rows they were not trained on: those that were held out, or others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import clone
+
+from boostgrad import params
+from boostgrad.conformal import ConformityScores
+from boostgrad.estimators.base import BoostGrad
+from boostgrad.estimators.samples import Samples
+from boostgrad.estimators.scoring import taken
+from boostgrad.inputs import checked_offset, checked_weight
+from boostgrad.losses import Loss
+from boostgrad.runtime import seed_of
+
+SPLITTER = params.Having("a scikit-learn splitter", ("split", "get_n_splits"))
+
+
+class CalibratedBoostGrad(BoostGrad):
+    """What the faces with prediction intervals or prediction sets share."""
+
+    conformity_scores_: tuple[ConformityScores, ...]
+
+    def calibrate(
+        self, X: Any, y: Any, sample_weight: Any = None, *, cv: Any = None, offset: Any = None, exposure: Any = None
+    ) -> Self:
+        columns = self._columns(X)
+        n_rows = columns.n_rows
+        fitted = self._target_attributes()
+        target = self._encode_validation_target(self._check_target(y, n_rows, "y"), fitted, "y")
+        self._loss.check_target(target)
+        weight = checked_weight(sample_weight, n_rows, "sample_weight")
+        if cv is None:
+            scores = self._row_scores(self._loss, target, self._raw(X, offset, exposure))
+        else:
+            checked_offset(offset, exposure, n_rows)
+            folds = self._folds(cv, target)
+            given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure}
+            given = {name: value for name, value in given.items() if value is not None}
+            scores, rows = self._out_of_fold(folds, X, y, target, given)
+            target, weight = target[rows], None if weight is None else weight[rows]
+        self.conformity_scores_ = self._conformity(scores, target, weight, fitted)
+        return self
+
+    def _out_of_fold(
+        self,
+        folds: Iterable[tuple[np.ndarray, np.ndarray]],
+        X: Any,
+        y: Any,
+        target: np.ndarray,
+        given: dict[str, Any],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of rows by models that were fitted to other rows, and which rows these are."""
+        model = clone(self).set_params(n_estimators=self.n_iter_, early_stopping=False, callbacks=None, verbose=0)
+        scores, rows = [], []
+        for train, test in folds:
+            model.fit(taken(X, train, "X"), taken(y, train, "y"), **_each(given, train))
+            start = {name: value for name, value in given.items() if name != "sample_weight"}
+            raw = model._raw(taken(X, test, "X"), **_each(start, test))
+            scores.append(self._row_scores(model._loss, target[test], raw, model))
+            rows.append(test)
+        return np.concatenate(scores, axis=1), np.concatenate(rows)
+
+    def _folds(self, cv: Any, target: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+        """Pairs of training and test rows."""
+        from sklearn.model_selection import KFold, StratifiedKFold
+
+        if SPLITTER.accepts(cv):
+            return cv.split(np.zeros((len(target), 1)), None if target.ndim == 2 else target)
+        if isinstance(cv, Iterable) and not isinstance(cv, str):
+            return [(np.asarray(train), np.asarray(test)) for train, test in cv]
+        if not params.Number(Integral, 2, len(target)).accepts(cv):
+            raise ValueError(
+                "cv must be None, a number of folds from 2 to the number of rows, a scikit-learn splitter, or pairs of "
+                f"numbers of rows to train on and to test with. Got {cv!r} instead."
+            )
+        seed = seed_of(self.random_state) % 2**32
+        strata = self._fold_strata(target)
+        if strata is not None and np.unique(strata, return_counts=True)[1].min() >= cv:
+            return StratifiedKFold(cv, shuffle=True, random_state=seed).split(strata, strata)
+        return KFold(cv, shuffle=True, random_state=seed).split(target)
+
+    def _conformity(
+        self, scores: np.ndarray, target: np.ndarray, weight: np.ndarray | None, fitted: dict[str, Any]
+    ) -> tuple[ConformityScores, ...]:
+        """From scores of shape (n_kinds, n_rows), NaN where a row has none."""
+        several = []
+        for of_kind in scores:
+            there = ~np.isnan(of_kind)
+            several.append(ConformityScores.of(of_kind[there], None if weight is None else weight[there]))
+        return tuple(several)
+
+    def _conformity_of(self, held_out, raw, loss, fitted):
+        scores = self._row_scores(loss, held_out.y, raw)
+        return self._conformity(scores, held_out.y, self._unbalanced(held_out, fitted), fitted)
+
+    def _calibrated(self, method: str) -> tuple[ConformityScores, ...]:
+        """The conformity scores.
+
+        Raises
+        ------
+        ValueError
+            If there are none; the message says how to get them.
+        """
+        if "conformity_scores_" not in self.__dict__:
+            raise ValueError(
+                f"{method} needs rows that the model was not trained on, and this one was fitted without any: fit it "
+                "with early_stopping=True or validation data, or call calibrate(X, y) with other rows, or "
+                "calibrate(X, y, cv=5) with the training rows."
+            )
+        return self.conformity_scores_
+
+    # -- what the faces differ in -------------------------------------------------------------------------------------
+
+    def _target_attributes(self) -> dict[str, Any]:
+        """What ``_encode_target`` said of the training target, as far as ``_encode_validation_target`` needs it."""
+        raise NotImplementedError
+
+    def _row_scores(self, loss: Loss, target: np.ndarray, raw: np.ndarray, of: BoostGrad | None = None) -> np.ndarray:
+        """Conformity scores, shape (n_kinds, n_rows). ``of`` is the model that predicted ``raw`` where it is not this
+        one."""
+        raise NotImplementedError
+
+    def _unbalanced(self, samples: Samples, fitted: dict[str, Any]) -> np.ndarray | None:
+        """The weights that fit was given, without what training made of them."""
+        return samples.weight
+
+    def _fold_strata(self, target: np.ndarray) -> np.ndarray | None:
+        """What folds keep the shares of."""
+        return None
+
+
+def _each(given: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:
+    """Some rows of each; a number is that of all rows."""
+    return {name: value if np.isscalar(value) else taken(value, rows, name) for name, value in given.items()}
