@@ -216,8 +216,8 @@ class Loss:
         raise NotImplementedError
 
     def damp(self, steps: np.ndarray) -> np.ndarray:
-        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps, shape (n_leaves,), or shorter ones. Shrinkage
-        comes later."""
+        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps, shape (n_leaves,), or shorter ones.
+        Shrinkage comes later."""
         return steps
 
     def inverse_link(self, raw: np.ndarray) -> np.ndarray:
