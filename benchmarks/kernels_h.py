@@ -53,7 +53,7 @@ class Tree(Structure):
     ]
 
 
-KINDS = ("wide", "constant", "narrow", "single", "paired", "compact", "vector2", "vector4", "vector8")
+KINDS = ("wide", "constant", "narrow", "single", "paired", "compact", "vector2", "vector4")
 COMPACT_HESSIAN, COMPACT_GRADIENT, COMPACT_ROWS = 12, 37, 4064
 PREDICT_BLOCK = 256
 N_POINTWISE_LOSSES = 11

@@ -156,6 +156,8 @@ def train(
     if not in_memory:
         shape = (pairs.pairs.shape[0], rows.matrix.n_rows, pairs.pairs.shape[2])
         pairs.pairs = row_array(shape, np.float64, rows.matrix.directory)
+        if pairs.room is not None:
+            pairs.room = pairs.pairs
     state = IterationState(n_estimators)
     trees: list[Tree] = []
     if validation is not None:
@@ -168,6 +170,7 @@ def train(
     so_far: list[GrownTree] = []
     n_values = loss.n_outputs if vector_leaves else 1
     n_trees = loss.n_outputs // n_values  # an iteration
+    renewed = not loss.smooth or loss.damped or (vector_leaves and loss.damped_vectors)
     growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)
 
     def renew(grower: TreeGrower, grown: GrownTree, output: int) -> None:
@@ -181,7 +184,7 @@ def train(
 
     def grow(grower: TreeGrower, output: int) -> GrownTree:
         grown = grower.grow(pairs, output, len(trees) + output // n_values)
-        if not loss.smooth or loss.damped:
+        if renewed:
             renew(grower, grown, output)
         grower.add_leaf_values(raw)
         return grown

@@ -25,7 +25,7 @@ from boostgrad import params
 from boostgrad.data.batches import Table, as_table, tables_of
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, SparseColumns
-from boostgrad.data.levels import MAX_LEVELS
+from boostgrad.data.levels import ALL, MAX_LEVELS
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.sampling import RowSample
 from boostgrad.data.schema import UNKNOWN, SchemaLearner, TableSchema, feature_values
@@ -472,14 +472,16 @@ class _Levels:
                     self._unknown.setdefault(j, []).append(self._n_rows + unknown)
         self._n_rows += n
 
-    def read(self, feature: int, matrix: BinnedMatrix) -> np.ndarray:
+    def read(self, feature: int, matrix: BinnedMatrix, rows: slice = ALL) -> np.ndarray:
         """The level numbers of a feature by the whole schema."""
         if feature in self._wide:
-            return self._wide[feature]
-        levels = matrix.by_column[feature].astype(np.int32)
+            return self._wide[feature][rows]
+        levels = matrix.by_column[feature, rows].astype(np.int32)
         levels -= 1
-        for rows in self._unknown.get(feature, ()):
-            levels[rows] = UNKNOWN
+        begin = rows.start or 0
+        for unknown in self._unknown.get(feature, ()):
+            here = unknown - begin
+            levels[here[(here >= 0) & (here < len(levels))]] = UNKNOWN
         return levels
 
 

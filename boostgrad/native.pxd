@@ -8,7 +8,7 @@ cdef extern from "kernels.h" nogil:
         double hessian_scale
         int count_bits
 
-    int BG_WIDE, BG_CONSTANT, BG_NARROW, BG_SINGLE, BG_PAIRED, BG_COMPACT, BG_VECTOR2, BG_VECTOR4, BG_VECTOR8
+    int BG_WIDE, BG_CONSTANT, BG_NARROW, BG_SINGLE, BG_PAIRED, BG_COMPACT, BG_VECTOR2, BG_VECTOR4
     int BG_COMPACT_ROWS, BG_PAIRED_GRADIENT_BITS, BG_PAIRED_HESSIAN_BITS
 
     ctypedef struct bg_scan_rule:
@@ -46,14 +46,11 @@ cdef extern from "kernels.h" nogil:
 
     ctypedef struct bg_vector_result:
         double gain
-        int64_t left[8]
+        int64_t left[4]
         uint32_t code
         int missing_left
 
     ctypedef struct bg_vector_scratch:
-        double *fields
-        double *left
-        double *right
         int64_t *sums
         int64_t *gain_bits
         size_t pitch

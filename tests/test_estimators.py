@@ -24,7 +24,7 @@ from boostgrad.callbacks import Callback
 from boostgrad.data.columns import as_columns
 from boostgrad.estimators.samples import Samples
 from boostgrad.io import native
-from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
+from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError, get_loss
 
 FACES = [BoostGradRegressor, BoostGradClassifier]
 N_ROWS = 300
@@ -829,6 +829,26 @@ def test_refit_forgets_the_names_and_classes_of_before():
 
 
 # ---- one tree for all outputs ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+@pytest.mark.parametrize("own", [False, True])
+def test_classes_that_are_nearly_ruled_out_do_not_diverge(strategy, own):
+    """Newton's steps are far too long there, and were longer from tree to tree."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 8, (6000, 5))
+    y = np.maximum(X[:, 0], X[:, 1]) + np.minimum(X[:, 2], X[:, 3])
+    log_loss = get_loss("multinomial_log_loss", n_classes=15)
+
+    def gradients(y, raw, sample_weight):
+        p = log_loss.inverse_link(raw)
+        return p - (y == np.arange(15)[:, None]), p * (1 - p)
+
+    parameters = {"n_estimators": 40, "learning_rate": 0.2, "max_leaf_nodes": 63, "random_state": 0}
+    loss = gradients if own else "log_loss"
+    model = BoostGradClassifier(loss, multi_strategy=strategy, **parameters).fit(X[:4500], y[:4500])
+    p = model.predict_proba(X[4500:])
+    assert -np.log(p[np.arange(1500), y[4500:]]).mean() < 0.2
 
 
 def test_multi_strategy(tmp_path):

@@ -16,7 +16,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from boostgrad.data.columns import SparseColumns
+from boostgrad.data.columns import Columns, SparseColumns, ascends
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.levels import MAX_LEVELS
 from boostgrad.data.quantiles import SortingRoom, quantile_edges
@@ -31,6 +31,7 @@ DEF BLOCK = 2048
 
 cdef int INT32_KIND = COLUMN_KINDS[np.dtype(np.int32)]
 
+NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 cdef class EdgeTable:
@@ -140,18 +141,13 @@ def exact_weights(weight):
     return np.maximum(np.rint(np.ldexp(weight, 34 - exponent)), 1.0)
 
 
-def is_made(columns, j):
-    """Whether the column does not lie there, but is made whenever it is read."""
-    return columns.matrix is None and callable(columns.entry(j))
-
-
 def groups(columns):
     """Numbers of the columns that are binned at a time: those that lie there together, those that have to be made one
-    by one, so that never more than one of them takes memory."""
+    by one, and block by block of rows, so that they take little memory."""
     if columns.matrix is not None:
         return [list(range(columns.n_columns))]
-    there = [j for j in range(columns.n_columns) if not is_made(columns, j)]
-    return ([there] if there else []) + [[j] for j in range(columns.n_columns) if is_made(columns, j)]
+    there = [j for j in range(columns.n_columns) if not columns.is_made(j)]
+    return ([there] if there else []) + [[j] for j in range(columns.n_columns) if columns.is_made(j)]
 
 
 def check_kinds(columns, categorical, features=None):
@@ -169,6 +165,27 @@ def check_kinds(columns, categorical, features=None):
         if bool(given[j]) != bool(wanted):
             kinds = ("categorical", "numeric") if wanted else ("numeric", "categorical")
             raise ValueError(f"column {columns.label(j)} was {kinds[0]} when the model was trained and is {kinds[1]} here")
+
+
+cdef transform_group(TransformContext *context, columns, list group, rows, int n_threads):
+    """Bin some columns that lie there, or are made now."""
+    cdef const int64_t[::1] row_view, group_view = np.array(group, dtype=np.int64)
+    cdef ColumnViews views = ColumnViews(columns, group)
+    for j in group:
+        if context.n_levels[j] > 0 and views.views[j].kind != INT32_KIND:
+            raise ValueError(f"column {columns.label(j)}: levels must be int32, not {columns[j].dtype}")
+    context.rows = NULL
+    context.n_rows = columns.n_rows if rows is None else len(rows)
+    if context.n_rows == 0:
+        return
+    if rows is not None:
+        row_view = rows
+        context.rows = &row_view[0]
+    context.columns = views.views
+    context.features = &group_view[0]
+    context.n_features = group_view.shape[0]
+    with nogil:
+        parallel_for(transform_block, context, (context.n_rows + BLOCK - 1) // BLOCK, n_threads)
 
 
 class BinMapper:
@@ -224,8 +241,8 @@ class BinMapper:
             weight = exact_weights(weight)
         if isinstance(columns, SparseColumns):
             return cls(sparse_edges(columns, rows, None if even else weight, max_bins, n_threads))
-        row_numbers = np.empty(0, dtype=np.int64) if rows is None else rows
-        there = ColumnViews(columns, [j for j in range(columns.n_columns) if not is_made(columns, j)])
+        row_numbers = NO_ROWS if rows is None else rows
+        there = ColumnViews(columns, [j for j in range(columns.n_columns) if not columns.is_made(j)])
         rooms = [SortingRoom(n) for _ in range(n_threads)]
 
         def edges_of(j):
@@ -233,12 +250,14 @@ class BinMapper:
                 return np.empty(0)
             if even:
                 room = rooms.pop()
-                views = ColumnViews(columns, [j]) if is_made(columns, j) else there
-                edges = room.column_edges(views, j, row_numbers, max_bins)
+                if columns.is_made(j):
+                    values = columns.at(j, rows)
+                    edges = room.column_edges(ColumnViews(Columns([values], len(values), None)), 0, NO_ROWS, max_bins)
+                else:
+                    edges = room.column_edges(there, j, row_numbers, max_bins)
                 rooms.append(room)
                 return edges
-            column = columns[j]
-            values = np.asarray(column if rows is None else column[rows], dtype=np.float64)
+            values = np.asarray(columns.at(j, rows), dtype=np.float64)
             present = np.flatnonzero(~np.isnan(values))
             present = present[np.argsort(values[present], kind="stable")]
             return quantile_edges(values[present], weight[present].astype(np.float64, copy=False), max_bins)
@@ -274,39 +293,30 @@ class BinMapper:
         check_kinds(columns, self.n_levels > 0)
         if isinstance(columns, SparseColumns):
             return bin_sparse(columns, self.edges, rows, n_threads)
-        cdef ColumnViews views
         cdef EdgeTable table = self.table
         cdef TransformContext context
-        cdef const int64_t[::1] row_view, group_view
         cdef const int64_t[::1] level_view = self.n_levels
-        cdef int threads = n_threads
         n_rows = columns.n_rows if rows is None else len(rows)
         by_column = self.room(n_rows) if out is None else out
-        cdef size_t column_address = by_column.__array_interface__["data"][0]
+        cdef size_t address = by_column.__array_interface__["data"][0]
         context.k = kernels()
         context.edges64 = table.edges64
         context.edges32 = table.edges32
         context.size = table.size
         context.n_levels = &level_view[0]
-        context.rows = NULL
-        if rows is not None and n_rows > 0:
-            row_view = rows
-            context.rows = &row_view[0]
-        context.n_rows = n_rows
-        context.by_column = <void *> column_address
+        context.by_column = <void *> address
         context.column_stride = by_column.strides[0] // by_column.itemsize
-        context.wide = by_column.itemsize == 2
+        cdef int64_t first, code_bytes = by_column.itemsize
+        context.wide = code_bytes == 2
         for group in groups(columns):
-            group_view = np.array(group, dtype=np.int64)
-            views = ColumnViews(columns, group)
-            for j in group:
-                if self.n_levels[j] and views.views[j].kind != INT32_KIND:
-                    raise ValueError(f"column {columns.label(j)}: levels must be int32, not {columns[j].dtype}")
-            context.columns = views.views
-            context.features = &group_view[0]
-            context.n_features = group_view.shape[0]
-            with nogil:
-                parallel_for(transform_block, &context, (context.n_rows + BLOCK - 1) // BLOCK, threads)
+            if not columns.is_made(group[0]) or not ascends(rows):
+                transform_group(&context, columns, group, rows, n_threads)
+                continue
+            for begin, first, end in columns.blocks(rows):
+                context.by_column = <void *> (address + <size_t> (first * code_bytes))
+                here = None if rows is None else rows[first:end] - begin
+                transform_group(&context, columns.block(begin), group, here, n_threads)
+            context.by_column = <void *> address
         return self.matrix(by_column)
 
     @property

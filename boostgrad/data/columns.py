@@ -1,17 +1,23 @@
 """Any table as typed columns.
 
 A column is taken in the container's own dtype, wherever possible as a view of it, and one by one: nothing here ever
-converts a table as a whole. What must be converted is converted when the column is read, and not kept.
+converts a table as a whole. What must be converted is converted when it is read, a block of rows at a time, and not
+kept.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from boostgrad.data.containers import REAL_KINDS, from_array, is_frame, is_sparse, native, read_frame
 from boostgrad.data.levels import CodedColumn, TimeColumn
+
+# Rows of what is made at a time.
+BLOCK_ROWS = 65_536
 
 
 class Columns:
@@ -24,7 +30,8 @@ class Columns:
     Parameters
     ----------
     arrays : sequence of columns, or ndarray of shape (n_rows, n_columns)
-        One-dimensional real arrays, or functions that make them; or one two-dimensional array whose columns they are.
+        One-dimensional real arrays, or functions that make them, of a slice of the rows or without an argument of all;
+        or one two-dimensional array whose columns they are.
     n_rows : int
     names : tuple of str or None
     n_levels : tuple of int or None, default=None
@@ -52,9 +59,38 @@ class Columns:
         """The column as it is kept: not yet converted where it has to be."""
         return self._arrays[:, column] if self.matrix is not None else self._arrays[column]
 
+    def is_made(self, column: int) -> bool:
+        """Whether the column does not lie there, but is made whenever it is read."""
+        return self.matrix is None and callable(self._arrays[column])
+
     def __getitem__(self, column: int) -> Any:
         entry = self.entry(column)
         return entry() if callable(entry) else entry
+
+    def at(self, column: int, rows: np.ndarray | None) -> np.ndarray:
+        """The values of a column at these rows; None: at all. It is not made as a whole for rows that ascend."""
+        if rows is None or not self.is_made(column) or not ascends(rows):
+            return self[column] if rows is None else self[column][rows]
+        entry, pieces = self.entry(column), []
+        for begin, first, end in self.blocks(rows):
+            if end > first:
+                pieces.append(entry(slice(begin, begin + BLOCK_ROWS))[rows[first:end] - begin])
+        return np.concatenate(pieces) if pieces else entry(slice(0, 0))
+
+    def blocks(self, rows: np.ndarray | None = None) -> Iterator[tuple[int, int, int]]:
+        """Where each block of rows begins, and which of the given rows, which ascend (None: all), are in it."""
+        for begin in range(0, self.n_rows, BLOCK_ROWS):
+            end = min(begin + BLOCK_ROWS, self.n_rows)
+            yield (begin, begin, end) if rows is None else (begin, *np.searchsorted(rows, (begin, end)).tolist())
+
+    def block(self, begin: int) -> Columns:
+        """The rows of one block as a table of their own."""
+        rows = slice(begin, min(begin + BLOCK_ROWS, self.n_rows))
+        if self.matrix is not None:
+            made: Any = self.matrix[rows]
+        else:
+            made = [partial(entry, rows) if callable(entry) else entry[rows] for entry in self._arrays]
+        return Columns(made, rows.stop - rows.start, self.names, self.n_levels)
 
     def in_order_of(self, names: tuple[str, ...] | None) -> Columns:
         """The same columns in the order of these names; as they are where either side has none."""
@@ -68,6 +104,11 @@ class Columns:
     def label(self, column: int) -> str:
         """How a message names the column."""
         return repr(self.names[column]) if self.names is not None else str(column)
+
+
+def ascends(rows: np.ndarray | None) -> bool:
+    """Whether these row numbers ascend, as all rows (None) do."""
+    return rows is None or bool(np.all(rows[1:] > rows[:-1]))
 
 
 class SparseColumns:

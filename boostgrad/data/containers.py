@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.data.levels import CodedColumn, TimeColumn, from_objects, narrow
+from boostgrad.data.levels import ALL, CodedColumn, Encoder, TimeColumn, from_objects, narrow
 
 # Kinds of numpy dtypes that are numbers: bool, signed, unsigned, float.
 REAL_KINDS = "biuf"
+
+# Rows of text that are encoded at a time.
+TEXT_ROWS = 2**18
 
 
 def module_of(value: Any) -> str:
@@ -163,6 +166,14 @@ def _coded(codes: np.ndarray, n_levels: int, take: Callable[[np.ndarray | None],
     return CodedColumn(np.where(codes < 0, -1, np.searchsorted(used, codes)), take(used))
 
 
+def _in_blocks(column: Any, encode: Callable[[Any], tuple[np.ndarray, list]]) -> CodedColumn:
+    """A column of text, encoded a block of rows at a time: what that takes beside the column is gone block by block."""
+    encoder = Encoder(len(column))
+    for begin in range(0, len(column), TEXT_ROWS):
+        encoder.add(*encode(column[begin : begin + TEXT_ROWS]))
+    return encoder.column()
+
+
 def _bools(codes: np.ndarray) -> CodedColumn:
     """0, 1, and -1 where missing."""
     return CodedColumn(codes, [False, True])
@@ -191,13 +202,15 @@ def _pandas_column(series: Any, label: str) -> Any:
     if getattr(dtype, "_is_numeric", False) and kind != "SparseDtype":  # nullable integers and floats
         if not series.hasnans:
             return native(series.to_numpy(dtype=dtype.numpy_dtype))
-        return lambda: series.to_numpy(dtype=_plain_float(dtype), na_value=np.nan)
+        return lambda rows=ALL: series.array[rows].to_numpy(dtype=_plain_float(dtype), na_value=np.nan)
     if kind == "DatetimeTZDtype":
-        return TimeColumn(series.dt.tz_convert(None).to_numpy(), lambda: series.dt.tz_localize(None).to_numpy())
+        return TimeColumn(
+            series.dt.tz_convert(None).to_numpy(), lambda rows: series.iloc[rows].dt.tz_localize(None).to_numpy()
+        )
     if kind == "PeriodDtype":
         return TimeColumn(series.dt.to_timestamp().to_numpy())
     if kind == "SparseDtype" and dtype.subtype.kind in REAL_KINDS:
-        return lambda: native(np.asarray(series.array))
+        return lambda rows=ALL: native(np.asarray(series.array[rows]))
     return from_array(series.to_numpy(dtype=object), label)
 
 
@@ -216,29 +229,29 @@ def _polars_column(series: Any, label: str) -> Any:
     dtype = series.dtype
     if dtype.is_numeric():
         if dtype.is_decimal() or dtype.to_python() is int and str(dtype).endswith("128"):
-            return lambda: series.cast(polars.Float64).to_numpy()
+            return lambda rows=ALL: series[rows].cast(polars.Float64).to_numpy()
         if series.n_chunks() == 1 and series.null_count() == 0:
             return series.to_numpy()
-        return series.to_numpy
+        return lambda rows=ALL: series[rows].to_numpy()
     if dtype == polars.Boolean:
         return _bools(series.cast(polars.Int8).fill_null(-1).to_numpy())
     if dtype == polars.String:
         # in categories of their own, not in those that the process would keep
         own = polars.Categorical(polars.Categories.random()) if hasattr(polars, "Categories") else polars.Categorical
-        return _polars_categories(series.cast(own))
+        return _in_blocks(series, lambda block: _polars_categories(block.cast(own)))
     if dtype == polars.Enum:
         codes = series.to_physical().cast(polars.Int32).fill_null(-1).to_numpy()
         names = dtype.categories
         codes = narrow(codes, len(names))
         return _coded(codes, len(names), lambda used: (names if used is None else names.gather(used)).to_list())
     if dtype == polars.Categorical:
-        return _polars_categories(series)
+        return _in_blocks(series, _polars_categories)
     if dtype == polars.Datetime and dtype.time_zone is not None:
-        return TimeColumn(series.to_numpy(), lambda: series.dt.replace_time_zone(None).to_numpy())
+        return TimeColumn(series.to_numpy(), lambda rows: series[rows].dt.replace_time_zone(None).to_numpy())
     if dtype in (polars.Date, polars.Datetime, polars.Duration):
         return TimeColumn(series.to_numpy())
     if dtype == polars.Time:
-        return lambda: series.to_physical().cast(polars.Float64).to_numpy() / 1e9
+        return lambda rows=ALL: series[rows].to_physical().cast(polars.Float64).to_numpy() / 1e9
     if dtype == polars.Null:
         return np.full(len(series), np.nan)
     if dtype in (polars.Object, polars.Binary):
@@ -246,8 +259,8 @@ def _polars_column(series: Any, label: str) -> Any:
     raise TypeError(f"column {label} has the dtype {dtype}, which is neither numbers, text, categories nor dates")
 
 
-def _polars_categories(series: Any) -> CodedColumn:
-    """Physical codes may be numbers of a table that the whole process shares: only those that occur are kept."""
+def _polars_categories(series: Any) -> tuple[np.ndarray, list]:
+    """Codes and levels of some rows. Physical codes may be numbers of a table that the whole process shares."""
     polars = sys.modules["polars"]
     seen = series.drop_nulls().unique()
     physical = seen.to_physical().to_numpy()
@@ -256,7 +269,7 @@ def _polars_categories(series: Any) -> CodedColumn:
     codes = series.to_physical().cast(polars.Int64).fill_null(-1).to_numpy()
     if len(present) and present[-1] != len(present) - 1:
         codes = np.where(codes < 0, -1, np.searchsorted(present, codes))
-    return CodedColumn(narrow(codes, len(seen)), seen.cast(polars.String).gather(order).to_list())
+    return codes, seen.cast(polars.String).gather(order).to_list()
 
 
 # ---- Arrow -----------------------------------------------------------------------------------------------------------
@@ -277,29 +290,41 @@ def arrow_column(column: Any, label: str) -> Any:
     if types.is_integer(kind) or types.is_floating(kind):
         if column.num_chunks == 1 and column.null_count == 0:
             return column.chunk(0).to_numpy()
-        return column.to_numpy
+        return lambda rows=ALL: column[rows].to_numpy()
     if types.is_boolean(kind):
         return _bools(column.cast(pyarrow.int8()).fill_null(-1).to_numpy())
     if types.is_dictionary(kind):
         return _arrow_dictionary(column, label)
     if _is_text(types, kind):
-        return _arrow_dictionary(column.dictionary_encode(), label)
+        return _in_blocks(column, _arrow_text)
     if types.is_timestamp(kind) and kind.tz is not None:
-        return TimeColumn(column.to_numpy(), lambda: compute.local_timestamp(column).to_numpy())
+        return TimeColumn(_arrow_times(column), lambda rows: compute.local_timestamp(column[rows]).to_numpy())
     if types.is_timestamp(kind) or types.is_date(kind) or types.is_duration(kind):
-        return TimeColumn(column.to_numpy())
+        return TimeColumn(_arrow_times(column))
     if types.is_time(kind):
         per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
         whole = pyarrow.int32() if kind.bit_width == 32 else pyarrow.int64()
-        return lambda: column.cast(whole).cast(pyarrow.float64()).to_numpy() / per_second
+        return lambda rows=ALL: column[rows].cast(whole).cast(pyarrow.float64()).to_numpy() / per_second
     if types.is_decimal(kind) or types.is_null(kind):
-        return lambda: column.cast(pyarrow.float64()).to_numpy()
+        return lambda rows=ALL: column[rows].cast(pyarrow.float64()).to_numpy()
     raise TypeError(f"column {label} has the type {kind}, which is neither numbers, text, categories nor dates")
+
+
+def _arrow_times(column: Any) -> np.ndarray:
+    """Dates or durations, where possible without a copy."""
+    return column.chunk(0).to_numpy(zero_copy_only=False) if column.num_chunks == 1 else column.to_numpy()
 
 
 def _is_text(types: Any, kind: Any) -> bool:
     tests = ("is_string", "is_large_string", "is_string_view", "is_binary", "is_large_binary", "is_binary_view")
     return any(getattr(types, test, lambda _: False)(kind) for test in tests)
+
+
+def _arrow_text(column: Any) -> tuple[np.ndarray, list]:
+    """Codes and levels of some rows; the encoded chunks share their levels."""
+    chunks = column.dictionary_encode().chunks
+    codes = np.concatenate([chunk.indices.fill_null(-1).to_numpy() for chunk in chunks])
+    return codes, chunks[0].dictionary.to_pylist()
 
 
 def _arrow_dictionary(column: Any, label: str) -> CodedColumn:
@@ -312,9 +337,16 @@ def _arrow_dictionary(column: Any, label: str) -> CodedColumn:
     except pyarrow.ArrowNotImplementedError as error:
         raise TypeError(f"column {label} has the type {column.type}, which cannot be read: {error}") from None
     levels = column.chunk(0).dictionary
-    pieces = [chunk.indices.fill_null(-1).to_numpy() for chunk in _signed(column).chunks]
-    codes = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-    codes = codes if codes.dtype.itemsize < 4 else narrow(codes, len(levels))
+    column = _signed(column)
+    if column.num_chunks == 1 and column.null_count == 0:
+        codes = column.chunk(0).indices.to_numpy()
+        codes = codes if codes.dtype.itemsize < 4 else narrow(codes, len(levels))
+    else:
+        codes = np.empty(len(column), dtype=narrow(np.empty(0, np.int64), len(levels)).dtype)
+        begin = 0
+        for chunk in column.chunks:
+            codes[begin : begin + len(chunk)] = chunk.indices.fill_null(-1).to_numpy()
+            begin += len(chunk)
     return _coded(codes, len(levels), lambda used: (levels if used is None else levels.take(used)).to_pylist())
 
 

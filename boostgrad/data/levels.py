@@ -3,7 +3,7 @@
 What a container holds is taken apart into one of these::
 
     ndarray                 bool, integers or floats; NaN is missing
-    function -> ndarray     the same, where it must be converted: called when the column is read, not kept
+    function(rows=ALL)      makes such an array where it must be converted: of a slice of the rows, when these are read
     CodedColumn             codes [0 2 1 -1 0] and levels ["red", "blue", "green"], in whatever order they came
     TimeColumn              datetime64 or timedelta64; NaT is missing
 """
@@ -26,6 +26,9 @@ _SECONDS = {"m": 60, "h": 3600, "D": 86400, "W": 604800}
 # Level numbers of a column whose sets of levels are split: codes are 16 bits wide at most, and there is one for missing
 # and one for levels beyond.
 MAX_LEVELS = 65534
+
+# A slice of all rows.
+ALL = slice(None)
 
 
 class CodedColumn:
@@ -58,6 +61,33 @@ class CodedColumn:
         return _objects([*(None if is_missing(level) else level for level in self.levels), None])[self.codes]
 
 
+class Encoder:
+    """Makes a CodedColumn of a column that comes in blocks of rows, each with levels of its own.
+
+    Parameters
+    ----------
+    n_rows : int
+        Of all blocks.
+    """
+
+    def __init__(self, n_rows: int):
+        self._number_of: dict[Any, int] = {}
+        self._codes = np.empty(n_rows, dtype=np.int8)
+        self._n_rows = 0  # so far
+
+    def add(self, codes: np.ndarray, levels: Sequence[str]) -> None:
+        """The next rows: positions in these levels, -1 where missing."""
+        number_of = self._number_of
+        numbers = [number_of.setdefault(level, len(number_of)) for level in levels]
+        self._codes = narrow(self._codes, max(len(number_of), 2 ** (8 * self._codes.itemsize - 1) - 1))
+        rows = slice(self._n_rows, self._n_rows + len(codes))
+        self._codes[rows] = np.array([*numbers, -1], dtype=self._codes.dtype)[codes]
+        self._n_rows = rows.stop
+
+    def column(self) -> CodedColumn:
+        return CodedColumn(self._codes, list(self._number_of))
+
+
 class TimeColumn:
     """A column of dates or durations.
 
@@ -66,12 +96,12 @@ class TimeColumn:
     values : ndarray of datetime64 or timedelta64, shape (n_rows,)
         Dates are in UTC.
     local : callable or None
-        Makes the dates on the clocks of their time zone; None: they have no time zone.
+        Makes the dates of a slice of the rows on the clocks of their time zone; None: they have no time zone.
     """
 
     __slots__ = ("values", "_local")
 
-    def __init__(self, values: np.ndarray, local: Callable[[], np.ndarray] | None = None):
+    def __init__(self, values: np.ndarray, local: Callable[[slice], np.ndarray] | None = None):
         self.values = values
         self._local = local
 
@@ -79,23 +109,23 @@ class TimeColumn:
     def kind(self) -> str:
         return "date" if self.values.dtype.kind == "M" else "duration"
 
-    def local(self) -> np.ndarray:
-        return self.values if self._local is None else self._local()
+    def local(self, rows: slice = ALL) -> np.ndarray:
+        return self.values[rows] if self._local is None else self._local(rows)
 
-    def seconds(self) -> np.ndarray:
+    def seconds(self, rows: slice = ALL) -> np.ndarray:
         """Seconds (since 1970) in float64; the same for every unit that the container may have used."""
-        values = self.values
+        values = self.values[rows]
         unit, step = np.datetime_data(values.dtype)
         if step != 1 or unit not in _PER_SECOND | _SECONDS:
             unit = unit if unit in _PER_SECOND | _SECONDS else "s"  # of months and years only numpy knows the length
             values = values.astype(f"{values.dtype.kind}8[{unit}]")
-        seconds = values.view(np.int64) / _PER_SECOND.get(unit, 1) * _SECONDS.get(unit, 1)
+        seconds = np.ascontiguousarray(values).view(np.int64) / _PER_SECOND.get(unit, 1) * _SECONDS.get(unit, 1)
         seconds[np.isnat(values)] = np.nan
         return seconds
 
-    def part(self, name: str) -> np.ndarray:
+    def part(self, name: str, rows: slice = ALL) -> np.ndarray:
         """A calendar part in float64: months, days and days of the year count from 1, weekdays from Monday = 0."""
-        local = self.local()
+        local = self.local(rows)
         days = local.astype("M8[D]")
         if name == "year":
             part = local.astype("M8[Y]").astype(np.int64) + 1970
@@ -259,15 +289,15 @@ def _dates(values: list) -> TimeColumn:
     if not zoned:
         return TimeColumn(np.array([None if is_missing(v) else _plain_date(v) for v in values], dtype="M8[us]"))
 
-    def clocks(turned) -> np.ndarray:
-        naive = [None if is_missing(v) else _plain_date(turned(v)).replace(tzinfo=None) for v in values]
+    def clocks(turned, rows=ALL) -> np.ndarray:
+        naive = [None if is_missing(v) else _plain_date(turned(v)).replace(tzinfo=None) for v in values[rows]]
         return np.array(naive, dtype="M8[us]")
 
     def to_utc(value):
         value = _plain_date(value)
         return value if value.tzinfo is None else value.astimezone(datetime.UTC)
 
-    return TimeColumn(clocks(to_utc), lambda: clocks(lambda value: value))
+    return TimeColumn(clocks(to_utc), lambda rows: clocks(lambda value: value, rows))
 
 
 def _plain_date(value: Any) -> Any:

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.data.columns import Columns, SparseColumns
+from boostgrad.data.columns import BLOCK_ROWS, Columns, SparseColumns
 from boostgrad.data.levels import (
+    ALL,
     MAX_LEVELS,
     CodedColumn,
     TimeColumn,
@@ -28,6 +29,7 @@ from boostgrad.data.levels import (
     in_words,
     is_missing,
     level_key,
+    narrow,
     ordered,
 )
 from boostgrad.features import FeatureInfo, numbers
@@ -360,13 +362,17 @@ def as_levels(entry: Any) -> CodedColumn:
         return entry
     values = entry.seconds() if isinstance(entry, TimeColumn) else entry() if callable(entry) else entry
     distinct, codes = np.unique(values, return_inverse=True)
-    return CodedColumn(codes, distinct.tolist())  # NaN is a level, which is missing
+    return CodedColumn(narrow(codes, len(distinct)), distinct.tolist())  # NaN is a level, which is missing
 
 
 def _count_levels(coded: CodedColumn, rows: np.ndarray | None, label: str, out: dict[tuple, int]) -> None:
     """Add how often each level occurs in these rows to OUT out, by level key."""
     codes = coded.codes if rows is None else coded.codes[rows]
-    counts = np.bincount(codes.astype(np.intp) + 1, minlength=len(coded.levels) + 1)[1:]
+    counts = np.zeros(len(coded.levels) + 1, dtype=np.int64)
+    for begin in range(0, len(codes), BLOCK_ROWS):
+        piece = codes[begin : begin + BLOCK_ROWS].astype(np.intp)
+        counts += np.bincount(piece + 1, minlength=len(counts))
+    counts = counts[1:]
     for code in np.flatnonzero(counts).tolist():
         key = level_key(coded.levels[code])
         try:
@@ -454,13 +460,13 @@ def _numbered(
 
 def _level_numbers(coded: CodedColumn, number_of: np.ndarray) -> Callable:
     """Makes the level numbers of a column; levels were looked up at once, and rows are by their codes."""
-    return lambda: number_of[coded.codes]
+    return lambda rows=ALL: number_of[coded.codes[rows]]
 
 
 def _statistics(coded: CodedColumn, number_of: np.ndarray, values: tuple[float, ...]) -> Callable:
     """Makes a statistic of a column: NaN where missing, 0 where the level is unknown."""
     value_of = statistic_of_number(values)[number_of]
-    return lambda: value_of[coded.codes]
+    return lambda rows=ALL: value_of[coded.codes[rows]]
 
 
 def statistic_of_number(values: tuple[float, ...]) -> np.ndarray:
@@ -491,7 +497,7 @@ def as_numbers(entry: Any, label: str) -> Any:
                 f"column {label}, row {there[0]}: {entry.values[there[0]]} is a {entry.kind}, but this is a column of "
                 "numbers"
             )
-        return lambda: np.full(len(entry.values), np.nan)
+        return lambda rows=ALL: np.full(len(entry.values[rows]), np.nan)
     if not isinstance(entry, CodedColumn):
         return entry
     number_of = np.full(len(entry.levels) + 1, np.nan)
@@ -506,7 +512,7 @@ def as_numbers(entry: Any, label: str) -> Any:
             bad[code] = True
     found = entry.first(bad) if bad.any() else None
     if found is None:
-        return lambda: number_of[entry.codes]
+        return lambda rows=ALL: number_of[entry.codes[rows]]
     row, value = found
     if isinstance(value, str | bytes):
         raise ValueError(
@@ -527,7 +533,7 @@ def feature_values(entry: Any, info: FeatureInfo, label: str) -> Any:
 def _as_time(entry: Any, info: FeatureInfo, label: str) -> Callable:
     """Makes the numbers of a column of dates or durations, or one of its calendar parts."""
     if isinstance(entry, TimeColumn) and entry.kind == info.kind:
-        return entry.seconds if info.part is None else lambda: entry.part(info.part)
+        return entry.seconds if info.part is None else lambda rows=ALL: entry.part(info.part, rows)
     if isinstance(entry, TimeColumn):
         row = np.flatnonzero(~np.isnat(entry.values))
         found = (int(row[0]), str(entry.values[row[0]])) if len(row) else None
@@ -545,4 +551,4 @@ def _as_time(entry: Any, info: FeatureInfo, label: str) -> Callable:
             f"column {label}, row {found[0]}: {found[1]!r} is not a {info.kind}, but this was a column of {info.kind}s "
             "when the model was fitted"
         )
-    return lambda: np.full(n_rows, np.nan)
+    return lambda rows=ALL: np.full(len(range(n_rows)[rows]), np.nan)

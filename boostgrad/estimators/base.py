@@ -35,7 +35,7 @@ from boostgrad.tree.row_predictor import RowPredictor
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
 
-# multi_strategy "auto" is one tree for all outputs above this many.
+# multi_strategy "auto" is one tree for all outputs above this many; benchmarks/results/NOTES.md has the tables.
 AUTO_VECTOR_OUTPUTS = 30
 
 # Fewer rows are predicted by one thread.

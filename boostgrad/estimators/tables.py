@@ -9,6 +9,7 @@ import numpy as np
 
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns
+from boostgrad.data.levels import ALL
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.data.schema import TableSchema, statistic_of_number
 from boostgrad.data.statistics import Redraws, TargetStatistics
@@ -141,8 +142,8 @@ def _statistics_alone(schema: TableSchema, dataset: BoostGradDataset) -> Columns
     levels = dataset.levels()
     of_source = {info.source: j for j, info in enumerate(dataset.whole_schema.features) if info.kind == "category"}
 
-    def statistic(of_number: np.ndarray, j: int) -> np.ndarray:
-        return of_number[levels[j]]
+    def statistic(of_number: np.ndarray, j: int, rows: slice = ALL) -> np.ndarray:
+        return of_number[levels.entry(j)(rows)]
 
     made = [
         partial(statistic, statistic_of_number(info.values), of_source[info.source])

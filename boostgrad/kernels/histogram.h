@@ -7,7 +7,6 @@
 
 typedef int64_t two_lanes __attribute__((vector_size(16)));
 typedef int64_t four_lanes __attribute__((vector_size(32)));
-typedef int64_t eight_lanes __attribute__((vector_size(64)));
 
 /* A row's record, from what the loss left behind in double precision ... */
 
@@ -74,7 +73,6 @@ static inline int64_t compact_record(const char *numbers, bg_packing packing)
 
 DEFINE_VECTOR_RECORD(vector2, two_lanes)
 DEFINE_VECTOR_RECORD(vector4, four_lanes)
-DEFINE_VECTOR_RECORD(vector8, eight_lanes)
 
 /* stride counts records; hist is aligned to a record */
 #define DEFINE_HISTOGRAM(NAME, CODE, RECORD, RECORD_OF)                                                                \
@@ -134,7 +132,6 @@ DEFINE_BOTH(paired, two_lanes)
 DEFINE_BOTH(compact, int64_t)
 DEFINE_BOTH(vector2, two_lanes)
 DEFINE_BOTH(vector4, four_lanes)
-DEFINE_BOTH(vector8, eight_lanes)
 
 static void unpack_compact(int64_t *restrict compact, size_t n, int count_bits, int64_t *restrict to)
 {

@@ -47,7 +47,6 @@ enum {
     BG_COMPACT,  /* the same -> compact */
     BG_VECTOR2,  /* records of two lanes, as vector.h has them -> their sums */
     BG_VECTOR4,  /* of four */
-    BG_VECTOR8,  /* of eight */
     BG_HISTOGRAM_KINDS
 };
 
@@ -76,8 +75,8 @@ typedef struct {
 } bg_scan_scratch;
 
 /* The same for records of several gradients; see vector.h. */
-#define BG_VECTOR_FIELDS 14 /* gradients of a record at most */
-#define BG_VECTOR_LANES 8
+#define BG_VECTOR_FIELDS 6 /* gradients of a record at most */
+#define BG_VECTOR_LANES 4
 
 typedef struct {
     double unit[BG_VECTOR_FIELDS]; /* integer sums times these are the sums */
@@ -94,9 +93,8 @@ typedef struct {
     int missing_left;
 } bg_vector_result;
 
-/* Arrays of n_codes entries; fields: n_fields of them, sums: one a lane, pitch apart. */
+/* Arrays of n_codes entries; sums: one a lane, pitch apart. */
 typedef struct {
-    double *fields, *left, *right;
     int64_t *sums, *gain_bits;
     size_t pitch;
 } bg_vector_scratch;

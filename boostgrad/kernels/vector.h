@@ -84,36 +84,46 @@ static double vector_score(const int64_t *record, const bg_vector_rule *rule)
     return hessian > 0 ? squares / hessian : 0.0;
 }
 
-/* As gains_of. IN scratch: fields and packed sums of the left child, at each place. */
-static inline int64_t vector_gains(size_t n, const int64_t *missing, const int64_t *total, const bg_vector_rule *rule,
-                                   bg_vector_scratch *scratch)
+/* The number of a field in a packed sum; half a unit of the high one makes up for a low one below zero. */
+static inline double field_in(int64_t packed, int high)
 {
-    double *restrict left = scratch->left, *restrict right = scratch->right;
-    const int last = rule->lanes - 1, count_bits = rule->count_bits;
+    return (double)(high ? (int32_t)((packed + 0x80000000) >> 32) : (int32_t)packed);
+}
+
+/* As gains_of. IN scratch: packed sums of the left child, at each place. Compiled for each number of fields, so that all
+ * of them stay in registers. */
+static inline __attribute__((always_inline)) int64_t gains_of_fields(const int d, size_t n, const int64_t *missing,
+                                                                     const int64_t *total, const bg_vector_rule *rule,
+                                                                     bg_vector_scratch *scratch)
+{
+    const int last = d <= 2 ? 1 : 3, count_bits = rule->count_bits;
     const int64_t count_mask = ((int64_t)1 << count_bits) - 1;
-    const int64_t *restrict sums = scratch->sums + last * scratch->pitch;
+    const size_t pitch = scratch->pitch;
+    const int64_t *restrict packed = scratch->sums, *restrict sums = scratch->sums + last * pitch;
     int64_t *restrict gain_bits = scratch->gain_bits;
     const int64_t min_samples = rule->min_samples_leaf, max_samples = (total[last] & count_mask) - min_samples;
     const int64_t hessian_total = total[last] >> count_bits, missing_sums = missing[last];
     const double hessian_unit = rule->hessian_unit, l2 = rule->l2, min_weight = rule->min_child_weight;
+    double unit[BG_VECTOR_FIELDS], joins[BG_VECTOR_FIELDS], all[BG_VECTOR_FIELDS];
     int64_t largest = 0;
-    memset(left, 0, n * sizeof *left);
-    memset(right, 0, n * sizeof *right);
-    for (int j = 0; j < rule->n_fields; j++) {
-        const double *restrict field = scratch->fields + j * scratch->pitch;
-        const double joins = field_of(missing, j) * rule->unit[j], all = field_of(total, j) * rule->unit[j];
-        for (size_t i = 0; i < n; i++) {
-            double gl = field[i] + joins, gr = all - gl;
-            left[i] += gl * gl;
-            right[i] += gr * gr;
-        }
+    for (int j = 0; j < d; j++) {
+        unit[j] = rule->unit[j];
+        joins[j] = field_of(missing, j) * unit[j];
+        all[j] = field_of(total, j) * unit[j];
     }
     for (size_t i = 0; i < n; i++) {
+        double left = 0, right = 0;
+#pragma GCC unroll 6
+        for (int j = 0; j < d; j++) {
+            double gl = field_in(packed[j / 2 * pitch + i], j & 1) * unit[j] + joins[j], gr = all[j] - gl;
+            left += gl * gl;
+            right += gr * gr;
+        }
         int64_t here = sums[i] + missing_sums;
         int64_t count = here & count_mask, hessian = here >> count_bits;
         double hl = (double)hessian * hessian_unit, hr = (double)(hessian_total - hessian) * hessian_unit;
         double al = hl + l2, ar = hr + l2;
-        double gain = (left[i] * ar + right[i] * al) / (al * ar);
+        double gain = (left * ar + right * al) / (al * ar);
         int admissible = (count >= min_samples) & (count <= max_samples) & (hl >= min_weight) & (hr >= min_weight) &
                          (hessian > 0) & (hessian < hessian_total) & (gain > 0);
         int64_t bits = admissible ? bits_of(gain) : 0;
@@ -121,6 +131,18 @@ static inline int64_t vector_gains(size_t n, const int64_t *missing, const int64
         largest = bits > largest ? bits : largest;
     }
     return largest;
+}
+
+static int64_t vector_gains(size_t n, const int64_t *missing, const int64_t *total, const bg_vector_rule *rule,
+                            bg_vector_scratch *scratch)
+{
+    switch (rule->n_fields) {
+    case 2: return gains_of_fields(2, n, missing, total, rule, scratch);
+    case 3: return gains_of_fields(3, n, missing, total, rule, scratch);
+    case 4: return gains_of_fields(4, n, missing, total, rule, scratch);
+    case 5: return gains_of_fields(5, n, missing, total, rule, scratch);
+    default: return gains_of_fields(6, n, missing, total, rule, scratch);
+    }
 }
 
 /* OUT scratch: packed running sums after each code that has rows, lane by lane; returns how many there are. */
@@ -150,20 +172,7 @@ static void scan_vector(const int64_t *hist, uint32_t n_codes, const int64_t *to
     size_t n, place = 0, left = 0;
     uint32_t code;
     out->gain = 0;
-    n = lanes == 2   ? vector_sums(hist, n_codes, 2, scratch)
-        : lanes == 4 ? vector_sums(hist, n_codes, 4, scratch)
-                     : vector_sums(hist, n_codes, 8, scratch);
-    for (int j = 0; j < rule->n_fields; j++) {
-        const int64_t *restrict packed = scratch->sums + j / 2 * scratch->pitch;
-        double *restrict field = scratch->fields + j * scratch->pitch;
-        const double unit = rule->unit[j];
-        if (j & 1) /* half a unit of the high number makes up for a low one below zero */
-            for (size_t i = 0; i < n; i++)
-                field[i] = (double)(int32_t)((packed[i] + 0x80000000) >> 32) * unit;
-        else
-            for (size_t i = 0; i < n; i++)
-                field[i] = (double)(int32_t)packed[i] * unit;
-    }
+    n = lanes == 2 ? vector_sums(hist, n_codes, 2, scratch) : vector_sums(hist, n_codes, 4, scratch);
     if (n == 0)
         return;
     const int any_missing = hist[lanes - 1] != 0;
@@ -183,13 +192,10 @@ static void scan_vector(const int64_t *hist, uint32_t n_codes, const int64_t *to
     if (best <= 0)
         return;
     memcpy(&out->gain, &best, sizeof best);
-    memcpy(out->left, out->missing_left == 1 ? hist : nothing, lanes * sizeof *hist);
-    for (code = 0; left <= place;) {
-        code++;
-        left += hist[(size_t)code * lanes + lanes - 1] != 0;
-        for (int lane = 0; lane < lanes; lane++)
-            out->left[lane] += hist[(size_t)code * lanes + lane];
-    }
+    for (int lane = 0; lane < lanes; lane++)
+        out->left[lane] = scratch->sums[lane * scratch->pitch + place] + (out->missing_left == 1 ? hist[lane] : 0);
+    for (code = 0; left <= place;)
+        left += hist[(size_t)++code * lanes + lanes - 1] != 0;
     out->code = code;
 }
 

@@ -1,7 +1,9 @@
 """The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
 
 import numpy as np
 
@@ -130,6 +132,88 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
         else:
             parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
     np.maximum(out.largest, largest.max(axis=0), out=out.largest)
+
+
+cdef struct Arrays:
+    const double *gradient
+    const double *hessian  # NULL: not stored
+    double *pairs
+    double *largest        # two a block
+    int64_t n_rows
+
+
+cdef inline int64_t size_bits(double x) noexcept nogil:
+    """Ordered as sizes are, with what is not a number above all."""
+    cdef int64_t bits
+    memcpy(&bits, &x, sizeof(bits))
+    return bits & <int64_t> 0x7fffffffffffffff
+
+
+cdef void fill_block(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Arrays *c = <Arrays *> context
+    cdef int64_t begin = chunk * BLOCK, end = min(begin + BLOCK, c.n_rows), i
+    cdef int64_t[2] top
+    cdef const double *gradient = c.gradient
+    cdef const double *hessian = c.hessian
+    cdef double *pairs = c.pairs
+    top[0] = top[1] = 0
+    if hessian == NULL:
+        for i in range(begin, end):
+            pairs[i] = gradient[i]
+            top[0] = max(top[0], size_bits(gradient[i]))
+    else:
+        for i in range(begin, end):
+            pairs[2 * i] = gradient[i]
+            pairs[2 * i + 1] = hessian[i]
+            top[0] = max(top[0], size_bits(gradient[i]))
+            top[1] = max(top[1], size_bits(hessian[i]))
+    memcpy(c.largest + 2 * chunk, top, sizeof(top))
+
+
+def fill_pairs(double[:, ::1] pairs, gradient, hessian, largest, int n_threads):
+    """OUT pairs, shape (n_rows, 2), or (n_rows, 1) where hessian is None; OUT largest, which is only raised. Numbers
+    stand for arrays of them."""
+    cdef Arrays c
+    cdef const double[::1] gradients = whole(gradient, pairs.shape[0])
+    cdef const double[::1] hessians
+    cdef double[:, ::1] of_blocks
+    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
+    if n_blocks == 0:
+        return
+    of_blocks = np.zeros((n_blocks, 2))
+    c.gradient = &gradients[0]
+    c.hessian = NULL
+    if hessian is not None:
+        hessians = whole(hessian, pairs.shape[0])
+        c.hessian = &hessians[0]
+    c.pairs = &pairs[0, 0]
+    c.largest = &of_blocks[0, 0]
+    c.n_rows = pairs.shape[0]
+    with nogil:
+        parallel_for(fill_block, &c, n_blocks, n_threads)
+    np.maximum(largest, of_blocks.base.max(axis=0), out=largest)
+
+
+cdef object whole(array, int64_t n):
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(array, dtype=np.float64), n))
+
+
+def only_value(array):
+    """The positive number that all of an array of float64 (or a number) is, or None."""
+    array = np.asarray(array, dtype=np.float64)
+    if array.size == 0:
+        return None
+    cdef double first = array.flat[0]
+    cdef const double[::1] flat
+    cdef int64_t i
+    if not (isfinite(first) and first > 0):
+        return None
+    if array.ndim:
+        flat = np.ascontiguousarray(array).reshape(-1)
+        for i in range(flat.shape[0]):
+            if flat[i] != first:
+                return None
+    return first
 
 
 def squared_error(y, raw, weight, out, int n_threads):

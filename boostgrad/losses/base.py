@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from boostgrad.losses import _loops
+
 # Rows whose losses are computed at a time: arrays of so many stay in the second-level cache.
 MEAN_BLOCK = 16_384
 
@@ -33,25 +35,40 @@ class GradientPairs:
         An upper bound of \\|gradient\\| and of the hessian over all rows and outputs.
     unit : ndarray of float64, shape (n_outputs,), or None
         What a score of each output is divided by where one tree is grown for all of them; None: 1.
+    room : ndarray of float64, shape (n_outputs, n_rows, 2), or None
+        For a loss that may find its hessians to be one number after all, iteration by iteration: room for whole pairs,
+        of which ``pairs`` is the front part then. See :meth:`fill_all`.
     """
 
     pairs: np.ndarray
     constant_hessian: float | None
     largest: np.ndarray
     unit: np.ndarray | None = None
+    room: np.ndarray | None = None
 
     @classmethod
     def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:
         width = 2 if constant_hessian is None else 1
         return cls(np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros(2))
 
-    def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None) -> None:
-        """Store whole arrays of one output; for losses written in numpy. ``hessian`` is not read where constant."""
-        self.pairs[output, :, 0] = gradient
-        if self.constant_hessian is None:
-            self.pairs[output, :, 1] = hessian
-        tops = np.abs(self.pairs[output]).max(axis=0)
-        self.largest[: len(tops)] = np.maximum(self.largest[: len(tops)], tops)
+    def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None, n_threads: int = 1) -> None:
+        """Store whole arrays (or numbers) of one output; for losses written in numpy. ``hessian`` is not read where
+        constant."""
+        if self.constant_hessian is not None:
+            hessian = None
+        _loops.fill_pairs(self.pairs[output], gradient, hessian, self.largest, n_threads)
+
+    def fill_all(self, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
+        """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
+        ``room`` and all hessians are the same positive number, they are not stored, and the tree is cheaper."""
+        if self.room is not None:
+            n_outputs, n_rows = self.room.shape[:2]
+            constant = self.constant_hessian = _loops.only_value(hessian)
+            alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
+            self.pairs = self.room if constant is None else alone
+        hessian = np.broadcast_to(hessian, gradient.shape)
+        for output in range(len(gradient)):
+            self.fill(output, gradient[output], hessian[output], n_threads)
 
     @property
     def n_rows(self) -> int:
@@ -107,6 +124,8 @@ class Loss:
         :meth:`renew_leaves` is called for each tree.
     damped : bool
         True for a loss whose leaves may be too far off by Newton's step: then :meth:`damp` is called for each tree.
+    damped_vectors : bool
+        The same for trees with vector leaves alone.
     for_classes : bool
         Whether the target is class numbers or labels: a loss for the classifier.
     scored : bool
@@ -128,6 +147,7 @@ class Loss:
     target: ClassVar[str] = "numbers"
     smooth: ClassVar[bool] = True
     damped: ClassVar[bool] = False
+    damped_vectors: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
     metric: ClassVar[str] = ""
     scored: bool = True
@@ -196,7 +216,8 @@ class Loss:
         raise NotImplementedError
 
     def damp(self, steps: np.ndarray) -> np.ndarray:
-        """Where ``damped`` is True: Newton's steps, shape (n_leaves,), or shorter ones. Shrinkage comes later."""
+        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps, shape (n_leaves,), or shorter ones.
+        Shrinkage comes later."""
         return steps
 
     def inverse_link(self, raw: np.ndarray) -> np.ndarray:

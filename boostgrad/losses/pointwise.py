@@ -10,6 +10,22 @@ from boostgrad.losses.base import GradientPairs, Loss, best_constant, register
 # Class probabilities of a constant model stay this far from 0 and 1.
 TINY = 1e-15
 
+# Newton's steps of the raw predictions of classes are damped beyond this size.
+LONG_STEP = 10.0
+
+
+def damped_log_odds(steps: np.ndarray) -> np.ndarray:
+    """Newton's steps of log odds, shorter where they are long.
+
+    In a leaf where a class has the share q and the probability p, a small one, Newton's step is q / p - 1 and the best
+    one log(q / p). Without damping a class that the model has all but ruled out where a few rows still have it takes
+    ever longer steps, up to log-losses of 30, in trees for all classes above all. So long steps grow as their
+    logarithm; shrinkage makes up for the factor.
+    """
+    size = np.abs(steps)
+    long = LONG_STEP * (1 + np.log(np.maximum(size, LONG_STEP) / LONG_STEP))
+    return np.where(size > LONG_STEP, np.copysign(long, steps), steps)
+
 
 def softplus(x: np.ndarray) -> np.ndarray:
     """log(1 + exp(x)), in a third of the time of numpy's logaddexp."""
@@ -80,6 +96,7 @@ class MultinomialLogLoss(Loss):
 
     name = "multinomial_log_loss"
     link = "multinomial_logit"
+    damped = True
     for_classes = True
     metric = "neg_log_loss"
     small_targets = True
@@ -97,6 +114,9 @@ class MultinomialLogLoss(Loss):
         mass = np.bincount(y.astype(np.intp), weights=weight, minlength=self.n_outputs)
         log_p = np.log(np.clip(mass / mass.sum(), TINY, 1.0))
         return log_p - log_p.mean()
+
+    def damp(self, steps):
+        return damped_log_odds(steps)
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         _loops.multinomial_log_loss(y, raw, weight, out, n_threads)
@@ -121,6 +141,7 @@ class MultilabelLogLoss(Loss):
 
     name = "multilabel_log_loss"
     link = "logit"
+    damped_vectors = True  # a tree a label gives the models of labels by themselves
     for_classes = True
 
     def __init__(self, n_labels: int):
@@ -136,6 +157,9 @@ class MultilabelLogLoss(Loss):
         one = BinaryLogLoss()
         offsets = [None] * len(y) if offset is None else offset[:, None]
         return np.concatenate([one.init_raw(labels, weight, o) for labels, o in zip(y, offsets, strict=True)])
+
+    def damp(self, steps):
+        return damped_log_odds(steps)
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         for k, labels in enumerate(y):

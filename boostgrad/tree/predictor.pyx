@@ -22,7 +22,7 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from boostgrad.data.columns import Columns, SparseColumns
+from boostgrad.data.columns import BLOCK_ROWS, Columns, SparseColumns
 from boostgrad.data.matrix import SparseBinnedMatrix
 from boostgrad.data.binning cimport EdgeTable
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, read_levels, reads_float32
@@ -636,6 +636,12 @@ cdef class Predictor:
             parallel_for(predict_block, &context, n_blocks, n_threads)
         return 0
 
+    cdef bint in_blocks(self, columns) except -1:
+        """Whether columns that have to be made are made block by block, so that they take little memory."""
+        if columns.n_rows <= BLOCK_ROWS or isinstance(columns, SparseColumns):
+            return False
+        return any([columns.is_made(j) for j in self.used])
+
     def raw(self, columns, int n_threads=1):
         """Raw predictions.
 
@@ -649,6 +655,10 @@ cdef class Predictor:
         ndarray of float64, shape (n_outputs, n_rows)
         """
         out = np.empty((self.ensemble.n_outputs, columns.n_rows))
+        if self.in_blocks(columns):
+            for begin, _, end in columns.blocks():
+                out[:, begin:end] = self.raw(columns.block(begin), n_threads)
+            return out
         out[:] = self.ensemble.base_score[:, None]
         cdef double[:, ::1] view = out
         if columns.n_rows:
@@ -668,6 +678,10 @@ cdef class Predictor:
         ndarray of int32, shape (n_rows, n_trees)
         """
         out = np.empty((columns.n_rows, self.packed.n_trees), dtype=np.int32)
+        if self.in_blocks(columns):
+            for begin, _, end in columns.blocks():
+                out[begin:end] = self.leaves(columns.block(begin), n_threads)
+            return out
         cdef int32_t[:, ::1] view = out
         if out.size:
             self.run(columns, NULL, &view[0, 0], n_threads)

@@ -5,7 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 cdef struct SplitChoice:
     double gain            # over the unsplit node; 0: no admissible split
     double score           # score(left) + score(right), as the scan reports it
-    int64_t[8] left        # packed sums of the left child, as many lanes as a record has
+    int64_t[4] left        # packed sums of the left child, as many lanes as a record has
     int32_t feature
     uint32_t code          # t of the go-left rule
     int missing_left       # -1: the node has no missing value in this feature
@@ -14,7 +14,7 @@ cdef struct SplitChoice:
 cdef struct Node:
     int64_t begin          # its rows: partition.rows[begin : begin + count]
     int64_t count
-    int64_t[8] total       # packed sums
+    int64_t[4] total       # packed sums
     int32_t depth
     int32_t slot           # its histogram in the pool, -1: none
     int32_t child[2]       # node numbers (left, right), 0: a leaf

@@ -31,7 +31,7 @@ cdef class GradientSketch:
 cdef class VectorSplitter(Splitter):
     cdef bg_vector_rule vector_rule
     cdef bg_vector_scratch *vector_scratch
-    cdef double *vector_memory
+    cdef int64_t *vector_memory
     cdef int64_t *projected    # a worker: wide records of a categorical feature and of the node
     cdef size_t room
     cdef uint8_t *sets   # a worker: which levels go left

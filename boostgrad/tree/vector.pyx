@@ -23,7 +23,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport (BG_VECTOR2, BG_VECTOR4, BG_VECTOR8, bg_scan_result, bg_scan_rule, bg_vector_result,
+from boostgrad.native cimport (BG_VECTOR2, BG_VECTOR4, bg_scan_result, bg_scan_rule, bg_vector_result,
                                bg_vector_scratch, kernels, parallel_for)
 from boostgrad.tree.grower cimport TreeGrower
 from boostgrad.tree.records cimport RowRecords
@@ -41,14 +41,14 @@ DEF SAMPLE_ROWS = 8192
 # Integer sums of a field stay within so many bits, beside the sign.
 DEF FIELD_BITS = 31
 
-# Outputs up to so many have a field each; with more, so many fields are random combinations.
-MOST_FIELDS = 14
-SKETCH_FIELDS = 6
+# Outputs up to so many have a field each; with more, so many fields are random combinations. Records of twice as many
+# bytes did not lower the loss, see benchmarks/results/NOTES.md.
+MOST_FIELDS = 6
 
 
 def fields_for(int n_outputs):
     """How many fields gradients of so many outputs take."""
-    return n_outputs if n_outputs <= MOST_FIELDS else SKETCH_FIELDS
+    return min(n_outputs, MOST_FIELDS)
 
 
 cdef class GradientSketch:
@@ -67,7 +67,7 @@ cdef class GradientSketch:
         self.n_outputs = n_outputs
         self.n_fields = n_fields
         self.n_threads = n_threads
-        self.lanes = 2 if n_fields <= 2 else 4 if n_fields <= 6 else 8
+        self.lanes = 2 if n_fields <= 2 else 4
         self.count_bits = int(n_rows).bit_length()
         n_tasks = (n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK
         fields = np.empty((n_fields + 1) * n_rows)
@@ -109,7 +109,7 @@ cdef class GradientSketch:
             parallel_for(lay_rows, <void *> self, n_tasks, self.n_threads)
         records.packing.count_bits = self.count_bits
         records.compact = False
-        records.kind = BG_VECTOR2 if self.lanes == 2 else BG_VECTOR4 if self.lanes == 4 else BG_VECTOR8
+        records.kind = BG_VECTOR2 if self.lanes == 2 else BG_VECTOR4
         records.lanes = self.lanes
         records.numbers = <const char *> self.records
         records.number_bytes = self.lanes * sizeof(int64_t)
@@ -152,23 +152,20 @@ cdef class VectorSplitter(Splitter):
     def __init__(self, matrix, params, int n_threads, categories):
         cdef size_t n = int(matrix.n_codes.max())
         cdef size_t each
-        cdef double *at
+        cdef int64_t *at
         cdef int worker
         self.room = (n + 7) // 8 * 8 + 8
-        each = (MOST_FIELDS + 11) * self.room
+        each = 5 * self.room
         self.vector_scratch = <bg_vector_scratch *> malloc(n_threads * sizeof(bg_vector_scratch))
-        self.vector_memory = <double *> malloc(n_threads * each * sizeof(double))
+        self.vector_memory = <int64_t *> malloc(n_threads * each * sizeof(int64_t))
         self.projected = <int64_t *> malloc(n_threads * (2 * self.room + 8) * sizeof(int64_t))
         self.sets = <uint8_t *> malloc(n_threads * self.room)
         if (self.vector_scratch == NULL or self.vector_memory == NULL or self.projected == NULL or self.sets == NULL):
             raise MemoryError()
         for worker in range(n_threads):
             at = self.vector_memory + each * worker
-            self.vector_scratch[worker].left = at
-            self.vector_scratch[worker].right = at + self.room
-            self.vector_scratch[worker].gain_bits = <int64_t *> (at + 2 * self.room)
-            self.vector_scratch[worker].sums = <int64_t *> (at + 3 * self.room)  # of eight lanes at most
-            self.vector_scratch[worker].fields = at + 11 * self.room
+            self.vector_scratch[worker].gain_bits = at
+            self.vector_scratch[worker].sums = at + self.room  # of four lanes at most
             self.vector_scratch[worker].pitch = self.room
         self.vector_rule.l2 = params.l2_regularization
         self.vector_rule.min_child_weight = params.min_child_weight
@@ -226,7 +223,7 @@ cdef class VectorSplitter(Splitter):
         """OUT out: as of a scan, for the best set of levels along one direction."""
         cdef bg_scan_result found
         cdef uint8_t *goes_left = self.sets + worker * self.room
-        cdef int64_t right[8]
+        cdef int64_t right[4]
         cdef int lanes = self.vector_rule.lanes, lane
         cdef uint32_t code
         out.gain = 0

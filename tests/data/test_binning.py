@@ -382,7 +382,11 @@ def test_columns_are_made_one_by_one():
     # as those of frames are that have to be converted; one takes a fortieth of the table
     X = np.random.default_rng(0).standard_normal((40, 120_000))
     levels = np.random.default_rng(0).integers(-1, 9, 120_000, dtype=np.int32)
-    makers = [X[j].copy if j % 2 else levels.copy for j in range(40)]
+
+    def maker_of(column):
+        return lambda rows=slice(None): column[rows].copy()
+
+    makers = [maker_of(X[j] if j % 2 else levels) for j in range(40)]
     columns = Columns(makers, 120_000, None, (9, 0) * 20)
     tracemalloc.start()
     try:

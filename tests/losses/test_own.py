@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from boostgrad import BoostGradClassifier, BoostGradRegressor
-from boostgrad.losses import AutodiffLoss, CallableLoss, Loss, UnnamedLoss, get_loss
+from boostgrad.losses import AutodiffLoss, CallableLoss, GradientPairs, Loss, UnnamedLoss, get_loss
 from tests.losses.test_losses import derivatives
 
 PARAMETERS = {"n_estimators": 20, "random_state": 0}
@@ -43,6 +43,66 @@ def test_a_function_is_the_built_in_loss(weighted):
     np.testing.assert_allclose(own.predict(X), built_in.predict(X), rtol=1e-6, atol=1e-6)
     constant = BoostGradRegressor(CallableLoss(half_square, constant_hessian=1.0), **PARAMETERS).fit(X, y, weight)
     np.testing.assert_allclose(constant.predict(X), built_in.predict(X), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("scalar", [False, True])
+@pytest.mark.parametrize("size", [1.0, 0.25])
+def test_one_hessian_of_all_rows_is_noticed(scalar, size):
+    """The trees are those of a loss that states it, bit by bit."""
+    X, y, _ = table()
+
+    def sized(y, raw, sample_weight):
+        return size * (raw - y), size if scalar else np.full_like(raw, size)
+
+    own = BoostGradRegressor(sized, **PARAMETERS).fit(X, y)
+    stated = BoostGradRegressor(CallableLoss(sized, constant_hessian=size), **PARAMETERS).fit(X, y)
+    np.testing.assert_array_equal(own.predict(X), stated.predict(X))
+    if size == 1.0:
+        loss = CallableLoss(sized, value=lambda y, raw: 0.5 * (raw - y) ** 2)
+        own = BoostGradRegressor(loss, init=BoostGradRegressor(n_estimators=2, random_state=0), **PARAMETERS).fit(X, y)
+        start = BoostGradRegressor(init=BoostGradRegressor(n_estimators=2, random_state=0), **PARAMETERS).fit(X, y)
+        for a, b in zip(own.ensemble_.trees[1:], start.ensemble_.trees[1:], strict=True):
+            np.testing.assert_allclose(a.leaf_value, b.leaf_value, rtol=1e-9, atol=1e-12)
+            np.testing.assert_array_equal(a.threshold, b.threshold)
+
+
+@pytest.mark.parametrize("other", [0.0, -1.0, 2.0])
+def test_hessians_may_be_one_number_in_some_iterations_alone(other):
+    """What is not one positive number for all rows is stored row by row, before and after."""
+    loss = CallableLoss(half_square)
+    y = np.arange(6.0)
+    pairs = loss.pairs(6, weighted=False)
+    loss.gradients(y, np.zeros((1, 6)), None, pairs)
+    assert pairs.constant_hessian == 1.0 and pairs.pairs.shape == (1, 6, 1)
+    np.testing.assert_array_equal(pairs.pairs[0, :, 0], -y)
+    hessian = np.full((1, 6), other)
+    if other > 0:
+        hessian[0, 5] = 3.0
+    pairs.largest[:] = 0
+    pairs.fill_all(2 * np.ones((1, 6)), hessian)
+    assert pairs.constant_hessian is None and pairs.pairs.shape == (1, 6, 2)
+    np.testing.assert_array_equal(pairs.pairs[0, :, 0], 2.0)
+    np.testing.assert_array_equal(pairs.pairs[0, :, 1], hessian[0])
+    np.testing.assert_array_equal(pairs.largest, [2.0, np.abs(hessian).max()])
+    loss.gradients(y, np.zeros((1, 6)), None, pairs)
+    assert pairs.constant_hessian == 1.0 and not np.isnan(pairs.pairs).any()
+    of_others = GradientPairs.empty(1, 6, None)  # whose layout is not this loss's to change
+    loss.gradients(y, np.zeros((1, 6)), None, of_others)
+    np.testing.assert_array_equal(of_others.pairs[0], np.column_stack([-y, np.ones(6)]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("lane", [0, 1])
+def test_what_is_not_finite_is_found_behind_other_rows(bad, lane):
+    def broken(y, raw, sample_weight):
+        pair = [raw - y, np.ones_like(raw)]
+        pair[lane][20_000] = bad
+        return pair
+
+    X, y, _ = table(n=40_000)
+    words = f"the {('gradient', 'hessian')[lane]} of loss 'CallableLoss' is {bad} at training row 20000"
+    with pytest.raises(ValueError, match=words):
+        BoostGradRegressor(broken, init=BoostGradRegressor(n_estimators=1), n_jobs=2).fit(X, y)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
