@@ -186,7 +186,7 @@ def bin_boostgrad(problem: Problem, work: Work, n_threads: int):
     from boostgrad.data.columns import as_columns
 
     columns = as_columns(problem.X_train)
-    mapper = BinMapper.fit(columns, max_bins=work.max_bins, rng=np.random.default_rng(0), n_threads=n_threads)
+    mapper = BinMapper.fit(columns, max_bins=work.max_bins, n_threads=n_threads)
     return mapper.transform(columns, n_threads=n_threads)
 
 

@@ -1,6 +1,6 @@
 """The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
 
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
@@ -267,11 +267,13 @@ def sigmoid(raw):
 
 
 def sigmoids_of_row(raw):
-    """(sigmoid(-raw), sigmoid(raw)) of an array of one number, the same bits as :func:`sigmoid` gives."""
+    """(sigmoid(-raw), sigmoid(raw)) of an array of one float64, the same bits as :func:`sigmoid` gives."""
     cdef double[2] power
     cdef Py_buffer buffer
     cdef double *view
-    power[0] = raw[0]
+    PyObject_GetBuffer(raw, &buffer, PyBUF_SIMPLE)
+    power[0] = (<double *> buffer.buf)[0]
+    PyBuffer_Release(&buffer)
     power[1] = -power[0]
     kernels().exponential(power, 2)
     out = empty(2)

@@ -81,10 +81,11 @@ class BinaryLogLoss(Loss):
         return softplus(raw[0]) - y * raw[0]
 
     def inverse_link(self, raw):
+        if raw.size == 1:  # of a single row, the way is as long as the work
+            return _loops.sigmoids_of_row(np.ascontiguousarray(raw[0]))[:, None]
         return np.stack([_loops.sigmoid(-raw[0]), _loops.sigmoid(raw[0])])  # 1 - p would lose a small probability
 
-    def inverse_link_row(self, raw):
-        return _loops.sigmoids_of_row(raw)
+    inverse_link_row = staticmethod(_loops.sigmoids_of_row)
 
 
 @register

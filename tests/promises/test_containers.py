@@ -108,6 +108,22 @@ def test_same_model_from_every_container(kind, reference):
         assert native.dump_bytes(model.ensemble_) == native.dump_bytes(reference.ensemble_)
 
 
+@pytest.fixture(scope="module")
+def with_statistics():
+    model = BoostGradRegressor(**OPTIONS, target_statistics="always").fit(CONTAINERS["pandas"], mixed_table()[1])
+    assert "statistic" in {info.kind for info in model.ensemble_.features}
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.parametrize("kind", CONTAINERS)
+def test_same_target_statistics_from_every_container(kind, with_statistics):
+    X, y = CONTAINERS[kind], mixed_table()[1]
+    model = BoostGradRegressor(**OPTIONS, target_statistics="always").fit(X, y)
+    assert bytes_of(model) == bytes_of(with_statistics)
+    np.testing.assert_array_equal(with_statistics.predict(X), with_statistics.predict(CONTAINERS["pandas"]))
+
+
 def test_the_schema_is_in_the_file(reference, tmp_path):
     X = CONTAINERS["polars"]
     reference.save(tmp_path / "model.bg")
