@@ -52,7 +52,7 @@ def same_scores(one, other, rtol=0.0):
     for a, b in zip(one.conformity_scores_, other.conformity_scores_, strict=True):
         assert a.n_rows == b.n_rows
         np.testing.assert_allclose(a.score, b.score, rtol=rtol, atol=rtol)
-        np.testing.assert_allclose(a.share, b.share, rtol=rtol)
+        np.testing.assert_allclose(a.share, b.share, rtol=rtol, atol=1e-12)
 
 
 # ---- coverage --------------------------------------------------------------------------------------------------------
@@ -196,7 +196,9 @@ def test_offset_exposure_and_init(seed):
     first = model.predict_interval(X[b], offset=offset[b], exposure=exposure[b])
     assert 0.85 < covered(y[b], first).mean() < 0.96
     model.calibrate(X[b], y[b], offset=offset[b], exposure=exposure[b])
-    np.testing.assert_allclose(first, model.predict_interval(X[b], offset=offset[b], exposure=exposure[b]), rtol=1e-9)
+    np.testing.assert_allclose(
+        first, model.predict_interval(X[b], offset=offset[b], exposure=exposure[b]), rtol=1e-9, atol=1e-12
+    )
     model.calibrate(X, y, offset=offset, exposure=exposure, cv=3)
     assert 0.8 < covered(y[b], model.predict_interval(X[b], offset=offset[b], exposure=exposure[b])).mean() < 1
     X, y = numbers(800, seed)
