@@ -37,6 +37,7 @@ MODULES = [
     "boostgrad.tree.sparse",
     "boostgrad.tree.grower",
     "boostgrad.tree.vector",
+    "boostgrad.tree.sparse_grower",
     "boostgrad.tree.predictor",
     "boostgrad.tree.row_predictor",
 ]
