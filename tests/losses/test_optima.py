@@ -1,4 +1,4 @@
-"""Leaves of robust losses: the step that is best for their rows, whatever their residuals are beside the loss's scale."""
+"""Leaves of robust losses: the step that is best for their rows, however large residuals are beside the scale."""
 
 import numpy as np
 import pytest
