@@ -286,11 +286,13 @@ def xgboost(case: Case, work: Work) -> Fitted:
 
     train = matrix(case.train, True)
     if case.stop is None:
-        model = xgb.train(settings, train, work.trees)
+        model = xgb.train(settings, train, num_boost_round=work.trees)
     else:
         stopping = xgb.callback.EarlyStopping(work.patience, save_best=True)
         evals = [(matrix(case.stop, True), "stop")]
-        model = xgb.train(settings, train, work.trees, evals, callbacks=[stopping], verbose_eval=False)
+        model = xgb.train(
+            settings, train, num_boost_round=work.trees, evals=evals, callbacks=[stopping], verbose_eval=False
+        )
 
     def predict(rows):
         found = model.predict(matrix(rows, False))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
+from scipy.stats import t as student
 
 from benchmarks.loss_cases import METRICS
 from benchmarks.loss_libraries import LIBRARIES, PACKAGES
@@ -37,7 +38,8 @@ def page(records: list[dict[str, Any]]) -> str:
     lines = [
         "*Beside the best other*: the difference to the library with the best mean metric, in percent of it, positive "
         "where boostgrad is better, and its standard error over the seeds, corrected for training sets that overlap "
-        "(Nadeau and Bengio 2003). *Behind* or *ahead*: more than two standard errors."
+        "(Nadeau and Bengio 2003). *Behind* or *ahead*: outside the 95% interval of Student's t, wide where splits "
+        "are few."
     ]
     for view, title in VIEWS.items():
         of_view = [r for r in records if r["view"] == view]
@@ -97,7 +99,9 @@ def _row(table: str, found: dict[str, dict[int, float]], names: list[str], large
     mean, error = paired(found["boostgrad"], found[best])
     unit = abs(others[best]) / 100 * (1 if larger else -1)
     mean, error = mean / unit, error / abs(unit)
-    word = "level" if not abs(mean) > 2 * error else "ahead" if mean > 0 else "behind"
+    n_splits = len(set(found["boostgrad"]) & set(found[best]))
+    sure = abs(mean) > student.ppf(0.975, max(n_splits - 1, 1)) * error
+    word = "level" if not sure else "ahead" if mean > 0 else "behind"
     word, spread = ("one seed", "") if np.isnan(error) else (word, f" ± {error:.2f}")
     cells[names.index(best)] = f"**{cells[names.index(best)]}**"
     return f"| {table} | {' | '.join(cells)} | {mean:+.2f}%{spread} | {word} |", word
