@@ -29,6 +29,7 @@ MODULES = [
     "boostgrad.losses._loops",
     "boostgrad.losses._survival_loops",
     "boostgrad.losses._quantiles",
+    "boostgrad.losses._optima",
     "boostgrad.tree.records",
     "boostgrad.tree.histogram",
     "boostgrad.tree.splitter",

@@ -38,6 +38,8 @@ class Case:
         Numbers, class numbers, relevances, or, for survival, times and whether the event was observed.
     train, test : ndarray of int64
         Rows; those of a query are neighbours.
+    stop : ndarray of int64 or None
+        Rows by which training stops, not among those to train on.
     exposure : ndarray or None
     groups : ndarray of int64 or None
     scale : float
@@ -53,6 +55,7 @@ class Case:
     exposure: np.ndarray | None = None
     groups: np.ndarray | None = None
     scale: float = 1.0
+    stop: np.ndarray | None = None
 
     def of(self, name: str, rows: np.ndarray) -> Any:
         """An attribute's part, None where there is nothing."""
@@ -64,6 +67,11 @@ class Case:
     @property
     def n_classes(self) -> int:
         return int(self.y.max()) + 1
+
+    def to_stop(self, seed: int) -> Case:
+        """The same with a fifth of the training rows, or of their queries, to stop by instead."""
+        train, stop = _held_out(self.train, self.groups, 0.2, seed)
+        return replace(self, train=train, stop=stop)
 
     def score(self, prediction: Any) -> float:
         """The metric of the loss on the held-out rows."""
@@ -238,20 +246,26 @@ class Table:
 
     def case(self, loss: str, seed: int, most_rows: int) -> Case:
         """A quarter of the rows, or of the queries, is held out at random."""
-        from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
-
         rows = np.random.default_rng(seed).permutation(len(self.y))[:most_rows]
-        if self.groups is None:
-            train, test = next(ShuffleSplit(1, test_size=0.25, random_state=seed).split(rows))
-        else:
+        if self.groups is not None:
             rows = np.argsort(self.groups, kind="stable")
-            splitter = GroupShuffleSplit(1, test_size=0.25, random_state=seed)
-            train, test = next(splitter.split(rows, groups=self.groups[rows]))
-        train, test = rows[np.sort(train)], rows[np.sort(test)]
+        train, test = _held_out(rows, self.groups, 0.25, seed)
         scale = 1.0
         if self.task == "regression":
             scale = max(float(np.median(np.abs(self.y[train] - np.median(self.y[train])))), 1e-3)
         return Case(self.name, loss, self.X, self.y, train, test, self.exposure, self.groups, scale)
+
+
+def _held_out(rows: np.ndarray, groups: np.ndarray | None, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows, and those held out at random, both in their order."""
+    from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+
+    if groups is None:
+        train, test = next(ShuffleSplit(1, test_size=share, random_state=seed).split(rows))
+    else:
+        splitter = GroupShuffleSplit(1, test_size=share, random_state=seed)
+        train, test = next(splitter.split(rows, groups=groups[rows]))
+    return rows[np.sort(train)], rows[np.sort(test)]
 
 
 def read(path: str) -> list[Table]:
@@ -298,7 +312,3 @@ def made_up() -> list[Table]:
         Table("made up, 6 labels", "multilabel", frame, labels),
         Table("made up, 6 targets", "multi_target", frame, targets),
     ]
-
-
-def with_loss(case: Case, loss: str) -> Case:
-    return replace(case, loss=loss)

@@ -171,16 +171,22 @@ def train(
     so_far: list[GrownTree] = []
     n_values = loss.n_outputs if vector_leaves else 1
     n_trees = loss.n_outputs // n_values  # an iteration
-    renewed = not loss.smooth or loss.damped or (vector_leaves and loss.damped_vectors)
+    damped = loss.damped or (vector_leaves and loss.damped_vectors)
+    renewed = not loss.smooth or damped or loss.refined
+    penalties = (params.l1_regularization, params.l2_regularization)
     growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)
 
     def renew(grower: TreeGrower, grown: GrownTree, output: int) -> None:
-        leaves = None if loss.smooth else RowsByLeaf(*grower.rows_by_leaf())
+        by_leaf = loss.refined or not loss.smooth
+        leaves = RowsByLeaf(*grower.rows_by_leaf()) if by_leaf else None
         for value in range(n_values):
+            of_rows = (rows.y, raw, rows.weight, output + value, leaves)
             if loss.smooth:
-                steps = loss.damp(grown.tree.leaf_value[:, value] / params.learning_rate)
+                steps = grown.tree.leaf_value[:, value] / params.learning_rate
+                steps = loss.damp(steps) if damped else steps
+                steps = loss.refine_leaves(*of_rows, steps, penalties, growers.threads_each) if loss.refined else steps
             else:
-                steps = loss.renew_leaves(rows.y, raw, rows.weight, output + value, leaves, growers.threads_each)
+                steps = loss.renew_leaves(*of_rows, growers.threads_each)
             grower.renew_leaf_values(grown, steps, value)
 
     def grow(grower: TreeGrower, output: int) -> GrownTree:

@@ -201,3 +201,37 @@ def test_as_good_as_xgboost():
     theirs = booster.predict(xgboost.DMatrix(X_new))
     bounds = np.column_stack([y_new[:, 0], np.where(y_new[:, 1] == 1, y_new[:, 0], np.inf)])
     assert survival().fit(X, y).score(X_new, y_new) > concordance_index(bounds, theirs) - 0.01
+
+
+def test_the_scale_of_failure_times_is_that_of_rows_that_were_held_out():
+    rng = np.random.default_rng(0)
+    X = rng.random((1200, 5))
+    time = np.exp(2 * X[:, 0] + rng.standard_normal(1200))
+    end = rng.exponential(20, 1200)
+    y = np.column_stack([np.minimum(time, end), time <= end])
+    settings = {"n_estimators": 60, "min_samples_leaf": 5, "random_state": 0}
+    of_training = BoostGradSurvival("aft", early_stopping=False, **settings).fit(X, y)
+    held_out = BoostGradSurvival("aft", early_stopping=True, validation_fraction=0.25, **settings).fit(X, y)
+    given = BoostGradSurvival("aft", early_stopping=False, **settings).fit(
+        X[:800], y[:800], X_val=X[800:], y_val=y[800:]
+    )
+    assert of_training._loss.scale < 0.6
+    assert held_out._loss.scale == pytest.approx(1.0, abs=0.2)
+    loss = given._loss
+    bounds = np.column_stack([y[800:, 0], np.where(y[800:, 1] > 0, y[800:, 0], np.inf)])
+    best = loss.with_best_scale(loss.prepare(bounds, None), given._raw(X[800:]), None)
+    assert loss.scale == pytest.approx(best.scale, rel=1e-3)
+
+
+def test_too_few_events_do_not_tell_a_scale():
+    rng = np.random.default_rng(0)
+    X, time = rng.random((300, 3)), rng.exponential(1.0, 300)
+    y = np.column_stack([time, rng.random(300) < 0.2])
+    few, none = (y[:60].copy() for _ in range(2))
+    none[:, 1] = 0
+    models = [
+        BoostGradSurvival("aft", early_stopping=False, n_estimators=20, random_state=0).fit(X, y, X_val=X[:60], y_val=v)
+        for v in (few, none)
+    ]
+    assert few[:, 1].sum() < 20
+    assert models[0]._loss.scale == models[1]._loss.scale

@@ -139,7 +139,8 @@ class BoostGrad(FittedState, BaseEstimator):
         validation = None if held_out is None else _binned(held_out, loss)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
-        best = [BestPredictions(*stopping or [None])] if held_out is not None and self._keeps_conformity(loss) else []
+        keeps = self._keeps_conformity(loss), self._completes_by_held_out(loss)
+        best = [BestPredictions(*stopping or [None])] if held_out is not None and any(keeps) else []
         progress = [Progress()] if self.verbose else []
         trained = train(
             training,
@@ -165,9 +166,10 @@ class BoostGrad(FittedState, BaseEstimator):
         if stops:
             n_iter = max(1, stopping[0].best_iteration)
             check_defined(self.scoring, trained.state.validation_scores)
-        for predictions in best:
-            fitted["conformity_scores_"] = self._conformity_of(held_out, predictions.raw, loss, fitted)
-        self._keep_model(trained, n_iter, table.schema, loss, fitted, samples, n_threads)
+        if best and keeps[0]:
+            fitted["conformity_scores_"] = self._conformity_of(held_out, best[0].raw, loss, fitted)
+        unseen = (held_out, best[0].raw) if best and keeps[1] else None
+        self._keep_model(trained, n_iter, table.schema, loss, fitted, samples, n_threads, unseen)
         return self
 
     def _keep_model(
@@ -179,9 +181,10 @@ class BoostGrad(FittedState, BaseEstimator):
         fitted: dict[str, Any],
         samples: Samples,
         n_threads: int,
+        unseen: tuple[Samples, np.ndarray] | None,
     ) -> None:
         ensemble = ensemble_of(trained.trees, trained.base_score, schema, loss).first(n_iter)
-        loss = self._completed(loss, samples, lambda: _raw_of_samples(ensemble, samples, n_threads), fitted)
+        loss = self._completed(loss, samples, lambda: _raw_of_samples(ensemble, samples, n_threads), fitted, unseen)
         ensemble = replace(ensemble, loss_parameters=loss.parameters())
         fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
@@ -480,10 +483,22 @@ class BoostGrad(FittedState, BaseEstimator):
         """The loss to train with, once the training samples are known."""
         return loss
 
-    def _completed(self, loss: Loss, samples: Samples, raw: Callable[[], np.ndarray], fitted: dict[str, Any]) -> Loss:
+    def _completed(
+        self,
+        loss: Loss,
+        samples: Samples,
+        raw: Callable[[], np.ndarray],
+        fitted: dict[str, Any],
+        unseen: tuple[Samples, np.ndarray] | None = None,
+    ) -> Loss:
         """The loss to keep, once the model is known, whose raw predictions for the training samples ``raw()`` gives;
-        more fitted attributes may be added to ``fitted``."""
+        ``unseen`` are samples that trees were not grown by, and predictions for them, where there are any. More fitted
+        attributes may be added to ``fitted``."""
         return loss
+
+    def _completes_by_held_out(self, loss: Loss) -> bool:
+        """Whether :meth:`_completed` looks at ``unseen``."""
+        return False
 
     def _keeps_conformity(self, loss: Loss) -> bool:
         """Whether a fit keeps what prediction intervals or sets need of the rows that are held out."""

@@ -242,6 +242,7 @@ class ByScorer(Scores):
         self.name = face.scoring if self.named else getattr(face.scoring, "__name__", "score")
         self.scorer = _scorer(face.scoring)
         self.face, self.samples, self.loss = face, training.samples, known.loss
+        self.held_out = validation.samples if face._completes_by_held_out(known.loss) else None
         self.stand_in = StandIn(
             face,
             ensemble_of([], np.zeros(known.loss.n_outputs), known.schema, known.loss),
@@ -257,9 +258,9 @@ class ByScorer(Scores):
 
     def of(self, current: Current) -> tuple[float, float]:
         found: dict[str, Any] = {}
-        self.stand_in.catch_up(
-            current, self.face._completed(self.loss, self.samples, lambda: current.raw, found), found
-        )
+        unseen = None if self.held_out is None else (self.held_out, current.validation_raw)
+        completed = self.face._completed(self.loss, self.samples, lambda: current.raw, found, unseen)
+        self.stand_in.catch_up(current, completed, found)
         return tuple(
             self._score(part.of(raw), X, y, more)
             for (part, X, y, more), raw in zip(self.parts, (current.raw, current.validation_raw), strict=True)

@@ -15,6 +15,10 @@ from boostgrad.inputs import checked_weight, survival_bounds
 from boostgrad.losses import AFT, Cox, Loss, get_loss, losses_of
 from boostgrad.metrics import Concordance, concordance_index
 
+# Rows that are held out tell the scale of accelerated failure times where so many of them have an upper bound: to about
+# a sixth, then, and the residuals of training rows are further off where there are few.
+EVENTS_FOR_SCALE = 20
+
 
 @documented
 class BoostGradSurvival(BoostGrad):
@@ -25,7 +29,8 @@ class BoostGradSurvival(BoostGrad):
     loss : str or Loss, default="cox"
         "cox": proportional hazards, for observed times and times censored on the right. "aft": accelerated failure
         time with normal noise of log(time), also for times censored on the left and to an interval; its scale is
-        estimated. Or an instance, such as ``boostgrad.losses.AFT("logistic", scale=0.8)``, whose scale is kept.
+        estimated, from the rows that early stopping looks at where there are enough. Or an instance, such as
+        ``boostgrad.losses.AFT("logistic", scale=0.8)``, whose scale is kept.
     {parameters}
 
     Attributes
@@ -231,8 +236,12 @@ class BoostGradSurvival(BoostGrad):
             loss = loss.with_best_scale(target, raw if samples.offset is None else raw + samples.offset, samples.weight)
         return loss
 
-    def _completed(self, loss, samples, raw, fitted):
-        """Baseline hazard or scale, at the predictions for the training rows."""
+    def _completes_by_held_out(self, loss):
+        return isinstance(loss, AFT) and isinstance(self.loss, str)
+
+    def _completed(self, loss, samples, raw, fitted, unseen=None):
+        """Baseline hazard, at the predictions for the training rows, or scale: by rows that were held out where there
+        are enough, for trees make the residuals of training rows too small."""
         observed = samples.y[:, 0] == samples.y[:, 1]
         fitted["event_times_"], fitted["baseline_hazard_"] = np.unique(samples.y[observed, 0]), np.empty(0)
         if not isinstance(loss, AFT | Cox):
@@ -241,7 +250,11 @@ class BoostGradSurvival(BoostGrad):
         if isinstance(loss, Cox):
             fitted["baseline_hazard_"] = target.loops.baseline(raw()[0])
             return loss
-        return loss.with_best_scale(target, raw(), samples.weight) if isinstance(self.loss, str) else loss
+        if not isinstance(self.loss, str):
+            return loss
+        if unseen is not None and np.isfinite(unseen[0].y[:, 1]).sum() >= EVENTS_FOR_SCALE:
+            return loss.with_best_scale(loss.prepare(unseen[0].y, unseen[0].weight), unseen[1], unseen[0].weight)
+        return loss.with_best_scale(target, raw(), samples.weight)
 
     _own_metrics = ("concordance_index",)
 

@@ -126,6 +126,9 @@ class Loss:
         True for a loss whose leaves may be too far off by Newton's step: then :meth:`damp` is called for each tree.
     damped_vectors : bool
         The same for trees with vector leaves alone.
+    refined : bool
+        True for a loss whose leaves are far from what is best for their rows by Newton's step: then
+        :meth:`refine_leaves` is called for each tree.
     for_classes : bool
         Whether the target is class numbers or labels: a loss for the classifier.
     scored : bool
@@ -148,6 +151,7 @@ class Loss:
     smooth: ClassVar[bool] = True
     damped: ClassVar[bool] = False
     damped_vectors: ClassVar[bool] = False
+    refined: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
     metric: ClassVar[str] = ""
     scored: bool = True
@@ -214,6 +218,21 @@ class Loss:
         is returned.
         """
         raise NotImplementedError
+
+    def refine_leaves(
+        self,
+        y: Any,
+        raw: np.ndarray,
+        weight: np.ndarray | None,
+        output: int,
+        leaves: RowsByLeaf,
+        steps: np.ndarray,
+        penalties: tuple[float, float] = (0.0, 0.0),
+        n_threads: int = 1,
+    ) -> np.ndarray:
+        """Where ``refined`` is True: better steps than Newton's, ``steps``, shape (n_leaves,); the rest is as in
+        :meth:`renew_leaves`. ``penalties`` are l1 and l2 of what is to be minimised, the sum of the rows' losses."""
+        return steps
 
     def damp(self, steps: np.ndarray) -> np.ndarray:
         """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps, shape (n_leaves,), or shorter ones.

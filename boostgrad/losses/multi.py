@@ -75,6 +75,7 @@ class MultiOutput(Loss):
         self.has_missing = has_missing
         self.smooth = self.loss.smooth
         self.damped = self.loss.damped
+        self.refined = self.loss.refined
         self.link = self.loss.link
         self.unit = np.ones(n_outputs)
         if registered_losses().get(self.loss.name) is not type(self.loss):
@@ -148,6 +149,10 @@ class MultiOutput(Loss):
     def renew_leaves(self, y, raw, weight, output, leaves, n_threads=1):
         of_output = raw[output : output + 1]
         return self.loss.renew_leaves(y.columns[output], of_output, y.weight(output, weight), 0, leaves, n_threads)
+
+    def refine_leaves(self, y, raw, weight, output, leaves, steps, penalties=(0.0, 0.0), n_threads=1):
+        of_output, w = raw[output : output + 1], y.weight(output, weight)
+        return self.loss.refine_leaves(y.columns[output], of_output, w, 0, leaves, steps, penalties, n_threads)
 
     def damp(self, steps):
         return self.loss.damp(steps)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
+from boostgrad.losses._optima import optima_of_leaves
 from boostgrad.losses._quantiles import quantiles_of_leaves
 from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, register
 from boostgrad.losses.pointwise import softplus
@@ -156,8 +157,21 @@ class RelativeError(QuantileOfResiduals):
 # ---- between the mean and the median ---------------------------------------------------------------------------------
 
 
+class RobustLoss(PointwiseLoss):
+    """A convex loss of d alone that grows like \\|d\\| far out, whose hessian is that of a parabola above it. By that
+    parabola leaves would take a fraction of the step that their rows need where residuals are large beside the loss's
+    scale, so each leaf gets its optimum (Friedman 2001, algorithm 1 with a step for each leaf)."""
+
+    refined = True
+
+    def refine_leaves(self, y, raw, weight, output, leaves, steps, penalties=(0.0, 0.0), n_threads=1):
+        return optima_of_leaves(
+            self.loop, y, raw[output], weight, leaves, steps, self.parameter, *penalties, n_threads=n_threads
+        )
+
+
 @register
-class Huber(PointwiseLoss):
+class Huber(RobustLoss):
     """d^2 / 2 up to \\|d\\| = delta, delta (\\|d\\| - delta / 2) beyond (Huber 1964).
 
     Parameters
@@ -182,7 +196,7 @@ class Huber(PointwiseLoss):
 
 
 @register
-class Fair(PointwiseLoss):
+class Fair(RobustLoss):
     """c \\|d\\| - c^2 log(1 + \\|d\\| / c) (Fair 1974).
 
     Parameters
@@ -206,7 +220,7 @@ class Fair(PointwiseLoss):
 
 
 @register
-class LogCosh(PointwiseLoss):
+class LogCosh(RobustLoss):
     """log cosh d: d^2 / 2 near 0, \\|d\\| - log 2 far from it."""
 
     name = "log_cosh"
