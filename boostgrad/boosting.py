@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -247,7 +248,7 @@ def _base_score(rows: Rows, loss: Loss) -> np.ndarray:
 
 
 def _check_finite(pairs, loss: Loss) -> None:
-    if np.isfinite(pairs.largest).all():
+    if all(map(isfinite, pairs.largest)):
         return
     output, row, lane = (int(index[0]) for index in np.nonzero(~np.isfinite(pairs.pairs)))
     what = ("gradient", "hessian")[lane]

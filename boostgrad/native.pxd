@@ -1,5 +1,6 @@
 """The C kernels, as the Cython rooms see them: cimport this, never link a kernel twice."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "kernels.h" nogil:
@@ -178,3 +179,11 @@ cdef extern from "kernels.h" nogil:
 
 cdef const bg_kernels *kernels() noexcept nogil
 cdef void parallel_for(bg_task task, void *context, int64_t n_chunks, int n_threads) noexcept nogil
+
+
+cdef inline void *address_of(array) except? NULL:
+    """Where a contiguous array begins; for as long as somebody holds it. Far cheaper than a typed view of it."""
+    cdef Py_buffer buffer
+    PyObject_GetBuffer(array, &buffer, PyBUF_SIMPLE)
+    PyBuffer_Release(&buffer)
+    return buffer.buf

@@ -178,8 +178,8 @@ static inline const uint64_t *sort_entries(const category_view *view, size_t n, 
     return order;
 }
 
-static int64_t best_category(size_t n, const int64_t *hist, int any_missing, const int64_t *total,
-                             const bg_scan_rule *rule, bg_scan_scratch *scratch, size_t *place, int *missing_left)
+static double best_category(size_t n, const int64_t *hist, int any_missing, const int64_t *total,
+                            const bg_scan_rule *rule, bg_scan_scratch *scratch, size_t *place, int *missing_left)
 {
     if (rule->wide)
         return rule->plain ? best_place(n, hist, any_missing, total, rule, scratch, 0, 1, 1, place, missing_left)
@@ -211,7 +211,7 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
     size_t place;
     int missing_left;
     const int missing = (hist[wide] & count_mask) != 0;
-    int64_t best = best_category(n, hist, missing, total, &children, scratch, &place, &missing_left);
+    double best = best_category(n, hist, missing, total, &children, scratch, &place, &missing_left);
     if (best <= 0)
         return;
 
@@ -231,7 +231,7 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
         left[1] = wide ? total[1] - left[1] : 0;
         missing_left = missing_left < 0 ? -1 : 1 - missing_left;
     }
-    memcpy(&out->gain, &best, sizeof best);
+    out->gain = best;
     out->left[0] = left[0];
     out->left[1] = left[1];
     out->code = 0;

@@ -74,6 +74,13 @@ static inline int64_t compact_record(const char *numbers, bg_packing packing)
 DEFINE_VECTOR_RECORD(vector2, two_lanes)
 DEFINE_VECTOR_RECORD(vector4, four_lanes)
 
+/* Whether a row and its numbers are one line of memory; tables begin at a line. */
+static inline int in_one_line(const char *codes, size_t row_bytes, const char *numbers, size_t number_bytes)
+{
+    return number_bytes == row_bytes && (size_t)(codes - numbers) < row_bytes && row_bytes <= 64 &&
+           (row_bytes & (row_bytes - 1)) == 0;
+}
+
 /* stride counts records; hist is aligned to a record */
 #define DEFINE_HISTOGRAM(NAME, CODE, RECORD, RECORD_OF)                                                                \
     static inline void NAME##_row(const CODE *code, RECORD record, int n_features, size_t stride, RECORD *hist)       \
@@ -97,6 +104,7 @@ DEFINE_VECTOR_RECORD(vector4, four_lanes)
                      int64_t *hist)                                                                                    \
     {                                                                                                                  \
         const size_t last_code = (n_features - 1) * sizeof(CODE);                                                      \
+        const int one_line = in_one_line(codes, row_bytes, numbers, number_bytes);                                     \
         size_t i = 0, row;                                                                                             \
         if (rows == NULL) {                                                                                            \
             for (row = begin; row < begin + n; row++)                                                                  \
@@ -107,8 +115,10 @@ DEFINE_VECTOR_RECORD(vector4, four_lanes)
         for (; i + PREFETCH_ROWS < n; i++) {                                                                           \
             row = rows[i + PREFETCH_ROWS];                                                                             \
             __builtin_prefetch(codes + row * row_bytes);                                                               \
-            __builtin_prefetch(codes + row * row_bytes + last_code);                                                   \
-            __builtin_prefetch(numbers + row * number_bytes);                                                          \
+            if (!one_line) {                                                                                           \
+                __builtin_prefetch(codes + row * row_bytes + last_code);                                               \
+                __builtin_prefetch(numbers + row * number_bytes);                                                      \
+            }                                                                                                          \
             row = rows[i];                                                                                             \
             NAME##_row((const CODE *)(codes + row * row_bytes), RECORD_OF(numbers + row * number_bytes, packing),      \
                        n_features, stride, (RECORD *)hist);                                                            \

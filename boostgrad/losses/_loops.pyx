@@ -1,9 +1,9 @@
 """The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.math cimport isfinite
+from libc.math cimport isfinite, isnan
 from libc.stdint cimport int64_t, uint8_t
-from libc.string cimport memcpy
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from boostgrad.native cimport (
     BG_QUANTILE,
     BG_RELATIVE_ERROR,
     BG_TWEEDIE,
+    address_of,
     bg_kernels,
     kernels,
     parallel_for,
@@ -100,30 +101,28 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
     cdef Context context
     cdef const double[::1] weight_view
     cdef double[:, :, ::1] pairs = out.pairs
-    cdef double[::1] room
-    cdef int64_t n_blocks
-    cdef size_t address
+    cdef double *largest = <double *> address_of(out.largest)
+    cdef int64_t n_blocks, i
     y = np.ascontiguousarray(y)
-    address = y.__array_interface__["data"][0]
-    context.y = <const char *> address
+    context.y = <const char *> address_of(y)
     context.y_kind = TARGET_KINDS[y.dtype]
-    room = np.empty(1 if context.y_kind == 8 else n_threads * BLOCK)
-    context.y_room = &room[0]
     context.n_rows = len(y)
     n_blocks = (context.n_rows + BLOCK - 1) // BLOCK
-    largest = np.zeros((n_blocks, 2))
-    cdef double[:, ::1] largest_view = largest
+    context.weight = NULL
+    if weight is not None:
+        weight_view = weight
+        context.weight = &weight_view[0]
+    context.largest = <double *> malloc((2 * n_blocks + (1 if context.y_kind == 8 else n_threads * BLOCK)) * sizeof(double))
+    if context.largest == NULL:
+        raise MemoryError()
+    memset(context.largest, 0, 2 * n_blocks * sizeof(double))
+    context.y_room = context.largest + 2 * n_blocks
     context.k = kernels()
     context.kernel = kernel
     context.parametric = parametric
     context.parameter = parameter
     context.raw = &raw[0, 0]
-    context.weight = NULL
-    if weight is not None:
-        weight_view = weight
-        context.weight = &weight_view[0]
     context.pairs = &pairs[0, 0, 0]
-    context.largest = &largest_view[0, 0]
     context.width = pairs.shape[2]
     context.n_outputs = raw.shape[0]
     with nogil:
@@ -131,7 +130,10 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
             parallel_for(parametric_block, &context, n_blocks, n_threads)
         else:
             parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
-    np.maximum(out.largest, largest.max(axis=0), out=out.largest)
+    for i in range(2 * n_blocks):
+        if context.largest[i] > largest[i % 2] or isnan(context.largest[i]):  # what is not a number stays
+            largest[i % 2] = context.largest[i]
+    free(context.largest)
 
 
 cdef struct Arrays:
@@ -269,19 +271,14 @@ def sigmoid(raw):
 def sigmoids_of_row(raw):
     """(sigmoid(-raw), sigmoid(raw)) of an array of one float64, the same bits as :func:`sigmoid` gives."""
     cdef double[2] power
-    cdef Py_buffer buffer
-    cdef double *view
-    PyObject_GetBuffer(raw, &buffer, PyBUF_SIMPLE)
-    power[0] = (<double *> buffer.buf)[0]
-    PyBuffer_Release(&buffer)
+    cdef double *sigmoid
+    power[0] = (<double *> address_of(raw))[0]
     power[1] = -power[0]
     kernels().exponential(power, 2)
     out = empty(2)
-    PyObject_GetBuffer(out, &buffer, PyBUF_WRITABLE)
-    view = <double *> buffer.buf
-    view[0] = 1.0 / (power[0] + 1.0)
-    view[1] = 1.0 / (power[1] + 1.0)
-    PyBuffer_Release(&buffer)
+    sigmoid = <double *> address_of(out)
+    sigmoid[0] = 1.0 / (power[0] + 1.0)
+    sigmoid[1] = 1.0 / (power[1] + 1.0)
     return out
 
 

@@ -76,4 +76,7 @@ cdef class TreeGrower:
     cdef double leaf_cover(self, int64_t leaf) noexcept nogil
     cdef void number_leaves(self) noexcept nogil
     cdef object set_of(self, int32_t node)
+    cdef int32_t child_number(self, int32_t node) noexcept nogil
+    cdef double threshold_of(self, int feature, uint32_t code) except? -1
+    cdef object category_sets(self, int n_splits)
     cdef object finished_tree(self, int output)

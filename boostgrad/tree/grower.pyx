@@ -10,14 +10,14 @@ The growth policy is the order of the queue and nothing else.
 
 from dataclasses import dataclass
 
-from libc.math cimport INFINITY
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport parallel_for
+from boostgrad.native cimport address_of, parallel_for
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport RowPartition
@@ -529,51 +529,73 @@ cdef class TreeGrower:
     cdef object finished_tree(self, int output):
         """The nodes as a Tree: splits in the order they were made, leaves from left to right."""
         cdef int n_splits = self.n_leaves - 1
-        cdef int node, s, side, child, leaf, v
-        cdef int32_t[::1] feature = np.empty(n_splits, dtype=np.int32)
-        cdef uint32_t[::1] code = np.empty(n_splits, dtype=np.uint32)
-        cdef double[::1] threshold = np.empty(n_splits)
-        cdef uint8_t[::1] missing_left = np.empty(n_splits, dtype=np.uint8)
-        cdef int32_t[:, ::1] children = np.empty((2, n_splits), dtype=np.int32)
-        cdef double[::1] split_gain = np.empty(n_splits), split_cover = np.empty(n_splits)
-        cdef int64_t[::1] split_count = np.empty(n_splits, dtype=np.int64)
-        cdef double[:, ::1] value = np.empty((self.n_leaves, self.n_values))
-        cdef double[::1] leaf_cover = np.empty(self.n_leaves)
-        cdef int64_t[::1] leaf_count = np.empty(self.n_leaves, dtype=np.int64)
-        cdef const double[::1] feature_edges
+        cdef int node, s, leaf, v
+        cdef const Node *at
+        tree = Tree(
+            feature=np.empty(n_splits, dtype=np.int32),
+            threshold=np.empty(n_splits),
+            missing_left=np.empty(n_splits, dtype=np.uint8),
+            left=np.empty(n_splits, dtype=np.int32),
+            right=np.empty(n_splits, dtype=np.int32),
+            leaf_value=np.empty((self.n_leaves, self.n_values)),
+            output=output,
+            statistics=TreeStatistics(np.empty(n_splits), np.empty(n_splits), np.empty(n_splits, dtype=np.int64),
+                                      np.empty(self.n_leaves), np.empty(self.n_leaves, dtype=np.int64)),
+            categories=self.category_sets(n_splits),
+        )
+        codes = np.empty(n_splits, dtype=np.uint32)
+        cdef int32_t *feature = <int32_t *> address_of(tree.feature)
+        cdef uint32_t *code = <uint32_t *> address_of(codes)
+        cdef double *threshold = <double *> address_of(tree.threshold)
+        cdef uint8_t *missing_left = <uint8_t *> address_of(tree.missing_left)
+        cdef int32_t *left = <int32_t *> address_of(tree.left)
+        cdef int32_t *right = <int32_t *> address_of(tree.right)
+        cdef double *value = <double *> address_of(tree.leaf_value)
+        cdef double *split_gain = <double *> address_of(tree.statistics.split_gain)
+        cdef double *split_cover = <double *> address_of(tree.statistics.split_cover)
+        cdef int64_t *split_count = <int64_t *> address_of(tree.statistics.split_count)
+        cdef double *leaf_cover = <double *> address_of(tree.statistics.leaf_cover)
+        cdef int64_t *leaf_count = <int64_t *> address_of(tree.statistics.leaf_count)
+        for node in range(self.n_nodes):
+            at = &self.nodes[node]
+            if at.child[0] == 0:
+                leaf = at.order
+                for v in range(self.n_values):
+                    value[leaf * <int64_t> self.n_values + v] = self.leaf_values[v * <int64_t> self.n_leaves + leaf]
+                leaf_cover[leaf] = self.leaf_cover(leaf)
+                leaf_count[leaf] = at.count
+            else:
+                s = at.order
+                feature[s] = at.choice.feature
+                code[s] = 0 if self.splitter.is_categorical[at.choice.feature] else at.choice.code
+                threshold[s] = self.threshold_of(at.choice.feature, code[s])
+                missing_left[s] = at.choice.missing_left
+                left[s] = self.child_number(at.child[0])
+                right[s] = self.child_number(at.child[1])
+                split_gain[s] = at.choice.gain
+                split_cover[s] = self.splitter.hessian_sum(at.total)
+                split_count[s] = at.count
+        return GrownTree(tree, codes)
+
+    cdef int32_t child_number(self, int32_t node) noexcept nogil:
+        """As a Tree numbers its splits and leaves."""
+        return self.nodes[node].order if self.nodes[node].child[0] else ~self.nodes[node].order
+
+    cdef double threshold_of(self, int feature, uint32_t code) except? -1:
+        """The edge behind a code; the last bin has none: all that is not missing goes left."""
+        edges = self.edges[feature]
+        if self.splitter.is_categorical[feature]:
+            return NAN
+        return (<const double *> address_of(edges))[code - 1] if code <= <uint32_t> len(edges) else INFINITY
+
+    cdef object category_sets(self, int n_splits):
+        """The sets of the categorical splits, or None."""
+        cdef int node
         sets = {}
         for node in range(self.n_nodes):
-            if self.nodes[node].child[0] == 0:
-                leaf = self.nodes[node].order
-                for v in range(self.n_values):
-                    value[leaf, v] = self.leaf_values[v * <int64_t> self.n_leaves + leaf]
-                leaf_cover[leaf] = self.leaf_cover(leaf)
-                leaf_count[leaf] = self.nodes[node].count
-        for node in range(self.n_nodes):
-            if self.nodes[node].child[0] == 0:
-                continue
-            s = self.nodes[node].order
-            feature[s] = self.nodes[node].choice.feature
-            code[s] = self.nodes[node].choice.code
-            feature_edges = self.edges[self.nodes[node].choice.feature]
-            if self.splitter.is_categorical[self.nodes[node].choice.feature]:
-                code[s] = 0
-                threshold[s] = np.nan
-                sets[s] = self.set_of(node)
-            else:  # the last bin has no edge: all that is not missing goes left
-                threshold[s] = feature_edges[code[s] - 1] if code[s] <= feature_edges.shape[0] else INFINITY
-            missing_left[s] = self.nodes[node].choice.missing_left
-            for side in range(2):
-                child = self.nodes[node].child[side]
-                children[side, s] = self.nodes[child].order if self.nodes[child].child[0] else ~self.nodes[child].order
-            split_gain[s] = self.nodes[node].choice.gain
-            split_cover[s] = self.splitter.hessian_sum(self.nodes[node].total)
-            split_count[s] = self.nodes[node].count
-        statistics = TreeStatistics(split_gain.base, split_cover.base, split_count.base, leaf_cover.base, leaf_count.base)
-        left, right = children.base
-        tree = Tree(feature.base, threshold.base, missing_left.base, left, right, value.base, output, statistics,
-                    CategorySets.of(sets, n_splits))
-        return GrownTree(tree, code.base)
+            if self.nodes[node].child[0] != 0 and self.splitter.is_categorical[self.nodes[node].choice.feature]:
+                sets[self.nodes[node].order] = self.set_of(node)
+        return CategorySets.of(sets, n_splits)
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:

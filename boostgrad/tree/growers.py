@@ -61,6 +61,8 @@ class Growers:
 
     def each(self, grow: Callable[[TreeGrower, int], Any], outputs: Sequence[int]) -> list[Any]:
         """``grow(grower, output)`` for each output, in turn or side by side; results in the order of the outputs."""
+        if self.pool is None:
+            return [grow(self.all[0], output) for output in outputs]
 
         def take_turn(output: int) -> Any:
             grower = self.idle.get()
@@ -69,8 +71,7 @@ class Growers:
             finally:
                 self.idle.put(grower)
 
-        run = map if self.pool is None else self.pool.map
-        return list(run(take_turn, outputs))
+        return list(self.pool.map(take_turn, outputs))
 
     def recode(self, features) -> None:
         """Read the codes of these features, which changed in the matrix, again (an array of int64)."""

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from boostgrad.data.matrix import PADDING, row_array
-from boostgrad.native cimport bg_kernels, kernels, parallel_for, partition_kernel, table_partition_kernel
+from boostgrad.native cimport address_of, bg_kernels, kernels, parallel_for, partition_kernel, table_partition_kernel
 
 # Rows a task parts; a node of fewer is parted by one thread.
 DEF ROWS_PER_TASK = 16384
@@ -30,14 +30,12 @@ cdef class RowPartition:
     """
 
     def __cinit__(self, matrix, int n_threads):
-        cdef size_t address = 0
         self.k = kernels()
         self.matrix = matrix
         self.code_bytes = 2
         if type(self) is RowPartition:
-            address = matrix.by_column.__array_interface__["data"][0]
+            self.columns = <const char *> address_of(matrix.by_column)
             self.code_bytes = matrix.by_column.itemsize
-        self.columns = <const char *> address
         self.kernel = self.k.partition_u8 if self.code_bytes == 1 else self.k.partition_u16
         self.table_kernel = self.k.partition_table_u8 if self.code_bytes == 1 else self.k.partition_table_u16
         self.n_rows = matrix.n_rows
@@ -143,10 +141,6 @@ cdef class SparseRowPartition(RowPartition):
         for i in range(self.column_begin[feature], self.column_begin[feature + 1]):
             column[self.stored_rows[i]] = self.stored_codes[i]
         return column
-
-
-cdef size_t address_of(array):
-    return array.__array_interface__["data"][0]
 
 
 cdef void part_rows(void *context, int64_t chunk, int worker) noexcept nogil:

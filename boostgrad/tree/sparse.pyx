@@ -33,7 +33,7 @@ from libc.string cimport memcpy, memmove, memset
 
 import numpy as np
 
-from boostgrad.native cimport BG_VECTOR2, BG_VECTOR4, kernels, parallel_for
+from boostgrad.native cimport BG_VECTOR2, BG_VECTOR4, address_of, kernels, parallel_for
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter
 from boostgrad.tree.structs cimport Node, SplitChoice
@@ -528,10 +528,6 @@ cdef int fill(ColumnList *to, const NodeColumn *columns, int64_t n) noexcept nog
         memcpy(to.columns, columns, n * sizeof(NodeColumn))
     to.n = n
     return 0
-
-
-cdef size_t address_of(array):
-    return array.__array_interface__["data"][0]
 
 
 cdef void lay_chunk(void *search, int64_t chunk, int worker) noexcept nogil:
