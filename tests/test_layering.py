@@ -18,7 +18,7 @@ if not (PACKAGE / "native.pyx").exists():
 WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance", "_order"}
 GROWING = {
     f"tree.{name}"
-    for name in "records histogram sparse splitter partition leaves structs grower growers vector".split()
+    for name in "records histogram sparse splitter partition leaves structs growth_queue grower growers vector".split()
 }
 
 # Room by room: the modules of ours that it may import; a name that ends in "." stands for all below it. The first
@@ -35,7 +35,7 @@ ROOMS = {
     r"tree\.model": {"features"},
     r"tree\.row_predictor": WORDS | {"tree.model"},
     r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning", "data.views"},
-    r"tree\.(records|histogram|sparse|splitter|partition|leaves|structs|growers?|vector)": WORDS
+    r"tree\.(records|histogram|sparse|splitter|partition|leaves|structs|growth_queue|growers?|vector)": WORDS
     | GROWING
     | {"tree.model", "data.matrix"},
     r"callbacks": WORDS,

@@ -1,22 +1,12 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport RowPartition
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter
 from boostgrad.tree.structs cimport Node, SplitChoice
-
-
-cdef class GrowthQueue:
-    cdef int32_t *heap
-    cdef int n, room
-    cdef bint by_depth
-    cdef Node *nodes  # owned by the grower
-
-    cdef bint before(self, int32_t a, int32_t b) noexcept nogil
-    cdef int push(self, int32_t node) noexcept nogil
-    cdef int32_t pop(self) noexcept nogil
 
 
 cdef class TreeGrower:

@@ -5,7 +5,10 @@
     RowRecords -> HistogramPool.build -> Splitter.scan -> RowPartition.split -> two children -> GrowthQueue.push
                                                                              -> LeafRows, when all is split
 
-The growth policy is the order of the queue and nothing else.
+The growth policy is the order of the queue and nothing else. Large nodes are split by all threads together, small ones
+side by side, a thread each::
+
+    2 threads   [ root ][ 0.7M rows ][ 0.3M ][ A | B ][ C | D ] ...      A and C next in the queue, B and D after them
 """
 
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ import numpy as np
 
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.native cimport address_of, parallel_for
+from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport RowPartition, SparseRowPartition
@@ -32,6 +36,9 @@ from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
 # Codes to scan that are worth waking another thread for.
 DEF PARALLEL_CODES = 12000
 
+# Codes to read for a first split that are worth waking another thread for the nodes of a tree.
+DEF WORTH_A_THREAD = 40000
+
 # A node with at most so many codes to read may be worked out by one thread, beside others that are at most so many times
 # as large or small; below so few codes beside any others that small.
 DEF ALONE_CODES = 600000
@@ -43,60 +50,6 @@ DEF LOOK_AHEAD = 4
 
 # Rows that tell how much gradients vary.
 DEF NOISE_ROWS = 65536
-
-
-cdef class GrowthQueue:
-    """Open leaves, the one to split next on top: a binary heap by (level, gain, age).
-
-    Leaf-wise takes the largest gain; depth-wise the lowest depth first, and the largest gain within one.
-    """
-
-    def __cinit__(self, str policy):
-        self.by_depth = policy == "depthwise"
-
-    def __dealloc__(self):
-        free(self.heap)
-
-    cdef bint before(self, int32_t a, int32_t b) noexcept nogil:
-        if self.by_depth and self.nodes[a].depth != self.nodes[b].depth:
-            return self.nodes[a].depth < self.nodes[b].depth
-        if self.nodes[a].choice.gain != self.nodes[b].choice.gain:
-            return self.nodes[a].choice.gain > self.nodes[b].choice.gain
-        return self.nodes[a].age < self.nodes[b].age
-
-    cdef int push(self, int32_t node) noexcept nogil:
-        cdef int at = self.n, parent
-        cdef int32_t *heap
-        if self.n == self.room:
-            heap = <int32_t *> realloc(self.heap, (2 * self.room + 64) * sizeof(int32_t))
-            if heap == NULL:
-                return -1
-            self.heap = heap
-            self.room = 2 * self.room + 64
-        self.n += 1
-        while at > 0:
-            parent = (at - 1) // 2
-            if not self.before(node, self.heap[parent]):
-                break
-            self.heap[at] = self.heap[parent]
-            at = parent
-        self.heap[at] = node
-        return 0
-
-    cdef int32_t pop(self) noexcept nogil:
-        cdef int32_t top = self.heap[0], last = self.heap[self.n - 1]
-        cdef int at = 0, child
-        self.n -= 1
-        while 2 * at + 1 < self.n:
-            child = 2 * at + 1
-            if child + 1 < self.n and self.before(self.heap[child + 1], self.heap[child]):
-                child += 1
-            if not self.before(self.heap[child], last):
-                break
-            self.heap[at] = self.heap[child]
-            at = child
-        self.heap[at] = last
-        return top
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +113,7 @@ cdef class TreeGrower:
         self.pool = HistogramPool(matrix, self.records, n_threads)
         self.partition = RowPartition(matrix, n_threads)
         self.leaves = LeafRows(self.partition, n_threads)
-        self.side_by_side = n_threads > 1
+        self.side_by_side = n_threads > 1 and matrix.n_rows * self.n_features + 2 * self.total_codes >= WORTH_A_THREAD
 
     def __dealloc__(self):
         free(self.nodes)
