@@ -39,6 +39,7 @@ MODULES = [
     "boostgrad.tree.growth_queue",
     "boostgrad.tree.grower",
     "boostgrad.tree.vector",
+    "boostgrad.tree.sparse_grower",
     "boostgrad.tree.predictor",
     "boostgrad.tree.row_predictor",
 ]

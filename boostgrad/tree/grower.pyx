@@ -20,14 +20,12 @@ from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.native cimport address_of, parallel_for
 from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
-from boostgrad.tree.partition cimport RowPartition, SparseRowPartition
+from boostgrad.tree.partition cimport RowPartition
 from boostgrad.tree.records cimport RowRecords
-from boostgrad.tree.sparse cimport SparseColumnSearch
 from boostgrad.tree.splitter cimport Splitter, leaf_value, shrunk
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.params import CategoryParams
@@ -738,56 +736,6 @@ cdef class TreeGrower:
             if self.nodes[node].child[0] != 0 and self.splitter.is_categorical[self.nodes[node].choice.feature]:
                 sets[self.nodes[node].order] = self.set_of(node)
         return CategorySets.of(sets, n_splits)
-
-
-cdef class SparseTreeGrower(TreeGrower):
-    """Grows the same trees from a SparseBinnedMatrix: nodes have columns of stored entries in place of histograms."""
-
-    cdef SparseColumnSearch search
-
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
-        no_columns = BinnedMatrix(BinnedMatrix.room(0, matrix.n_rows, np.uint8), np.empty(0, np.uint32))
-        self.records = RowRecords(no_columns, n_threads)
-        self.search = SparseColumnSearch(matrix, self.records, self.splitter, params, n_threads)
-        self.partition = SparseRowPartition(matrix, n_threads)
-        self.leaves = LeafRows(self.partition, n_threads)
-
-    cdef int start_histograms(self) except -1:
-        self.search.start_tree()
-        return 0
-
-    cdef int evaluate_root(self, int32_t root) noexcept nogil:
-        cdef int slot = self.search.take_root(self.nodes[root].total)
-        if slot < 0:
-            return -1
-        self.nodes[root].slot = slot
-        self.search.find_root(&self.nodes[root], self.rotation(root))
-        return self.keep_if_worth_it(root)
-
-    cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
-                           int slot) noexcept nogil:
-        self.nodes[larger].slot = slot
-        if small_open:
-            self.nodes[smaller].slot = self.search.take()
-            if self.nodes[smaller].slot < 0:
-                return -1
-        if self.search.find_children(&self.nodes[node], &self.nodes[smaller], &self.nodes[larger], large_open,
-                                     self.partition.rows, self.rotation(smaller), self.rotation(larger)) != 0:
-            return -1
-        if not large_open:
-            self.close(larger)
-        elif self.keep_if_worth_it(larger) != 0:
-            return -1
-        return self.keep_if_worth_it(smaller) if small_open else 0
-
-    cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
-        return NULL  # columns of a sparse table are numbers
-
-    cdef void give(self, int slot) noexcept nogil:
-        self.search.give(slot)
-
-    cdef bint is_full(self) noexcept nogil:
-        return False  # columns of entries are not bounded
 
 
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
