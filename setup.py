@@ -36,6 +36,7 @@ MODULES = [
     "boostgrad.tree.partition",
     "boostgrad.tree.leaves",
     "boostgrad.tree.sparse",
+    "boostgrad.tree.growth_queue",
     "boostgrad.tree.grower",
     "boostgrad.tree.vector",
     "boostgrad.tree.sparse_grower",
