@@ -122,10 +122,10 @@ def _more(records: list[dict[str, Any]]) -> list[str]:
             cells = [f"{np.mean(list(found[name].values())):.4g}" if name in found else "" for name in names]
             lines.append(f"| {table} | {' | '.join(cells)} |")
     of_distributions = [r for r in records if r["loss"] == "normal_nll"]
-    tables = _tables(of_distributions, "seconds")
+    tables = _tables(of_distributions, "cpu_seconds")
     names = [name for name in LIBRARIES if any(name in found for found in tables.values())]
     if names:
-        lines += ["", "### normal_nll: median seconds of a fit", "", f"| table | {' | '.join(names)} |"]
+        lines += ["", "### normal_nll: median CPU seconds of a fit", "", f"| table | {' | '.join(names)} |"]
         lines += ["|---|" + "---:|" * len(names)]
     for (_, table), found in tables.items():
         cells = [f"{np.median(list(found[name].values())):.3g}" if name in found else "" for name in names]

@@ -72,7 +72,7 @@ def test_made_up_tables_train():
 def records_of(**scores):
     return [
         {"view": "equal", "loss": "squared_error", "table": "t", "library": name, "seed": seed, "score": score}
-        | {"seconds": 1.0, "version": "1"}
+        | {"cpu_seconds": 1.0, "version": "1"}
         for name, of_seeds in scores.items()
         for seed, score in enumerate(of_seeds)
     ]
