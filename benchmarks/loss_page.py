@@ -26,10 +26,15 @@ def paired(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, flo
 
 
 def _tables(records: list[dict[str, Any]], value: str) -> dict[tuple[str, str], dict[str, dict[int, float]]]:
+    """By loss and table, and by library, the values of the splits that all libraries have."""
     found: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for r in records:
         if value in r:
             found[r["loss"], r["table"]][r["library"]][r["seed"]] = r[value]
+    for libraries in found.values():
+        shared = set.intersection(*map(set, libraries.values()))
+        for library, values in libraries.items():
+            libraries[library] = {seed: values[seed] for seed in sorted(shared or values)}
     return found
 
 

@@ -88,6 +88,10 @@ def test_the_page_says_who_is_ahead():
     assert "1 behind; with symmetric trees left out 1 ahead" in text
 
 
+def test_means_are_of_the_splits_that_all_have():
+    assert "| t | 1 | **2** |" in page(records_of(boostgrad=[1.0, 1.0, 7.0], lightgbm=[2.0, 2.0]))
+
+
 def test_paired_differences_know_of_overlap():
     mean, error = paired({0: 1.0, 1: 2.0, 2: 4.0}, {0: 0.0, 1: 0.0, 2: 1.0, 3: 9.0})
     assert mean == 2.0
