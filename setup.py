@@ -36,8 +36,10 @@ MODULES = [
     "boostgrad.tree.partition",
     "boostgrad.tree.leaves",
     "boostgrad.tree.sparse",
+    "boostgrad.tree.growth_queue",
     "boostgrad.tree.grower",
     "boostgrad.tree.vector",
+    "boostgrad.tree.sparse_grower",
     "boostgrad.tree.predictor",
     "boostgrad.tree.row_predictor",
 ]

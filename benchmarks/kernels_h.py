@@ -85,7 +85,7 @@ class Kernels(Structure):
         ("quantize_gradients", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, Packing, c_void_p, c_size_t)),
         *((name, _SUM) for name in ("add", "subtract")),
         ("lay_records", CFUNCTYPE(None, c_int, c_void_p, c_size_t, Packing, c_size_t, c_size_t, c_void_p)),
-        *((name, _SPARSE) for name in ("sparse_wide", "sparse_narrow")),
+        *((name, _SPARSE) for name in ("sparse_wide", "sparse_narrow", "sparse_vector")),
         (
             "sparse_part",
             CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_size_t, c_void_p, c_u32, c_void_p, c_void_p, c_void_p, c_void_p),
@@ -98,6 +98,8 @@ class Kernels(Structure):
             "multinomial_log_loss",
             CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p),
         ),
+        ("softmax_sums", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p)),
+        ("softmax", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p)),
         ("pointwise", _PARAMETRIC * N_POINTWISE_LOSSES),
         ("exponential", CFUNCTYPE(None, c_void_p, c_size_t)),
         ("rank_query", CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_void_p)),

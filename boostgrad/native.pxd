@@ -131,6 +131,7 @@ cdef extern from "kernels.h" nogil:
         void (*lay_records)(int, const char *, size_t, bg_packing, size_t, size_t, int64_t *) noexcept nogil
         sparse_kernel sparse_wide
         sparse_kernel sparse_narrow
+        sparse_kernel sparse_vector
         size_t (*sparse_part)(const uint32_t *, const uint16_t *, size_t, const uint32_t *, uint32_t, uint32_t *,
                               uint16_t *, uint32_t *, uint16_t *) noexcept nogil
         void (*scan)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *, bg_scan_scratch *,
@@ -143,6 +144,8 @@ cdef extern from "kernels.h" nogil:
         pointwise_kernel binary_log_loss
         void (*multinomial_log_loss)(const double *, const double *, const double *, size_t, size_t, int, double *,
                                      double *) noexcept nogil
+        void (*softmax_sums)(const double *, size_t, size_t, int, double *, double *) noexcept nogil
+        void (*softmax)(const double *, size_t, size_t, int, double *) noexcept nogil
         parametric_kernel pointwise[11]
         void (*exponential)(double *, size_t) noexcept nogil
         void (*rank_query)(const bg_ranking *, size_t, double *, double *) noexcept nogil

@@ -300,7 +300,7 @@ class BoostParams:
         OneOf(("auto", "one_output_per_tree", "multi_output_tree")),
         doc="What an iteration adds to a model of several outputs (classes, targets, quantiles, parameters of a "
         "distribution): a tree for each, or one tree whose leaves are vectors, which costs less the more outputs there "
-        'are and shares its splits among them. "auto": multi_output_tree above 30 outputs on dense X.',
+        'are and shares its splits among them. "auto": multi_output_tree above 30 outputs.',
     )
     init: Any = parameter(
         None,

@@ -16,10 +16,10 @@ if not (PACKAGE / "native.pyx").exists():
     pytest.skip("the sources are not here", allow_module_level=True)
 
 WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance", "_order"}
-GROWING = {
-    f"tree.{name}"
-    for name in "records histogram sparse splitter partition leaves structs grower growers vector".split()
-}
+GROWING_ROOMS = (
+    "records histogram sparse splitter partition leaves structs growth_queue grower sparse_grower growers vector"
+)
+GROWING = {f"tree.{name}" for name in GROWING_ROOMS.split()}
 
 # Room by room: the modules of ours that it may import; a name that ends in "." stands for all below it. The first
 # pattern that fits counts.
@@ -35,9 +35,7 @@ ROOMS = {
     r"tree\.model": {"features"},
     r"tree\.row_predictor": WORDS | {"tree.model"},
     r"tree\.predictor": WORDS | {"tree.model", "data.columns", "data.matrix", "data.binning", "data.views"},
-    r"tree\.(records|histogram|sparse|splitter|partition|leaves|structs|growers?|vector)": WORDS
-    | GROWING
-    | {"tree.model", "data.matrix"},
+    rf"tree\.({'|'.join(GROWING_ROOMS.split())})": WORDS | GROWING | {"tree.model", "data.matrix"},
     r"callbacks": WORDS,
     r"boosting": WORDS | {"callbacks", "data.matrix", "data.statistics", "losses", "losses.", "tree."},
     r"io\..*": {"features", "tree.model", "tree.predictor", "io."},

@@ -15,7 +15,6 @@ from boostgrad.callbacks import BestPredictions, EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
 from boostgrad.data.levels import MAX_LEVELS
-from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.data.schema import TableSchema
 from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.dataset import BoostGradDataset
@@ -159,7 +158,7 @@ class BoostGrad(FittedState, BaseEstimator):
             callbacks=[*stopping, *best, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
-            vector_leaves=self._has_vector_leaves(loss, training),
+            vector_leaves=self._has_vector_leaves(loss),
             redraws=table.redraws(training.matrix),
         )
         n_iter = trained.state.iteration
@@ -244,10 +243,10 @@ class BoostGrad(FittedState, BaseEstimator):
             parameters.check(type(self).__name__, name, getattr(self, name))
         check_scoring(type(self).__name__, self.scoring, self._own_metrics)
 
-    def _has_vector_leaves(self, loss: Loss, training: Rows) -> bool:
+    def _has_vector_leaves(self, loss: Loss) -> bool:
         """Whether an iteration is one tree for all outputs."""
         if self.multi_strategy == "auto":
-            return loss.n_outputs > AUTO_VECTOR_OUTPUTS and isinstance(training.matrix, BinnedMatrix)
+            return loss.n_outputs > AUTO_VECTOR_OUTPUTS
         return loss.n_outputs > 1 and self.multi_strategy == "multi_output_tree"
 
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:

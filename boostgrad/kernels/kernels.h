@@ -204,7 +204,7 @@ typedef struct {
     /* Sparse columns, see sparse.h. */
     void (*lay_records)(int kind, const char *numbers, size_t number_bytes, bg_packing packing, size_t first, size_t n,
                         int64_t *records);
-    bg_sparse_kernel sparse_wide, sparse_narrow;
+    bg_sparse_kernel sparse_wide, sparse_narrow, sparse_vector;
     size_t (*sparse_part)(const uint32_t *rows, const uint16_t *codes, size_t n, const uint32_t *owner_of,
                           uint32_t owner, uint32_t *to_rows, uint16_t *to_codes, uint32_t *left_rows,
                           uint16_t *left_codes);
@@ -229,7 +229,10 @@ typedef struct {
     bg_pointwise_kernel squared_error, binary_log_loss;
     void (*multinomial_log_loss)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
                                  int n_outputs, double *pairs, double *largest);
-    /* the same, with pairs of `width` numbers: where that is 1, the hessian is not stored */
+    /* OUT top, sum: max_k raw_k and sum_k exp(raw_k - top) of each row. OUT p: softmax, row by row. */
+    void (*softmax_sums)(const double *raw, size_t n, size_t pitch, int n_outputs, double *top, double *sum);
+    void (*softmax)(const double *raw, size_t n, size_t pitch, int n_outputs, double *p);
+    /* the same as of one output, with pairs of `width` numbers: where that is 1, the hessian is not stored */
     bg_parametric_kernel pointwise[BG_POINTWISE_LOSSES];
     void (*exponential)(double *x, size_t n);
     /* See ranking.h. */

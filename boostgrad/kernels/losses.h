@@ -120,8 +120,22 @@ static void binary_log_loss(const double *y, const double *raw, const double *we
  *
  *   raw    class 0:  [ row 0 | row 1 | ... ]     pitch apart        pairs likewise, two numbers each
  *          class 1:  [ row 0 | row 1 | ... ]
+ *
+ * The powers exp(raw_k - top) wait in the first half of the place that the class's pairs of these rows are written to.
  */
 #define SOFTMAX_ROWS 64
+
+/* OUT top: the largest of each row. */
+static inline void softmax_tops(const double *restrict raw, size_t rows, size_t pitch, int n_outputs,
+                                double *restrict top)
+{
+    memcpy(top, raw, rows * sizeof *top);
+    for (int k = 1; k < n_outputs; k++)
+        for (size_t i = 0; i < rows; i++) {
+            double r = raw[k * pitch + i];
+            top[i] = r > top[i] ? r : top[i];
+        }
+}
 
 static void multinomial_log_loss(const double *restrict y, const double *restrict raw, const double *restrict weight,
                                  size_t n, size_t pitch, int n_outputs, double *restrict pairs, double *largest)
@@ -130,22 +144,18 @@ static void multinomial_log_loss(const double *restrict y, const double *restric
     for (size_t begin = 0; begin < n; begin += SOFTMAX_ROWS) {
         size_t rows = n - begin < SOFTMAX_ROWS ? n - begin : SOFTMAX_ROWS;
         double top[SOFTMAX_ROWS], sum[SOFTMAX_ROWS], e[SOFTMAX_ROWS];
-        for (size_t i = 0; i < rows; i++) {
-            top[i] = raw[begin + i];
-            sum[i] = 0;
-        }
-        for (int k = 1; k < n_outputs; k++)
-            for (size_t i = 0; i < rows; i++) {
-                double r = raw[k * pitch + begin + i];
-                top[i] = r > top[i] ? r : top[i];
-            }
-        for (int k = 0; k < n_outputs; k++)
-            for (size_t i = 0; i < rows; i++)
-                sum[i] += exp_of(raw[k * pitch + begin + i] - top[i]);
+        softmax_tops(raw + begin, rows, pitch, n_outputs, top);
+        memset(sum, 0, sizeof sum);
         for (int k = 0; k < n_outputs; k++) {
             double *out = pairs + 2 * (k * pitch + begin);
-            for (size_t i = 0; i < rows; i++)
-                e[i] = exp_of(raw[k * pitch + begin + i] - top[i]);
+            for (size_t i = 0; i < rows; i++) {
+                out[i] = exp_of(raw[k * pitch + begin + i] - top[i]);
+                sum[i] += out[i];
+            }
+        }
+        for (int k = 0; k < n_outputs; k++) {
+            double *out = pairs + 2 * (k * pitch + begin);
+            memcpy(e, out, rows * sizeof *e);
             for (size_t i = 0; i < rows; i++) {
                 double p = e[i] / sum[i], q = (sum[i] - e[i]) / sum[i];
                 double w = weight ? weight[begin + i] : 1.0;
@@ -162,4 +172,44 @@ static void multinomial_log_loss(const double *restrict y, const double *restric
     }
     raise_to(largest, gradient_bits);
     raise_to(largest + 1, hessian_bits);
+}
+
+/* OUT top, sum: of each row the largest raw prediction, and the sum of exp(raw_k - top). */
+static void softmax_sums(const double *restrict raw, size_t n, size_t pitch, int n_outputs, double *restrict top,
+                         double *restrict sum)
+{
+    for (size_t begin = 0; begin < n; begin += SOFTMAX_ROWS) {
+        size_t rows = n - begin < SOFTMAX_ROWS ? n - begin : SOFTMAX_ROWS;
+        softmax_tops(raw + begin, rows, pitch, n_outputs, top + begin);
+        for (size_t i = 0; i < rows; i++)
+            sum[begin + i] = 0;
+        for (int k = 0; k < n_outputs; k++)
+            for (size_t i = 0; i < rows; i++)
+                sum[begin + i] += exp_of(raw[k * pitch + begin + i] - top[begin + i]);
+    }
+}
+
+/* OUT p: softmax of each row, row by row: n_outputs numbers each. */
+static void softmax(const double *restrict raw, size_t n, size_t pitch, int n_outputs, double *restrict p)
+{
+    for (size_t begin = 0; begin < n; begin += SOFTMAX_ROWS) {
+        size_t rows = n - begin < SOFTMAX_ROWS ? n - begin : SOFTMAX_ROWS;
+        double top[SOFTMAX_ROWS], sum[SOFTMAX_ROWS] = {0}, e[8][SOFTMAX_ROWS]; /* of 8 outputs, a line of memory a row */
+        double *restrict out = p + begin * n_outputs;
+        softmax_tops(raw + begin, rows, pitch, n_outputs, top);
+        for (int first = 0; first < n_outputs; first += 8) {
+            const int some = n_outputs - first < 8 ? n_outputs - first : 8;
+            for (int k = 0; k < some; k++)
+                for (size_t i = 0; i < rows; i++) {
+                    e[k][i] = exp_of(raw[(first + k) * pitch + begin + i] - top[i]);
+                    sum[i] += e[k][i];
+                }
+            for (size_t i = 0; i < rows; i++)
+                for (int k = 0; k < some; k++)
+                    out[i * n_outputs + first + k] = e[k][i];
+        }
+        for (size_t i = 0; i < rows; i++)
+            for (int k = 0; k < n_outputs; k++)
+                out[i * n_outputs + k] /= sum[i];
+    }
 }

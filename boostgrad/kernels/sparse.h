@@ -35,6 +35,8 @@ static void lay_records(int kind, const char *numbers, size_t number_bytes, bg_p
     }
 }
 
+typedef int64_t four_lanes_anywhere __attribute__((vector_size(32), aligned(8)));
+
 /* OUT hist: += the records of the entries; OUT sum: what they add up to. */
 static void sparse_wide(const uint32_t *rows, const uint16_t *codes, size_t n, const int64_t *records, int64_t *hist,
                         int64_t *sum)
@@ -60,6 +62,21 @@ static void sparse_narrow(const uint32_t *rows, const uint16_t *codes, size_t n,
         total += here;
     }
     sum[0] = total;
+}
+
+/* Records of four lanes, those of vector.h; histograms may lie anywhere. */
+static void sparse_vector(const uint32_t *rows, const uint16_t *codes, size_t n, const int64_t *records, int64_t *hist,
+                          int64_t *sum)
+{
+    const four_lanes *record = (const four_lanes *)records;
+    four_lanes_anywhere *to = (four_lanes_anywhere *)hist;
+    four_lanes total = {0, 0, 0, 0};
+    for (size_t i = 0; i < n; i++) {
+        four_lanes here = record[rows[i]];
+        to[codes[i]] += here;
+        total += here;
+    }
+    *(four_lanes_anywhere *)sum = total;
 }
 
 /* OUT to_rows, to_codes: entries whose row is the owner's, in order, and from kept places on the others. The targets may

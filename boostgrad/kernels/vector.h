@@ -6,37 +6,47 @@
  * all others are. The scales are such that no sum over all rows leaves its field. The score of a leaf is
  * sum_j G_j^2 / (H + l2) (as in Iosipoi and Vakhrushev 2022, SketchBoost, with hessians). */
 
+#define SKETCH_ROWS 256
+
 /* OUT fields[j][i] = sum_k weights[j][k] gradient_k[i], j < n_fields, and behind them the hessian,
  * sum_k weights[n_fields][k] hessian_k[i], or that of all rows where pairs hold no hessians; arrays of n_rows.
- * OUT sizes: sums of their absolute values. */
+ * OUT sizes: sums of their absolute values.
+ *
+ * With hundreds of outputs the pairs are far larger than all caches, so they are read once: of a few rows, output by
+ * output, into fields that stay in the first-level cache. */
 static void sketch_fields(const double *pairs, size_t n_rows, int width, int n_outputs, const double *weights,
                           int n_fields, double constant_hessian, size_t first, size_t n, double *fields, double *sizes)
 {
-    for (int j = 0; j <= n_fields; j++) {
-        double *restrict field = fields + j * n_rows + first;
-        const int lane = j == n_fields;
-        if (lane && width == 1) {
-            for (size_t i = 0; i < n; i++)
-                field[i] = constant_hessian;
-        } else {
-            memset(field, 0, n * sizeof *field);
-            for (int k = 0; k < n_outputs; k++) {
+    double lane[2][SKETCH_ROWS], sums[BG_VECTOR_FIELDS + 1][SKETCH_ROWS];
+    memset(sizes, 0, (n_fields + 1) * sizeof *sizes);
+    for (size_t begin = first; begin < first + n; begin += SKETCH_ROWS) {
+        const size_t rows = first + n - begin < SKETCH_ROWS ? first + n - begin : SKETCH_ROWS;
+        memset(sums, 0, sizeof sums);
+        for (int k = 0; k < n_outputs; k++) {
+            const double *restrict from = pairs + ((size_t)k * n_rows + begin) * width;
+            if (width == 1)
+                memcpy(lane[0], from, rows * sizeof *from);
+            else
+                for (size_t i = 0; i < rows; i++) {
+                    lane[0][i] = from[2 * i];
+                    lane[1][i] = from[2 * i + 1];
+                }
+            for (int j = 0; j <= n_fields; j++) {
                 const double weight = weights[(size_t)j * n_outputs + k];
-                const double *restrict from = pairs + ((size_t)k * n_rows + first) * width + lane;
-                if (weight == 0)
+                const double *restrict add = lane[j == n_fields];
+                if (weight == 0 || (j == n_fields && width == 1))
                     continue;
-                if (width == 1)
-                    for (size_t i = 0; i < n; i++)
-                        field[i] += weight * from[i];
-                else
-                    for (size_t i = 0; i < n; i++)
-                        field[i] += weight * from[2 * i];
+                for (size_t i = 0; i < rows; i++)
+                    sums[j][i] += weight * add[i];
             }
         }
-        double size = 0;
-        for (size_t i = 0; i < n; i++)
-            size += fabs(field[i]);
-        sizes[j] = size;
+        for (size_t i = 0; width == 1 && i < rows; i++)
+            sums[n_fields][i] = constant_hessian;
+        for (int j = 0; j <= n_fields; j++) {
+            memcpy(fields + j * n_rows + begin, sums[j], rows * sizeof **sums);
+            for (size_t i = 0; i < rows; i++)
+                sizes[j] += fabs(sums[j][i]);
+        }
     }
 }
 

@@ -282,8 +282,27 @@ def sigmoids_of_row(raw):
     return out
 
 
+def softmax_sums(raw):
+    """max_k raw_k and sum_k exp(raw_k - max) of each column of an array of shape (n_outputs, n_rows)."""
+    cdef const double[:, :] view = rows_apart(raw)
+    cdef double[:, ::1] out = np.empty((2, raw.shape[1]))
+    if raw.shape[1]:
+        kernels().softmax_sums(&view[0, 0], view.shape[1], view.strides[0] // sizeof(double), <int> view.shape[0],
+                               &out[0, 0], &out[1, 0])
+    return out.base
+
+
 def softmax(raw):
-    """exp(raw_k) / sum_j exp(raw_j) along the first axis."""
-    out = exponential(raw - raw.max(axis=0))
-    out /= out.sum(axis=0)
-    return out
+    """exp(raw_k) / sum_j exp(raw_j) along the first axis; in memory the numbers of a row lie side by side."""
+    cdef const double[:, :] view = rows_apart(raw)
+    cdef double[:, ::1] out = np.empty((raw.shape[1], raw.shape[0]))
+    if raw.shape[1]:
+        kernels().softmax(&view[0, 0], view.shape[1], view.strides[0] // sizeof(double), <int> view.shape[0],
+                          &out[0, 0])
+    return out.base.T
+
+
+def rows_apart(raw):
+    """The array, or a copy, as the kernels read it: outputs some pitch apart, rows side by side."""
+    raw = np.asarray(raw, dtype=np.float64)
+    return raw if raw.strides[1] == 8 and raw.strides[0] > 0 and raw.strides[0] % 8 == 0 else np.ascontiguousarray(raw)

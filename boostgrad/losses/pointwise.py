@@ -123,9 +123,8 @@ class MultinomialLogLoss(Loss):
         _loops.multinomial_log_loss(y, raw, weight, out, n_threads)
 
     def values(self, y, raw):
-        top = raw.max(axis=0)
-        log_sum = top + np.log(np.exp(raw - top).sum(axis=0))
-        return log_sum - raw[y.astype(np.intp), np.arange(raw.shape[1])]
+        top, total = _loops.softmax_sums(raw)
+        return top + np.log(total) - raw[y.astype(np.intp), np.arange(raw.shape[1])]
 
     def inverse_link(self, raw):
         return _loops.softmax(raw)
@@ -168,7 +167,10 @@ class MultilabelLogLoss(Loss):
             _loops.binary_log_loss(labels, raw[k : k + 1], weight, of_label, n_threads)
 
     def values(self, y, raw):
-        return (softplus(raw) - y * raw).sum(axis=0)
+        total = np.zeros(raw.shape[1])
+        for labels, of_label in zip(y, raw, strict=True):  # tables of all labels would be large
+            total += softplus(of_label) - labels * of_label
+        return total
 
     def inverse_link(self, raw):
         return _loops.sigmoid(raw)

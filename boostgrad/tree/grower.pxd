@@ -1,22 +1,12 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport RowPartition
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter
 from boostgrad.tree.structs cimport Node, SplitChoice
-
-
-cdef class GrowthQueue:
-    cdef int32_t *heap
-    cdef int n, room
-    cdef bint by_depth
-    cdef Node *nodes  # owned by the grower
-
-    cdef bint before(self, int32_t a, int32_t b) noexcept nogil
-    cdef int push(self, int32_t node) noexcept nogil
-    cdef int32_t pop(self) noexcept nogil
 
 
 cdef class TreeGrower:
@@ -44,17 +34,33 @@ cdef class TreeGrower:
     cdef int32_t built, derived
     cdef bint scan_built
     cdef SplitChoice *choices
-    # sets of levels: of one split, a byte a code, and of all nodes that wait or were split, 32 levels a word
+    # nodes that are worked out side by side, a thread each, and how many such wait for their turn
+    cdef bint side_by_side
+    cdef int32_t *batch
+    cdef int n_batch, n_ready
+    # sets of levels: of one split a thread, a byte a code, and of all nodes that wait or were split, 32 levels a word
     cdef uint8_t *goes_left
     cdef uint32_t *set_bits
     cdef int64_t n_set_words, set_room
+    cdef size_t set_codes
 
     cdef int start_records(self, gradient_pairs, int number) except -1
     cdef int start_histograms(self) except -1
     cdef double gradient_variance(self)
-    cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth) noexcept nogil
+    cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth, uint64_t key) noexcept nogil
     cdef bint may_split(self, int32_t node) noexcept nogil
     cdef int grow_nodes(self) noexcept nogil
+    cdef int split_now(self, int32_t node) noexcept nogil
+    cdef int take_ready(self, int32_t node) noexcept nogil
+    cdef void make_split(self, int32_t node, int32_t left, int32_t right) noexcept nogil
+    cdef int add_children(self, int32_t node, int32_t *children) noexcept nogil
+    cdef int64_t work(self, int32_t node) noexcept nogil
+    cdef int work_out(self, int32_t node) noexcept nogil
+    cdef int choose_batch(self, int32_t node) noexcept nogil
+    cdef int prepare(self, int32_t node) noexcept nogil
+    cdef void work_alone(self, int32_t node, int worker) noexcept nogil
+    cdef void forget_ready(self) noexcept nogil
+    cdef int32_t smaller_of(self, int32_t left, int32_t right) noexcept nogil
     cdef int evaluate_root(self, int32_t root) noexcept nogil
     cdef int evaluate_children(self, int32_t node, int32_t left, int32_t right) noexcept nogil
     cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
@@ -68,6 +74,7 @@ cdef class TreeGrower:
     cdef int keep_if_worth_it(self, int32_t node) noexcept nogil
     cdef int keep_set(self, int32_t node) noexcept nogil
     cdef const uint8_t *set_table(self, int32_t node) noexcept nogil
+    cdef const uint8_t *table_in(self, int32_t node, uint8_t *goes_left) noexcept nogil
     cdef void find_splits(self, int32_t built, int32_t derived, bint scan_built) noexcept nogil
     cdef void improve(self, int32_t node, const SplitChoice *choice) noexcept nogil
     cdef void finish(self, int feature, int worker) noexcept nogil

@@ -5,7 +5,10 @@
     RowRecords -> HistogramPool.build -> Splitter.scan -> RowPartition.split -> two children -> GrowthQueue.push
                                                                              -> LeafRows, when all is split
 
-The growth policy is the order of the queue and nothing else.
+The growth policy is the order of the queue and nothing else. Large nodes are split by all threads together, small ones
+side by side, a thread each::
+
+    2 threads   [ root ][ 0.7M rows ][ 0.3M ][ A | B ][ C | D ] ...      A and C next in the queue, B and D after them
 """
 
 from dataclasses import dataclass
@@ -17,13 +20,12 @@ from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.native cimport address_of, parallel_for
+from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
-from boostgrad.tree.partition cimport RowPartition, SparseRowPartition
+from boostgrad.tree.partition cimport RowPartition
 from boostgrad.tree.records cimport RowRecords
-from boostgrad.tree.sparse cimport SparseColumnSearch
 from boostgrad.tree.splitter cimport Splitter, leaf_value, shrunk
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.params import CategoryParams
@@ -32,62 +34,20 @@ from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
 # Codes to scan that are worth waking another thread for.
 DEF PARALLEL_CODES = 12000
 
+# Codes to read for a first split that are worth waking another thread for the nodes of a tree.
+DEF WORTH_A_THREAD = 40000
+
+# A node with at most so many codes to read may be worked out by one thread, beside others that are at most so many times
+# as large or small; below so few codes beside any others that small.
+DEF ALONE_CODES = 600000
+DEF MOST_UNEVEN = 1.5
+DEF ALWAYS_ALONE_CODES = 100000
+
+# Nodes of the queue that are passed over in search of such ones.
+DEF LOOK_AHEAD = 4
+
 # Rows that tell how much gradients vary.
 DEF NOISE_ROWS = 65536
-
-
-cdef class GrowthQueue:
-    """Open leaves, the one to split next on top: a binary heap by (level, gain, age).
-
-    Leaf-wise takes the largest gain; depth-wise the lowest depth first, and the largest gain within one.
-    """
-
-    def __cinit__(self, str policy):
-        self.by_depth = policy == "depthwise"
-
-    def __dealloc__(self):
-        free(self.heap)
-
-    cdef bint before(self, int32_t a, int32_t b) noexcept nogil:
-        if self.by_depth and self.nodes[a].depth != self.nodes[b].depth:
-            return self.nodes[a].depth < self.nodes[b].depth
-        if self.nodes[a].choice.gain != self.nodes[b].choice.gain:
-            return self.nodes[a].choice.gain > self.nodes[b].choice.gain
-        return a < b
-
-    cdef int push(self, int32_t node) noexcept nogil:
-        cdef int at = self.n, parent
-        cdef int32_t *heap
-        if self.n == self.room:
-            heap = <int32_t *> realloc(self.heap, (2 * self.room + 64) * sizeof(int32_t))
-            if heap == NULL:
-                return -1
-            self.heap = heap
-            self.room = 2 * self.room + 64
-        self.n += 1
-        while at > 0:
-            parent = (at - 1) // 2
-            if not self.before(node, self.heap[parent]):
-                break
-            self.heap[at] = self.heap[parent]
-            at = parent
-        self.heap[at] = node
-        return 0
-
-    cdef int32_t pop(self) noexcept nogil:
-        cdef int32_t top = self.heap[0], last = self.heap[self.n - 1]
-        cdef int at = 0, child
-        self.n -= 1
-        while 2 * at + 1 < self.n:
-            child = 2 * at + 1
-            if child + 1 < self.n and self.before(self.heap[child + 1], self.heap[child]):
-                child += 1
-            if not self.before(self.heap[child], last):
-                break
-            self.heap[at] = self.heap[child]
-            at = child
-        self.heap[at] = last
-        return top
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,8 +100,10 @@ cdef class TreeGrower:
         self.n_lanes = 2
         self.noise_share = categories.noise if matrix.categorical.any() else 0.0
         self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
-        self.goes_left = <uint8_t *> realloc(NULL, <size_t> matrix.n_codes.max())
-        if self.choices == NULL or self.goes_left == NULL:
+        self.set_codes = <size_t> matrix.n_codes.max()
+        self.goes_left = <uint8_t *> realloc(NULL, n_threads * self.set_codes)
+        self.batch = <int32_t *> realloc(NULL, (n_threads + LOOK_AHEAD) * sizeof(int32_t))
+        if self.choices == NULL or self.goes_left == NULL or self.batch == NULL:
             raise MemoryError()
 
     def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
@@ -149,10 +111,12 @@ cdef class TreeGrower:
         self.pool = HistogramPool(matrix, self.records, n_threads)
         self.partition = RowPartition(matrix, n_threads)
         self.leaves = LeafRows(self.partition, n_threads)
+        self.side_by_side = n_threads > 1 and matrix.n_rows * self.n_features + 2 * self.total_codes >= WORTH_A_THREAD
 
     def __dealloc__(self):
         free(self.nodes)
         free(self.choices)
+        free(self.batch)
         free(self.goes_left)
         free(self.set_bits)
         free(self.leaf_values)
@@ -245,7 +209,7 @@ cdef class TreeGrower:
             hessian += self.pairs[self.pair_width * i + 1] if self.pair_width == 2 else self.constant_hessian
         return squares / hessian if hessian > 0 else 0
 
-    cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth) noexcept nogil:
+    cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth, uint64_t key) noexcept nogil:
         cdef Node *nodes
         if self.n_nodes == self.room:
             nodes = <Node *> realloc(self.nodes, (2 * self.room + 64) * sizeof(Node))
@@ -257,6 +221,8 @@ cdef class TreeGrower:
         self.nodes[self.n_nodes].begin = begin
         self.nodes[self.n_nodes].count = count
         self.nodes[self.n_nodes].depth = depth
+        self.nodes[self.n_nodes].key = key
+        self.nodes[self.n_nodes].rotation = <uint32_t> (key % <uint64_t> self.n_features)
         self.nodes[self.n_nodes].slot = -1
         self.nodes[self.n_nodes].order = -1
         self.splitter.reset(&self.nodes[self.n_nodes].choice)
@@ -269,45 +235,211 @@ cdef class TreeGrower:
 
     cdef int grow_nodes(self) noexcept nogil:
         """Nodes, and the partition by them. Returns -1 without memory."""
-        cdef int32_t root, node, left, right
-        cdef int64_t n_left
-        cdef int n_splits = 0, lane
-        cdef SplitChoice *choice
+        cdef int32_t root, node
         self.n_nodes = 0
         self.n_set_words = 0
+        self.n_ready = 0
         self.queue.n = 0
         self.n_leaves = 1
         self.partition.reset()
-        root = self.add_node(0, self.partition.n_rows, 0)
+        root = self.add_node(0, self.partition.n_rows, 0, mix(self.tree_seed))
         if root < 0:
             return -1
+        self.nodes[root].live = True
         if self.may_split(root):
             if self.evaluate_root(root) != 0:
                 return -1
         while self.queue.n > 0 and self.n_leaves < self.max_leaves:
             node = self.queue.pop()
-            choice = &self.nodes[node].choice
-            n_left = self.splitter.count(choice.left)
-            if choice.missing_left < 0:  # none seen here: those to come follow the larger child
-                choice.missing_left = n_left >= self.nodes[node].count - n_left
-            self.partition.split(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
-                                 choice.missing_left, self.set_table(node))
-            left = self.add_node(self.nodes[node].begin, n_left, self.nodes[node].depth + 1)
-            right = self.add_node(self.nodes[node].begin + n_left, self.nodes[node].count - n_left,
-                                  self.nodes[node].depth + 1)
-            if left < 0 or right < 0:
+            if self.side_by_side and self.nodes[node].ready[0] == 0 and self.work_out(node) != 0:
                 return -1
-            self.nodes[node].child[0] = left
-            self.nodes[node].child[1] = right
-            self.nodes[node].order = n_splits
-            n_splits += 1
-            for lane in range(self.n_lanes):
-                self.nodes[left].total[lane] = self.nodes[node].choice.left[lane]
-                self.nodes[right].total[lane] = self.nodes[node].total[lane] - self.nodes[node].choice.left[lane]
-            self.n_leaves += 1
-            if self.evaluate_children(node, left, right) != 0:
+            if (self.take_ready(node) if self.nodes[node].ready[0] else self.split_now(node)) != 0:
                 return -1
+        self.forget_ready()
         return 0
+
+    cdef int split_now(self, int32_t node) noexcept nogil:
+        """Split a node with all threads. Returns -1 without memory."""
+        cdef int32_t[2] children
+        cdef SplitChoice *choice
+        if self.add_children(node, children) != 0:
+            return -1
+        choice = &self.nodes[node].choice
+        self.partition.split(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
+                             choice.missing_left, self.set_table(node))
+        self.make_split(node, children[0], children[1])
+        return self.evaluate_children(node, children[0], children[1])
+
+    cdef int take_ready(self, int32_t node) noexcept nogil:
+        """Make the split of a node that was worked out before. Returns -1 without memory."""
+        cdef int side
+        cdef int32_t child
+        self.n_ready -= 1
+        self.make_split(node, self.nodes[node].ready[0], self.nodes[node].ready[1])
+        for side in range(2):
+            child = self.nodes[node].child[side]
+            if self.nodes[child].choice.feature >= 0:
+                if self.keep_if_worth_it(child) != 0:
+                    return -1
+            else:
+                self.close(child)
+        return 0
+
+    cdef void make_split(self, int32_t node, int32_t left, int32_t right) noexcept nogil:
+        """From now on these two are leaves, and the node is none."""
+        cdef int32_t order = <int32_t> self.n_leaves - 1
+        self.nodes[node].child[0] = left
+        self.nodes[node].child[1] = right
+        self.nodes[node].order = order
+        self.nodes[left].live = self.nodes[right].live = True
+        self.nodes[left].age = 2 * <int64_t> order + 1
+        self.nodes[right].age = 2 * <int64_t> order + 2
+        self.n_leaves += 1
+
+    cdef int add_children(self, int32_t node, int32_t *children) noexcept nogil:
+        """OUT children: nodes for the two sides of the split. Returns -1 without memory."""
+        cdef int64_t begin = self.nodes[node].begin, count = self.nodes[node].count
+        cdef int64_t n_left = self.splitter.count(self.nodes[node].choice.left)
+        cdef int32_t depth = self.nodes[node].depth + 1, left, right
+        cdef uint64_t key = self.nodes[node].key
+        cdef int lane
+        if self.nodes[node].choice.missing_left < 0:  # none seen here: those to come follow the larger child
+            self.nodes[node].choice.missing_left = n_left >= count - n_left
+        children[0] = left = self.add_node(begin, n_left, depth, mix(key + 1))
+        children[1] = right = self.add_node(begin + n_left, count - n_left, depth, mix(key + 2))
+        if left < 0 or right < 0:
+            return -1
+        for lane in range(self.n_lanes):
+            self.nodes[left].total[lane] = self.nodes[node].choice.left[lane]
+            self.nodes[right].total[lane] = self.nodes[node].total[lane] - self.nodes[node].choice.left[lane]
+        return 0
+
+    # -- nodes side by side: a thread that has a node for itself need not wait for others, node by node. Which node is
+    #    split next is known only once the children of the one before are; but the next ones in the queue will have
+    #    their turn, unless leaves run out, and to have worked them out before changes nothing. ------------------------
+
+    cdef int64_t work(self, int32_t node) noexcept nogil:
+        """Codes that are read to split a node, about."""
+        return self.nodes[node].count * self.n_features + 2 * self.total_codes
+
+    cdef int work_out(self, int32_t node) noexcept nogil:
+        """Work out the splits of this node, which was taken from the queue, and of some that come next, a thread each;
+        nothing where there are no others of a like size. Returns -1 without memory."""
+        cdef int i
+        if self.choose_batch(node) < 2:
+            return 0
+        for i in range(self.n_batch):
+            if self.prepare(self.batch[i]) != 0:
+                return -1
+        self.n_ready += self.n_batch
+        parallel_for(work_node_alone, <void *> self, self.n_batch, self.n_threads)
+        return 0
+
+    cdef int choose_batch(self, int32_t node) noexcept nogil:
+        """OUT batch: the node and others, which stay in the queue; returns how many."""
+        cdef int64_t most = self.work(node), least = 0, work
+        cdef int n_passed = 0, i
+        cdef int32_t next_one
+        cdef int32_t *passed = self.batch + self.n_threads
+        self.n_batch = 1
+        self.batch[0] = node
+        if most > ALONE_CODES or not self.pool.has_room(2 * self.n_threads):
+            return 1
+        if most > ALWAYS_ALONE_CODES:  # all threads on a node are slower only where it is small, or others are as large
+            least = <int64_t> (most / MOST_UNEVEN)
+            most = <int64_t> (most * MOST_UNEVEN)
+        else:
+            most = ALWAYS_ALONE_CODES
+        while (self.n_batch < self.n_threads and n_passed < LOOK_AHEAD and self.queue.n > 0
+               and self.n_leaves + self.n_ready + self.n_batch < self.max_leaves):
+            next_one = self.queue.pop()
+            work = self.work(next_one)
+            if self.nodes[next_one].ready[0] == 0 and least <= work <= most:
+                self.batch[self.n_batch] = next_one
+                self.n_batch += 1
+            else:
+                passed[n_passed] = next_one
+                n_passed += 1
+        for i in range(n_passed):
+            self.queue.push(passed[i])
+        for i in range(1, self.n_batch):
+            self.queue.push(self.batch[i])
+        return self.n_batch
+
+    cdef int prepare(self, int32_t node) noexcept nogil:
+        """Nodes and histogram slots for the children of a split that is to be worked out. A child that can never be
+        split has no slot, unless its sibling's histogram is derived from its own. Returns -1 without memory."""
+        cdef int32_t[2] children
+        cdef int32_t smaller, larger
+        cdef int slot = self.nodes[node].slot
+        cdef bint small_open, large_open, derived
+        if self.add_children(node, children) != 0:
+            return -1
+        self.nodes[node].ready[0], self.nodes[node].ready[1] = children[0], children[1]
+        self.nodes[node].slot = -1
+        smaller = self.smaller_of(children[0], children[1])
+        larger = children[1] if smaller == children[0] else children[0]
+        small_open, large_open = self.may_split(smaller), self.may_split(larger)
+        derived = slot >= 0 and large_open and self.subtraction_pays(smaller, larger, small_open)
+        self.nodes[larger].is_derived = derived
+        if large_open:
+            self.nodes[larger].slot = slot if slot >= 0 else self.pool.take()
+            slot = -1
+        if small_open or derived:
+            self.nodes[smaller].slot = slot if slot >= 0 else self.pool.take()
+            slot = -1
+        self.give(slot)
+        self.nodes[smaller].is_open, self.nodes[larger].is_open = small_open, large_open
+        return -1 if (large_open and self.nodes[larger].slot < 0) or (
+            (small_open or derived) and self.nodes[smaller].slot < 0) else 0
+
+    cdef void work_alone(self, int32_t node, int worker) noexcept nogil:
+        """Part the rows of a node and find the best splits of its children, by the calling thread alone."""
+        cdef int32_t left = self.nodes[node].ready[0], right = self.nodes[node].ready[1]
+        cdef int32_t smaller = self.smaller_of(left, right)
+        cdef int32_t larger = right if smaller == left else left
+        cdef SplitChoice *choice = &self.nodes[node].choice
+        cdef Node *small = &self.nodes[smaller]
+        cdef Node *large = &self.nodes[larger]
+        cdef SplitChoice *small_choice = &self.choices[2 * worker]
+        cdef SplitChoice *large_choice = &self.choices[2 * worker + 1]
+        cdef int feature
+        cdef uint32_t n_codes
+        self.partition.split_alone(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
+                                   choice.missing_left, self.table_in(node, self.goes_left + worker * self.set_codes))
+        if small.slot >= 0:
+            self.pool.build_alone(small.slot, self.partition.rows + small.begin, small.count, worker)
+        if large.slot >= 0 and not large.is_derived:
+            self.pool.build_alone(large.slot, self.partition.rows + large.begin, large.count, worker)
+        self.splitter.reset(small_choice)
+        self.splitter.reset(large_choice)
+        for feature in range(self.n_features):
+            n_codes = self.pool.n_codes[feature]
+            if small.is_open:
+                self.splitter.scan(self.pool.at(small.slot, feature), n_codes, feature, self.rotation(smaller),
+                                   small.total, worker, small_choice)
+            if large.is_open:
+                if large.is_derived:
+                    self.pool.subtract(large.slot, feature, small.slot)
+                self.splitter.scan(self.pool.at(large.slot, feature), n_codes, feature, self.rotation(larger),
+                                   large.total, worker, large_choice)
+        self.improve(smaller, small_choice)
+        self.improve(larger, large_choice)
+
+    cdef void forget_ready(self) noexcept nogil:
+        """Splits that were worked out, and not made: their nodes stay leaves, with their rows in order."""
+        cdef int i
+        cdef int32_t node
+        for i in range(self.queue.n):
+            node = self.queue.heap[i]
+            if self.nodes[node].ready[0]:
+                self.partition.rejoin(self.nodes[node].begin, self.nodes[self.nodes[node].ready[0]].count,
+                                      self.nodes[node].count)
+
+    cdef int32_t smaller_of(self, int32_t left, int32_t right) noexcept nogil:
+        return left if self.nodes[left].count <= self.nodes[right].count else right
+
+    # -- nodes with all threads --------------------------------------------------------------------------------------
 
     cdef int evaluate_root(self, int32_t root) noexcept nogil:
         cdef int slot = self.pool.take()
@@ -320,7 +452,7 @@ cdef class TreeGrower:
 
     cdef int evaluate_children(self, int32_t node, int32_t left, int32_t right) noexcept nogil:
         """Histograms and best splits of two new leaves; a leaf that can never be split gets none."""
-        cdef int32_t smaller = left if self.nodes[left].count <= self.nodes[right].count else right
+        cdef int32_t smaller = self.smaller_of(left, right)
         cdef int32_t larger = right if smaller == left else left
         cdef bint small_open = self.may_split(smaller), large_open = self.may_split(larger)
         cdef int slot = self.nodes[node].slot
@@ -427,16 +559,20 @@ cdef class TreeGrower:
 
     cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
         """A categorical split as a byte a code, NULL for another one."""
+        return self.table_in(node, self.goes_left)
+
+    cdef const uint8_t *table_in(self, int32_t node, uint8_t *goes_left) noexcept nogil:
+        """The same, in a place of n_codes bytes."""
         cdef int feature = self.nodes[node].choice.feature
         cdef const uint32_t *bits = self.set_bits + self.nodes[node].set_begin
         cdef uint32_t n_codes = self.pool.n_codes[feature], code
         if not self.splitter.is_categorical[feature]:
             return NULL
-        memset(self.goes_left, 0, n_codes)
-        self.goes_left[0] = self.nodes[node].choice.missing_left
+        memset(goes_left, 0, n_codes)
+        goes_left[0] = self.nodes[node].choice.missing_left
         for code in range(1, min(n_codes, 32 * <uint32_t> self.nodes[node].set_words + 1)):
-            self.goes_left[code] = (bits[(code - 1) // 32] >> ((code - 1) % 32)) & 1
-        return self.goes_left
+            goes_left[code] = (bits[(code - 1) // 32] >> ((code - 1) % 32)) & 1
+        return goes_left
 
     cdef void find_splits(self, int32_t built, int32_t derived, bint scan_built) noexcept nogil:
         """Finish the histogram that was built, derive its sibling's from the parent's, and scan, feature by feature:
@@ -474,7 +610,7 @@ cdef class TreeGrower:
                                &self.choices[2 * worker + 1])
 
     cdef uint32_t rotation(self, int32_t node) noexcept nogil:
-        return <uint32_t> (mix(self.tree_seed + <uint64_t> node) % <uint64_t> self.n_features)
+        return self.nodes[node].rotation
 
     cdef int sum_leaves(self) noexcept nogil:
         """Values and covers of the leaves, from full-precision sums. Returns -1 without memory."""
@@ -560,6 +696,8 @@ cdef class TreeGrower:
         cdef int64_t *leaf_count = <int64_t *> address_of(tree.statistics.leaf_count)
         for node in range(self.n_nodes):
             at = &self.nodes[node]
+            if not at.live:
+                continue
             if at.child[0] == 0:
                 leaf = at.order
                 for v in range(self.n_values):
@@ -600,62 +738,16 @@ cdef class TreeGrower:
         return CategorySets.of(sets, n_splits)
 
 
-cdef class SparseTreeGrower(TreeGrower):
-    """Grows the same trees from a SparseBinnedMatrix: nodes have columns of stored entries in place of histograms."""
-
-    cdef SparseColumnSearch search
-
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
-        no_columns = BinnedMatrix(BinnedMatrix.room(0, matrix.n_rows, np.uint8), np.empty(0, np.uint32))
-        self.records = RowRecords(no_columns, n_threads)
-        self.search = SparseColumnSearch(matrix, self.records, self.splitter, params, n_threads)
-        self.partition = SparseRowPartition(matrix, n_threads)
-        self.leaves = LeafRows(self.partition, n_threads)
-
-    cdef int start_histograms(self) except -1:
-        self.search.start_tree()
-        return 0
-
-    cdef int evaluate_root(self, int32_t root) noexcept nogil:
-        cdef int slot = self.search.take_root(self.nodes[root].total)
-        if slot < 0:
-            return -1
-        self.nodes[root].slot = slot
-        self.search.find_root(&self.nodes[root], self.rotation(root))
-        return self.keep_if_worth_it(root)
-
-    cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
-                           int slot) noexcept nogil:
-        self.nodes[larger].slot = slot
-        if small_open:
-            self.nodes[smaller].slot = self.search.take()
-            if self.nodes[smaller].slot < 0:
-                return -1
-        if self.search.find_children(&self.nodes[node], &self.nodes[smaller], &self.nodes[larger], large_open,
-                                     self.partition.rows, self.rotation(smaller), self.rotation(larger)) != 0:
-            return -1
-        if not large_open:
-            self.close(larger)
-        elif self.keep_if_worth_it(larger) != 0:
-            return -1
-        return self.keep_if_worth_it(smaller) if small_open else 0
-
-    cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
-        return NULL  # columns of a sparse table are numbers
-
-    cdef void give(self, int slot) noexcept nogil:
-        self.search.give(slot)
-
-    cdef bint is_full(self) noexcept nogil:
-        return False  # columns of entries are not bounded
-
-
 cdef inline uint64_t mix(uint64_t x) noexcept nogil:
     """A number that looks random for each x (splitmix64, Steele et al. 2014)."""
     x += <uint64_t> 0x9e3779b97f4a7c15
     x = (x ^ (x >> 30)) * <uint64_t> 0xbf58476d1ce4e5b9
     x = (x ^ (x >> 27)) * <uint64_t> 0x94d049bb133111eb
     return x ^ (x >> 31)
+
+
+cdef void work_node_alone(void *grower, int64_t i, int worker) noexcept nogil:
+    (<TreeGrower> grower).work_alone((<TreeGrower> grower).batch[i], worker)
 
 
 cdef void finish_feature(void *grower, int64_t feature, int worker) noexcept nogil:

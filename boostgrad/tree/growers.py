@@ -17,7 +17,8 @@ from typing import Any
 
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.params import CategoryParams, TreeParams
-from boostgrad.tree.grower import SparseTreeGrower, TreeGrower
+from boostgrad.tree.grower import TreeGrower
+from boostgrad.tree.sparse_grower import SparseTreeGrower, SparseVectorTreeGrower
 from boostgrad.tree.vector import VectorTreeGrower
 
 # Each grower has a copy of the codes; all of them together take at most so much memory.
@@ -92,19 +93,9 @@ def grower_for(
     categories: CategoryParams | None = None,
     n_values: int = 1,
 ) -> TreeGrower:
-    """A TreeGrower for the kind of table that it is, and for trees whose leaves have so many values.
-
-    Raises
-    ------
-    ValueError
-        If leaves of several values are asked for on a sparse table.
-    """
+    """A TreeGrower for the kind of table that it is, and for trees whose leaves have so many values."""
     if isinstance(matrix, SparseBinnedMatrix):
-        if n_values > 1:
-            raise ValueError(
-                "multi_strategy='multi_output_tree' is not for sparse X; use 'one_output_per_tree' or 'auto', "
-                "or make X dense"
-            )
-        return SparseTreeGrower(matrix, edges, params, n_threads, seed, categories)
-    kind = VectorTreeGrower if n_values > 1 else TreeGrower
+        kind = SparseVectorTreeGrower if n_values > 1 else SparseTreeGrower
+    else:
+        kind = VectorTreeGrower if n_values > 1 else TreeGrower
     return kind(matrix, edges, params, n_threads, seed, categories, n_values)

@@ -147,6 +147,10 @@ cdef class HistogramPool:
         """Whether a leaf that waits should not keep its slot: two are always left for the nodes at work."""
         return self.n_free == 0 and self.n_slots + 2 > self.max_slots
 
+    cdef bint has_room(self, int n) noexcept nogil:
+        """Whether so many more slots may be taken before it is full."""
+        return self.n_slots - self.n_free + n + 2 <= self.max_slots
+
     cdef void give(self, int slot) noexcept nogil:
         if slot >= 0:
             self.free_slots[self.n_free] = slot
@@ -240,6 +244,14 @@ cdef class HistogramPool:
             context.rows_per_chunk = (n + n_chunks - 1) // n_chunks
             parallel_for(build_rows, &context, n_chunks, self.n_threads)
         return 0
+
+    cdef void build_alone(self, int slot, const uint32_t *rows, int64_t n, int worker) noexcept nogil:
+        """Histograms of these rows by the calling thread alone, which may be one of several that fill different slots;
+        complete at once."""
+        cdef int t
+        for t in range(self.records.n_tiles):
+            self.clear(self.slots[slot], &self.records.tiles[t])
+            self.add_rows(self.slots[slot], rows, 0, n, &self.records.tiles[t], worker)
 
     cdef void merge(self, int slot, int feature) noexcept nogil:
         """Add what helper threads summed up for the feature to the slot that was built last."""

@@ -33,6 +33,9 @@ cdef class RowPartition:
     cdef void reset(self) noexcept nogil
     cdef int64_t split(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left,
                        const uint8_t *goes_left) noexcept nogil
+    cdef void split_alone(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left,
+                          const uint8_t *goes_left) noexcept nogil
+    cdef void rejoin(self, int64_t begin, int64_t n_left, int64_t n) noexcept nogil
 
 
 cdef class SparseRowPartition(RowPartition):

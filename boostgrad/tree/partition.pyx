@@ -114,6 +114,34 @@ cdef class RowPartition:
         self.whole = False
         return before
 
+    cdef void split_alone(self, int64_t begin, int64_t n, int feature, uint32_t code, bint missing_left,
+                          const uint8_t *goes_left) noexcept nogil:
+        """The same by the calling thread alone, which may be one of several that split different nodes."""
+        cdef uint32_t *rows = self.rows + begin
+        cdef uint32_t *parted = self.other + begin
+        cdef int64_t left, i
+        if goes_left != NULL:
+            left = self.table_kernel(self.column(feature), goes_left, rows, begin, n, parted)
+        else:
+            left = self.kernel(self.column(feature), code, 0 if missing_left else 1, rows, begin, n, parted)
+        memcpy(rows, parted, left * sizeof(uint32_t))
+        for i in range(n - left):
+            rows[left + i] = parted[n - 1 - i]
+
+    cdef void rejoin(self, int64_t begin, int64_t n_left, int64_t n) noexcept nogil:
+        """Undo a split: the rows of both halves in ascending order."""
+        cdef uint32_t *rows = self.rows + begin
+        cdef uint32_t *left = self.other + begin
+        cdef int64_t taken = 0, right = n_left, i
+        memcpy(left, rows, n_left * sizeof(uint32_t))
+        for i in range(n):
+            if taken < n_left and (right == n or left[taken] < rows[right]):
+                rows[i] = left[taken]
+                taken += 1
+            else:
+                rows[i] = rows[right]
+                right += 1
+
 
 cdef class SparseRowPartition(RowPartition):
     """The rows of one fit on a sparse table.

@@ -5,6 +5,9 @@ from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter
 from boostgrad.tree.structs cimport Node, SplitChoice
 
+cdef enum:
+    MOST_GRADIENTS = 6     # fields of a vector record at most
+
 cdef struct NodeColumn:
     uint32_t feature
     uint32_t count         # its entries in the node ...
@@ -39,7 +42,6 @@ cdef class SparseColumnSearch:
     cdef int n_threads
     cdef int64_t n_rows, n_features, n_root
     cdef uint32_t min_samples
-    cdef bint plain
     cdef const uint32_t *n_codes
     cdef const uint16_t *default_code
     cdef const uint32_t *rows          # as the matrix has them
@@ -59,18 +61,18 @@ cdef class SparseColumnSearch:
     cdef uint32_t n_owners
     cdef Touch *touched                # by feature
     cdef uint32_t split
-    cdef int64_t *row_records
+    cdef const int64_t *row_records    # lanes a row: where the records lie, or laid out here
+    cdef int64_t *laid_out
     cdef size_t hist_lanes, longest
     cdef int64_t *hist                 # one feature's histogram, a worker
     cdef uint32_t *left_rows
     cdef uint16_t *left_codes
     cdef int64_t *totals               # a worker
-    cdef int negative
     cdef int64_t *least                # hessian or record, a worker
     cdef double least_weight           # of a side of an admissible split, l2 included
     cdef SplitChoice *choices          # (smaller, larger) a worker
     # of the tree
-    cdef int lanes
+    cdef int lanes, most_lanes
     cdef sparse_kernel kernel
     # of the node that is split
     cdef Node *smaller
@@ -78,7 +80,9 @@ cdef class SparseColumnSearch:
     cdef ColumnList *list
     cdef bint parts, all_touched, small_open, large_open, prunes
     cdef uint32_t small_rotation, large_rotation
-    cdef double floor, base, curvature, center, shift
+    cdef double floor, base, curvature, shift
+    cdef double[MOST_GRADIENTS] center
+    cdef int n_gradients
 
     cdef int start_tree(self) except -1
     cdef void lay(self, int64_t chunk, int worker) noexcept nogil

@@ -20,10 +20,10 @@ the parent. With the sums G, H of the node, ``T = H + 2 l2``, ``c = G / T``, and
 
 Where the node's sums change so that c becomes c', ``abs(z') <= abs(z) + abs(c' - c) sqrt(a)``. Where rows R leave that
 have entries, with the sums r of ``abs(g - c h)`` and h of their hessians, ``abs(z') <= abs(z) sqrt(1 + h / a') + r /
-sqrt(a')``, in which a' is no less than what a leaf must weigh. A feature whose largest z is known for the parent is
-neither parted nor scanned while this says that it cannot beat the best split found so far; its entries then lie among
-those of rows that have left, until it is looked at again. The bound is exact, with room for rounding, so the tree is the
-same.
+sqrt(a')``, in which a' is no less than what a leaf must weigh. Trees with vector leaves have several G, x and z, and
+``abs`` is the length of a vector then. A feature whose largest z is known for the parent is neither parted nor scanned
+while this says that it cannot beat the best split found so far; its entries then lie among those of rows that have left,
+until it is looked at again. The bound is exact, with room for rounding, so the tree is the same.
 """
 
 from libc.math cimport INFINITY, fabs, fmax, sqrt
@@ -33,7 +33,7 @@ from libc.string cimport memcpy, memmove, memset
 
 import numpy as np
 
-from boostgrad.native cimport BG_WIDE, address_of, kernels, parallel_for
+from boostgrad.native cimport BG_VECTOR2, BG_VECTOR4, address_of, kernels, parallel_for
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter
 from boostgrad.tree.structs cimport Node, SplitChoice
@@ -65,9 +65,11 @@ cdef class SparseColumnSearch:
     splitter : Splitter
     params : TreeParams
     n_threads : int
+    most_lanes : int
+        Integers of a record: 2, or less, for trees of one output, 4 for those of many.
     """
 
-    def __cinit__(self, matrix, RowRecords records, Splitter splitter, params, int n_threads):
+    def __cinit__(self, matrix, RowRecords records, Splitter splitter, params, int n_threads, int most_lanes):
         cdef int64_t feature, count
         cdef const int64_t *column_begin = <const int64_t *> address_of(matrix.column_begin)
         self.k = kernels()
@@ -78,7 +80,7 @@ cdef class SparseColumnSearch:
         self.n_rows = matrix.n_rows
         self.n_features = matrix.n_features
         self.min_samples = max(params.min_samples_leaf, 1)
-        self.plain = params.l1_regularization == 0 and params.max_delta_step == 0
+        self.most_lanes = most_lanes
         self.n_codes = <const uint32_t *> address_of(matrix.n_codes)
         self.default_code = <const uint16_t *> address_of(matrix.default_code)
         self.rows = <const uint32_t *> address_of(matrix.rows)
@@ -87,14 +89,13 @@ cdef class SparseColumnSearch:
         self.row_features = <const uint32_t *> address_of(matrix.row_features)
         self.own_rows = np.empty(len(matrix.rows) + 1, dtype=np.uint32)
         self.own_codes = np.empty(len(matrix.rows) + 1, dtype=np.uint16)
-        self.hist_lanes = (2 * <size_t> int(matrix.n_codes.max()) + 15) // 8 * 8
+        self.hist_lanes = (most_lanes * <size_t> int(matrix.n_codes.max()) + 15) // 8 * 8
         self.longest = int(np.diff(matrix.column_begin).max()) + 1
         self.root = <NodeColumn *> calloc(self.n_features + 1, sizeof(NodeColumn))
         self.moved = <NodeColumn *> malloc((self.n_features + 1) * sizeof(NodeColumn))
         self.outcomes = <ChunkOutcome *> malloc((self.n_features // COLUMNS_PER_TASK + 1) * sizeof(ChunkOutcome))
         self.owner_of = <uint32_t *> malloc((self.n_rows + 1) * sizeof(uint32_t))
         self.touched = <Touch *> calloc(self.n_features + 1, sizeof(Touch))
-        self.row_records = <int64_t *> malloc((2 * self.n_rows + 2) * sizeof(int64_t))
         self.hist = <int64_t *> malloc(n_threads * self.hist_lanes * sizeof(int64_t))
         self.left_rows = <uint32_t *> malloc(n_threads * self.longest * sizeof(uint32_t))
         self.left_codes = <uint16_t *> malloc(n_threads * self.longest * sizeof(uint16_t))
@@ -102,9 +103,8 @@ cdef class SparseColumnSearch:
         self.least = <int64_t *> malloc(n_threads * 8 * sizeof(int64_t))
         self.choices = <SplitChoice *> malloc(2 * n_threads * sizeof(SplitChoice))
         if (self.root == NULL or self.moved == NULL or self.outcomes == NULL or self.owner_of == NULL
-                or self.touched == NULL or self.row_records == NULL or self.hist == NULL or self.left_rows == NULL
-                or self.left_codes == NULL or self.totals == NULL or self.least == NULL
-                or self.choices == NULL):
+                or self.touched == NULL or self.hist == NULL or self.left_rows == NULL or self.left_codes == NULL
+                or self.totals == NULL or self.least == NULL or self.choices == NULL):
             raise MemoryError()
         for feature in range(self.n_features):
             count = column_begin[feature + 1] - column_begin[feature]
@@ -128,7 +128,7 @@ cdef class SparseColumnSearch:
         free(self.outcomes)
         free(self.owner_of)
         free(self.touched)
-        free(self.row_records)
+        free(self.laid_out)
         free(self.hist)
         free(self.left_rows)
         free(self.left_codes)
@@ -139,10 +139,20 @@ cdef class SparseColumnSearch:
     cdef int start_tree(self) except -1:
         """All lists are free; the records of the rows are those of the tree."""
         cdef int i
-        cdef int64_t least[2]
+        cdef int64_t least[4]
         self.lanes = self.records.lanes
-        self.kernel = self.k.sparse_wide if self.lanes == 2 else self.k.sparse_narrow
-        self.negative = 0
+        if self.lanes == 4:
+            self.kernel = self.k.sparse_vector
+        else:
+            self.kernel = self.k.sparse_wide if self.lanes == 2 else self.k.sparse_narrow
+        if self.records.kind == BG_VECTOR2 or self.records.kind == BG_VECTOR4:
+            self.row_records = <const int64_t *> self.records.numbers
+        else:
+            if self.laid_out == NULL:
+                self.laid_out = <int64_t *> malloc((self.most_lanes * self.n_rows + 2) * sizeof(int64_t))
+                if self.laid_out == NULL:
+                    raise MemoryError()
+            self.row_records = self.laid_out
         memset(self.totals, 0, self.n_threads * 8 * sizeof(int64_t))
         memset(self.owner_of, 0, self.n_rows * sizeof(uint32_t))
         self.n_owners = 1
@@ -150,13 +160,12 @@ cdef class SparseColumnSearch:
             self.least[8 * i] = (<int64_t> 1) << 62
         with nogil:
             parallel_for(lay_chunk, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
-        # the bound needs hessians that are not negative; only doubles can be
-        self.prunes = self.plain and not self.negative
-        least[0], least[1] = 0, (<int64_t> 1) << 62
+        memset(least, 0, sizeof(least))
+        least[self.lanes - 1] = 1 if self.lanes == 1 else (<int64_t> 1) << 62  # 1: a record of one row
         for i in range(self.n_threads):
-            least[1] = min(least[1], self.least[8 * i])
-        if self.lanes == 1:  # a record of one row
-            least[0] = 1
+            least[self.lanes - 1] = min(least[self.lanes - 1], self.least[8 * i])
+        # the bound needs hessians that are not negative
+        self.prunes = self.splitter.rule.plain and least[self.lanes - 1] >= 0
         self.least_weight = self.splitter.leaf_rule.l2 + fmax(
             self.splitter.rule.min_child_weight, self.min_samples * self.splitter.hessian_sum(least))
         self.n_free = self.n_lists
@@ -172,21 +181,17 @@ cdef class SparseColumnSearch:
         cdef const int64_t *records = self.row_records + first * self.lanes
         cdef int64_t least = self.least[8 * worker]
         cdef int64_t i
-        self.k.lay_records(self.records.kind, self.records.numbers, self.records.number_bytes, self.records.packing,
-                           first, n, self.row_records)
-        if self.lanes == 2:
+        cdef int lane
+        if self.row_records == self.laid_out:
+            self.k.lay_records(self.records.kind, self.records.numbers, self.records.number_bytes,
+                               self.records.packing, first, n, self.laid_out)
+        for i in range(n):
+            for lane in range(self.lanes):
+                total[lane] += records[self.lanes * i + lane]
+        if self.lanes > 1:
             for i in range(n):
-                total[0] += records[2 * i]
-                total[1] += records[2 * i + 1]
-                least = min(least, records[2 * i + 1])
+                least = min(least, records[self.lanes * i + self.lanes - 1])
             self.least[8 * worker] = least
-        else:
-            for i in range(n):
-                total[0] += records[i]
-        if self.records.kind == BG_WIDE:
-            for i in range(first, first + n):
-                if self.records.pairs[2 * i + 1] < 0:
-                    self.negative = 1
 
     # -- lists of columns ----------------------------------------------------------------------------------------------
 
@@ -219,14 +224,14 @@ cdef class SparseColumnSearch:
 
     cdef int take_root(self, int64_t *total) noexcept nogil:
         """The list of all columns, or -1 without memory; OUT total: packed sums of all rows."""
-        cdef int slot = self.take(), worker
+        cdef int slot = self.take(), worker, lane
         if slot < 0 or fill(&self.lists[slot], self.root, self.n_root) != 0:
             return -1
         self.lists[slot].n_entries = self.root_entries
         self.lists[slot].owner = 0
         for worker in range(self.n_threads):
-            total[0] += self.totals[8 * worker]
-            total[1] += self.totals[8 * worker + 1]
+            for lane in range(self.lanes):
+                total[lane] += self.totals[8 * worker + lane]
         return slot
 
     # -- finding splits ------------------------------------------------------------------------------------------------
@@ -290,14 +295,17 @@ cdef class SparseColumnSearch:
     cdef void aim(self, const Node *parent) noexcept nogil:
         """What bounds of the larger child's gains need."""
         cdef double l2 = self.splitter.leaf_rule.l2
-        cdef double gradient = self.splitter.gradient_sum(self.larger.total)
         cdef double above = self.splitter.hessian_sum(parent.total) + 2 * l2
+        cdef double[MOST_GRADIENTS] gradient
+        cdef int j
+        self.n_gradients = self.splitter.gradient_sums(self.larger.total, gradient)
+        self.splitter.gradient_sums(parent.total, self.center)
         self.curvature = self.splitter.hessian_sum(self.larger.total) + 2 * l2
-        self.base = gradient * gradient / self.curvature if self.curvature > 0 else 0.0
-        self.shift = INFINITY
-        self.center = self.splitter.gradient_sum(parent.total) / above if above > 0 else 0.0
-        if self.curvature > 0 and above > 0:
-            self.shift = fabs(gradient / self.curvature - self.center)
+        self.base = square(gradient, self.n_gradients) / self.curvature if self.curvature > 0 else 0.0
+        for j in range(self.n_gradients):
+            self.center[j] = self.center[j] / above if above > 0 else 0.0
+            gradient[j] = gradient[j] / self.curvature - self.center[j] if self.curvature > 0 else 0.0
+        self.shift = length(gradient, self.n_gradients) if self.curvature > 0 and above > 0 else INFINITY
         self.floor = 0
 
     cdef int64_t count_entries(self, const uint32_t *rows, int64_t n, int64_t enough) noexcept nogil:
@@ -314,6 +322,8 @@ cdef class SparseColumnSearch:
         cdef int64_t i, at
         cdef const int64_t *record
         cdef double weight, deviation
+        cdef double[MOST_GRADIENTS] gradient
+        cdef int j
         cdef Touch *touch
         self.split += 1
         if self.split == 0:  # after 2^32 splits
@@ -322,7 +332,10 @@ cdef class SparseColumnSearch:
         for i in range(n):
             record = self.row_records + self.lanes * <int64_t> rows[i]
             weight = self.splitter.hessian_sum(record)
-            deviation = fabs(self.splitter.gradient_sum(record) - self.center * weight)
+            self.splitter.gradient_sums(record, gradient)
+            for j in range(self.n_gradients):
+                gradient[j] -= self.center[j] * weight
+            deviation = length(gradient, self.n_gradients)
             for at in range(self.row_begin[rows[i]], self.row_begin[rows[i] + 1]):
                 touch = &self.touched[self.row_features[at]]
                 if touch.split != self.split:
@@ -456,26 +469,40 @@ cdef class SparseColumnSearch:
         cdef int64_t *hist = self.hist + worker * self.hist_lanes
         cdef uint32_t n_codes = self.n_codes[column.feature]
         cdef int64_t zero = self.lanes * self.default_code[column.feature]
-        cdef int64_t[2] sums
+        cdef int64_t[4] sums
+        cdef double[MOST_GRADIENTS] gradient
         cdef SplitChoice found
-        cdef double gradient, curvature
+        cdef double above, curvature
+        cdef int lane
         memset(hist, 0, n_codes * self.lanes * sizeof(int64_t))
         self.kernel(&self.own_rows[column.begin] if column.own else self.rows + column.begin,
                     &self.own_codes[column.begin] if column.own else self.codes + column.begin,
                     column.count, self.row_records, hist, sums)
-        hist[zero] = node.total[0] - sums[0]
-        if self.lanes == 2:
-            hist[zero + 1] = node.total[1] - sums[1]
+        for lane in range(self.lanes):
+            hist[zero + lane] = node.total[lane] - sums[lane]
         self.splitter.reset(&found)
         self.splitter.scan(hist, n_codes, column.feature, rotation, node.total, worker, &found)
         improve(best, &found)
         if self.prunes:
-            gradient = self.splitter.gradient_sum(node.total)
             curvature = self.splitter.hessian_sum(node.total) + 2 * self.splitter.leaf_rule.l2
             column.weight = self.splitter.hessian_sum(sums) + self.splitter.leaf_rule.l2
             column.reach = INFINITY
             if curvature > 0:
-                column.reach = sqrt(fmax(found.score - gradient * gradient / curvature, 0.0) + ROUNDING * found.score)
+                above = found.score - square(gradient, self.splitter.gradient_sums(node.total, gradient)) / curvature
+                column.reach = sqrt(fmax(above, 0.0) + ROUNDING * found.score)
+
+
+cdef inline double square(const double *x, int n) noexcept nogil:
+    """The square of a vector's length."""
+    cdef double total = 0
+    cdef int j
+    for j in range(n):
+        total += x[j] * x[j]
+    return total
+
+
+cdef inline double length(const double *x, int n) noexcept nogil:
+    return fabs(x[0]) if n == 1 else sqrt(square(x, n))
 
 
 cdef inline double at_least_zero(double x) noexcept nogil:

@@ -31,6 +31,7 @@ cdef class Splitter:
 
     cdef void start_tree(self, double gradient_scale, double hessian_unit, int count_bits, bint wide) noexcept nogil
     cdef double gradient_sum(self, const int64_t *total) noexcept nogil
+    cdef int gradient_sums(self, const int64_t *total, double *out) noexcept nogil
     cdef double hessian_sum(self, const int64_t *total) noexcept nogil
     cdef int64_t count(self, const int64_t *total) noexcept nogil
     cdef void reset(self, SplitChoice *choice) noexcept nogil

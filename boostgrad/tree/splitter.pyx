@@ -130,6 +130,11 @@ cdef class Splitter:
         cdef int64_t packed = total[0] if self.rule.wide else total[0] >> self.rule.count_bits
         return <double> packed * self.rule.inverse_gradient_scale
 
+    cdef int gradient_sums(self, const int64_t *total, double *out) noexcept nogil:
+        """OUT out: all sums of gradients that scores are made of; returns how many there are."""
+        out[0] = self.gradient_sum(total)
+        return 1
+
     cdef double hessian_sum(self, const int64_t *total) noexcept nogil:
         if self.rule.wide:
             return <double> (total[1] >> self.rule.count_bits) * self.rule.inverse_hessian_scale

@@ -17,7 +17,7 @@ The values of leaves are Newton steps, output by output, from the full-precision
 """
 
 from libc.math cimport frexp, ldexp
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -82,17 +82,36 @@ cdef class GradientSketch:
         address = records.__array_interface__["data"][0]
         self.records = <int64_t *> ((address + 63) // 64 * 64)
 
-    cdef int lay_down(self, const double *pairs, int width, double constant_hessian, object weights, uint32_t seed,
-                      RowRecords records) except -1:
-        """The records of a tree. weights: (n_fields + 1, n_outputs), what is summed up in each field and in the
-        hessian."""
+    cdef object weights_of_tree(self, uint64_t seed, int number, object unit):
+        """What each field is a sum of, and behind that the hessian; shape (n_fields + 1, n_outputs)."""
+        cdef int64_t step = self.n_rows // SAMPLE_ROWS + 1, i
+        cdef const double *at
+        cdef int k, K = self.n_outputs, d = self.n_fields
+        cdef double[::1] hessian = np.zeros(K)
+        for k in range(K):
+            at = self.pairs + k * self.n_rows * self.width
+            if self.width == 1:
+                hessian[k] = self.constant_hessian
+                continue
+            for i in range(0, self.n_rows, step):
+                hessian[k] += at[2 * i + 1]
+        share = np.asarray(hessian) / max(np.mean(hessian), 1e-300)
+        scale = np.where(share > 1e-6, 1.0 / np.sqrt(np.maximum(share, 1e-6)), 0.0)
+        weights = np.zeros((d + 1, K))
+        weights[d] = scale**2 / K
+        if unit is not None:
+            scale = scale / np.sqrt(unit)
+        if d == K:
+            np.fill_diagonal(weights, scale)
+        else:
+            weights[:d] = signs(seed, number, d, K) * scale / np.sqrt(d)
+        return weights
+
+    cdef int lay_down(self, uint32_t seed, RowRecords records) except -1:
+        """The records of a tree, of these pairs and weights."""
         cdef int64_t n_tasks = (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, task
         cdef double size
         cdef int field, exponent, bits
-        self.pairs = pairs
-        self.width = width
-        self.constant_hessian = constant_hessian
-        self.weights = weights
         self.seed = seed
         with nogil:
             parallel_for(sketch_rows, <void *> self, n_tasks, self.n_threads)
@@ -197,6 +216,14 @@ cdef class VectorSplitter(Splitter):
     cdef int64_t count(self, const int64_t *total) noexcept nogil:
         return total[self.vector_rule.lanes - 1] & ((<int64_t> 1 << self.rule.count_bits) - 1)
 
+    cdef int gradient_sums(self, const int64_t *total, double *out) noexcept nogil:
+        cdef int field
+        cdef int64_t low
+        for field in range(self.vector_rule.n_fields):
+            low = <int32_t> <uint32_t> <uint64_t> total[field // 2]
+            out[field] = <double> ((total[field // 2] - low) >> 32 if field % 2 else low) * self.vector_rule.unit[field]
+        return self.vector_rule.n_fields
+
     cdef double node_score(self, const int64_t *total) noexcept nogil:
         return self.k.vector_score(total, &self.vector_rule)
 
@@ -268,47 +295,27 @@ cdef class VectorTreeGrower(TreeGrower):
     """
 
     cdef GradientSketch sketch
-    cdef object seed
 
     def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
         super().__init__(matrix, edges, params, n_threads, seed, categories, n_values)
-        self.seed = int(seed)
         self.splitter = VectorSplitter(matrix, params, n_threads, categories or CategoryParams())
         self.sketch = GradientSketch(matrix.n_rows, n_values, fields_for(n_values), n_threads)
         self.n_lanes = self.sketch.lanes
 
     cdef int start_records(self, gradient_pairs, int number) except -1:
-        self.sketch.lay_down(self.pairs, self.pair_width, self.constant_hessian,
-                             self.weights(number, gradient_pairs.unit),
-                             <uint32_t> self.tree_seed, self.records)
-        self.splitter.set_noise(self.noise_share * self.sketch.variance() if self.noise_share > 0 else 0)
-        (<VectorSplitter> self.splitter).start_vectors(self.sketch)
-        return 0
+        return start_vectors(self, self.sketch, gradient_pairs.unit, number)
 
-    cdef object weights(self, int number, object unit):
-        """What each field is a sum of, and behind that the hessian; shape (n_fields + 1, n_outputs)."""
-        cdef int64_t step = self.partition.n_rows // SAMPLE_ROWS + 1, i
-        cdef const double *at
-        cdef int k, K = self.n_values, d = self.sketch.n_fields
-        cdef double[::1] hessian = np.zeros(K)
-        for k in range(K):
-            at = self.pairs + k * self.partition.n_rows * self.pair_width
-            if self.pair_width == 1:
-                hessian[k] = self.constant_hessian
-                continue
-            for i in range(0, self.partition.n_rows, step):
-                hessian[k] += at[2 * i + 1]
-        share = np.asarray(hessian) / max(np.mean(hessian), 1e-300)
-        scale = np.where(share > 1e-6, 1.0 / np.sqrt(np.maximum(share, 1e-6)), 0.0)
-        weights = np.zeros((d + 1, K))
-        weights[d] = scale**2 / K
-        if unit is not None:
-            scale = scale / np.sqrt(unit)
-        if d == K:
-            np.fill_diagonal(weights, scale)
-        else:
-            weights[:d] = signs(self.seed, number, d, K) * scale / np.sqrt(d)
-        return weights
+
+cdef int start_vectors(TreeGrower grower, GradientSketch sketch, object unit, int number) except -1:
+    """What the rows add to the sums of the tree with that number, and how those are read."""
+    sketch.pairs = grower.pairs
+    sketch.width = grower.pair_width
+    sketch.constant_hessian = grower.constant_hessian
+    sketch.weights = sketch.weights_of_tree(grower.tie_seed, number, unit)
+    sketch.lay_down(<uint32_t> grower.tree_seed, grower.records)
+    grower.splitter.set_noise(grower.noise_share * sketch.variance() if grower.noise_share > 0 else 0)
+    (<VectorSplitter> grower.splitter).start_vectors(sketch)
+    return 0
 
 
 def signs(seed, number, d, n_outputs):

@@ -5,7 +5,7 @@ import pytest
 from scipy import special
 from sklearn.metrics import log_loss, mean_squared_error
 
-from boostgrad import BoostGradRegressor
+from boostgrad import BoostGradRegressor, native
 from boostgrad.losses import (
     BinaryLogLoss,
     GradientPairs,
@@ -569,3 +569,25 @@ def test_small_targets_are_the_same_targets(name, parameters, kind, dtype):
         small = derivatives(loss, y.astype(dtype), raw, weight, n_threads)
         for a, b in zip(small[:2], derivatives(loss, y, raw, weight)[:2], strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("n_classes", [1, 7, 8, 9, 300])
+@pytest.mark.parametrize("n_rows", [0, 1, 63, 64, 200])
+def test_softmax_of_parts_of_a_table(n_classes, n_rows):
+    """A slice of the rows, numbers that overflow without their largest, and any instruction set."""
+    table = 900.0 * np.random.default_rng(n_rows).standard_normal((n_classes, n_rows + 5))
+    before, found = native.isa(), []
+    try:
+        for isa in native.available_isas():
+            native.use_isa(isa)
+            raw = table[:, 3 : 3 + n_rows]
+            p, (top, total) = _loops.softmax(raw), _loops.softmax_sums(raw)
+            found.append(p.tobytes() + top.tobytes() + total.tobytes())
+    finally:
+        native.use_isa(before)
+    assert len(set(found)) == 1 and p.shape == raw.shape
+    if n_rows:
+        np.testing.assert_allclose(p, special.softmax(raw, axis=0), rtol=1e-12, atol=1e-300)
+        np.testing.assert_array_equal(top, raw.max(axis=0))
+        np.testing.assert_allclose(top + np.log(total), special.logsumexp(raw, axis=0), rtol=1e-14)
+    np.testing.assert_array_equal(_loops.softmax(np.asfortranarray(raw)), p)

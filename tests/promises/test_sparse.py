@@ -24,7 +24,11 @@ CASES = {
     "few bins": {"max_bins": 5},
     "many bins": {"max_bins": 1000, "max_leaf_nodes": 80, "min_samples_leaf": 1},
     "whole numbers": {"min_samples_leaf": 3},
+    "vector leaves": {"multi_strategy": "multi_output_tree"},
+    "vector leaves, two targets": {"multi_strategy": "multi_output_tree", "l1_regularization": 0.5},
+    "vector leaves, many classes": {"n_estimators": 4, "min_samples_leaf": 5, "early_stopping": True},
 }
+N_CLASSES = {"multiclass": 3, "vector leaves": 4, "vector leaves, many classes": 35}
 
 
 def problem(case, n=N_ROWS):
@@ -44,10 +48,12 @@ def problem(case, n=N_ROWS):
 
 def model_of(case, X, signal, weight, **more):
     options = {"n_estimators": 8, "random_state": 0, "early_stopping": False} | CASES[case] | more
-    if case in ("binary", "multiclass", "depthwise", "weighted"):
-        y = np.digitize(signal, [-0.3, 0.3] if case == "multiclass" else [0.0])
+    if case in N_CLASSES or case in ("binary", "depthwise", "weighted"):
+        n_classes = N_CLASSES.get(case, 2)
+        y = np.digitize(signal, np.quantile(signal, np.arange(1, n_classes) / n_classes))
         return BoostGradClassifier(**options).fit(X, y, weight)
-    return BoostGradRegressor(**options).fit(X, signal, weight)
+    y = np.column_stack([signal, signal**2]) if "two targets" in case else signal
+    return BoostGradRegressor(**options).fit(X, y, weight)
 
 
 def outputs(model, X):
@@ -83,7 +89,7 @@ def isa_back():
     native.use_isa(before)
 
 
-@pytest.mark.parametrize("case", ["regression", "binary", "weighted"])
+@pytest.mark.parametrize("case", ["regression", "binary", "weighted", "vector leaves"])
 def test_every_instruction_set(case, isa_back):
     X, signal, weight = problem(case)
     models = []
@@ -93,7 +99,7 @@ def test_every_instruction_set(case, isa_back):
     assert len(set(models)) == 1
 
 
-@pytest.mark.parametrize("case", ["regression", "binary", "depthwise", "weighted"])
+@pytest.mark.parametrize("case", ["regression", "binary", "depthwise", "weighted", "vector leaves"])
 def test_enough_rows_for_small_integers(case):
     X, signal, weight = problem(case, 55_000)
     ours = model_of(case, X, signal, weight, n_jobs=2, min_samples_leaf=20)

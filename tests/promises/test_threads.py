@@ -68,6 +68,35 @@ def test_other_parameters(data, options):
     assert_same([model_of("regression", X, signal, None, n_jobs=n, **options) for n in THREADS], X[:5000])
 
 
+@pytest.mark.parametrize("policy", ["leafwise", "depthwise"])
+@pytest.mark.parametrize("leaves", [4, 9, 31, 120])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "mape", "poisson", "huber"])
+def test_small_tables(loss, leaves, policy):
+    """Their nodes are worked out side by side, a thread each."""
+    rng = np.random.default_rng(leaves)
+    X = rng.standard_normal((1500, 6))
+    X[:, 4] = rng.integers(0, 40, 1500)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    y = np.exp(np.nan_to_num(X[:, 0]) + (np.nan_to_num(X[:, 4]) % 7 > 3)) + rng.random(1500)
+    options = {"n_estimators": 6, "max_leaf_nodes": leaves, "min_samples_leaf": 3, "grow_policy": policy}
+    models = [
+        BoostGradRegressor(
+            loss=loss, categorical_features=[4], random_state=0, early_stopping=False, n_jobs=n_jobs, **options
+        ).fit(X, y)
+        for n_jobs in THREADS
+    ]
+    assert_same(models, X)
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_several_outputs_of_small_tables(strategy):
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((1200, 5))
+    Y = np.stack([X[:, 0] * X[:, 1], X[:, 2] > 0, X[:, 3]], axis=1) + 0.1 * rng.standard_normal((1200, 3))
+    options = {"n_estimators": 5, "multi_strategy": strategy, "random_state": 0, "early_stopping": False}
+    assert_same([BoostGradRegressor(n_jobs=n_jobs, **options).fit(X, Y) for n_jobs in THREADS], X)
+
+
 def test_many_features(data):
     rng = np.random.default_rng(1)
     X = rng.standard_normal((3000, 300))  # histograms and scans are shared feature by feature

@@ -50,11 +50,12 @@ def test_whole_trees(policy, dtype, kind, missing, seed):
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("max_leaf_nodes", [2, 3, 31, 64, 65, 300, None])
-def test_max_leaf_nodes(policy, max_leaf_nodes):
+@pytest.mark.parametrize("n_threads", [1, 2, 4])  # several: nodes side by side, some of which are worked out in vain
+def test_max_leaf_nodes(policy, max_leaf_nodes, n_threads):
     codes, gradient, hessian = problem(1, n=700)
     params = replace(PARAMS, grow_policy=policy, max_leaf_nodes=max_leaf_nodes)
     for h in (hessian, 1.0):
-        grown = assert_grows(codes, gradient, h, params)
+        grown = assert_grows(codes, gradient, h, params, n_threads)
         if max_leaf_nodes:
             assert grown.tree.n_leaves == max_leaf_nodes
         else:
@@ -190,6 +191,23 @@ def test_parallel_scan_and_growth(n_threads, policy):
     many = assert_grows(codes, gradient, hessian, params, n_threads).tree
     for name in ("feature", "threshold", "missing_left", "left", "right", "leaf_value"):
         assert getattr(one, name).tobytes() == getattr(many, name).tobytes()
+
+
+@pytest.mark.parametrize("max_leaf_nodes", range(3, 16))
+def test_rows_of_leaves_are_in_order(max_leaf_nodes):
+    """Also those of nodes whose split another thread had worked out before leaves ran out."""
+    codes, gradient, hessian = problem(4, n=900, n_features=3)
+    matrix = reference.binned(codes)
+    params = replace(PARAMS, max_leaf_nodes=max_leaf_nodes)
+    found = []
+    for n_threads in (1, 2, 5):
+        grower = TreeGrower(matrix, reference.edges_between(matrix), params, n_threads, 0)
+        grower.grow(reference.gradient_pairs(gradient, hessian), 0, 0)
+        rows, begin = grower.rows_by_leaf()
+        assert len(begin) == max_leaf_nodes + 1
+        assert all((np.diff(leaf.astype(int)) > 0).all() for leaf in np.split(rows, begin[1:-1]))
+        found.append((rows.tobytes(), begin.tobytes()))
+    assert len(set(found)) == 1
 
 
 @pytest.mark.slow

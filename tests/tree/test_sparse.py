@@ -7,10 +7,13 @@ import pytest
 import reference
 
 from boostgrad.data.matrix import SparseBinnedMatrix
+from boostgrad.losses import GradientPairs
 from boostgrad.params import TreeParams
-from boostgrad.tree.grower import SparseTreeGrower, TreeGrower
+from boostgrad.tree.grower import TreeGrower
 from boostgrad.tree.growers import grower_for
 from boostgrad.tree.predictor import add_binned
+from boostgrad.tree.sparse_grower import SparseTreeGrower, SparseVectorTreeGrower
+from boostgrad.tree.vector import VectorTreeGrower
 
 PARAMS = TreeParams(min_samples_leaf=1, min_child_weight=0.0)
 POLICIES = ["leafwise", "depthwise"]
@@ -46,14 +49,26 @@ def sparse_of(codes, default, n_codes):
     )
 
 
+def pairs_of(gradient, hessian):
+    """Of one output, or of several: arrays of shape (n_outputs, n_rows) then, or one hessian for all."""
+    if gradient.ndim == 1:
+        return reference.gradient_pairs(gradient, hessian)
+    pairs = GradientPairs.empty(*gradient.shape, None if np.ndim(hessian) else hessian)
+    for k in range(len(gradient)):
+        pairs.fill(k, gradient[k], hessian[k] if np.ndim(hessian) else None)
+    return pairs
+
+
 def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees=2, against_numpy=False):
     dense = reference.binned(codes)
     matrix = sparse_of(codes, default, dense.n_codes)
     edges = reference.edges_between(dense)
-    growers = [grower_for(m, edges, params, n_threads, 3) for m in (matrix, dense)]
-    assert [type(grower) for grower in growers] == [SparseTreeGrower, TreeGrower]
+    n_outputs = 1 if gradient.ndim == 1 else len(gradient)
+    growers = [grower_for(m, edges, params, n_threads, 3, n_values=n_outputs) for m in (matrix, dense)]
+    kinds = [SparseTreeGrower, TreeGrower] if n_outputs == 1 else [SparseVectorTreeGrower, VectorTreeGrower]
+    assert [type(grower) for grower in growers] == kinds
     for number in range(n_trees):
-        pairs = reference.gradient_pairs(gradient if number == 0 else gradient[::-1].copy(), hessian)
+        pairs = pairs_of(gradient if number == 0 else gradient[..., ::-1].copy(), hessian)
         ours, theirs = (grower.grow(pairs, 0, number) for grower in growers)
         for name in ("feature", "threshold", "missing_left", "left", "right", "leaf_value"):
             assert getattr(ours.tree, name).tobytes() == getattr(theirs.tree, name).tobytes(), name
@@ -62,7 +77,7 @@ def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees
                 name
             )
         np.testing.assert_array_equal(ours.code, theirs.code)
-        raws = np.zeros((3, 1, len(codes)))
+        raws = np.zeros((3, n_outputs, len(codes)))
         add_binned([ours], matrix, raws[0], n_threads)
         add_binned([ours], dense, raws[1], 1)
         growers[0].add_leaf_values(raws[2])
@@ -158,3 +173,50 @@ def test_nothing_stored():
     codes, default = np.ones((50, 4), int), np.ones(4, np.uint16)
     gradient = reference.exact(np.random.default_rng(0).standard_normal(50))
     assert assert_grows(codes, default, gradient, 1.0, PARAMS).n_leaves == 1
+
+
+# ---- several outputs -------------------------------------------------------------------------------------------------
+
+
+def several(n_outputs, seed, **shape):
+    codes, default, gradient, hessian = problem(seed, **shape)
+    rng = np.random.default_rng(seed + 100)
+    signs = rng.choice([-1.0, 0.5, 1.0], (n_outputs, 1))
+    gradient = reference.exact(signs * gradient + rng.standard_normal((n_outputs, len(codes))))
+    return codes, default, gradient, reference.exact(hessian * rng.random((n_outputs, len(codes))))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kind", ["own", "constant", "outlier", "negative hessians", "zero hessians"])
+@pytest.mark.parametrize("n_outputs", [2, 3, 6, 40])
+def test_whole_trees_with_vector_leaves(policy, kind, n_outputs):
+    codes, default, gradient, hessian = several(n_outputs, n_outputs)
+    if kind == "outlier":
+        gradient[1, 17] = 2.0**30
+    if kind == "negative hessians":
+        hessian = hessian - 0.125
+    if kind == "zero hessians":
+        hessian[:, ::3] = 0
+    params = replace(PARAMS, grow_policy=policy, max_leaf_nodes=20)
+    tree = assert_grows(codes, default, gradient, 1.0 if kind == "constant" else hessian, params)
+    assert tree.n_leaves > 1 and tree.n_values == n_outputs
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_not_scanned_cannot_win_for_several_outputs(seed):
+    rng = np.random.default_rng(seed)
+    shape = {"n": int(rng.integers(300, 3000)), "n_features": int(rng.integers(20, 300))}
+    shape |= {"n_codes": int(rng.integers(3, 40)), "density": float(rng.choice([0.01, 0.05]))}
+    codes, default, gradient, hessian = several(int(rng.choice([2, 4, 9])), seed, **shape)
+    setting = {
+        "min_samples_leaf": int(rng.choice([1, 3, 20])),
+        "l2_regularization": float(rng.choice([0.0, 1.0, 30.0])),
+        "l1_regularization": float(rng.choice([0.0, 1.0])),  # counts in leaf values only
+        "min_child_weight": float(rng.choice([0.0, 1.0])),
+        "grow_policy": str(rng.choice(POLICIES)),
+        "max_leaf_nodes": int(rng.choice([10, 31, 200])),
+    }
+    hessian *= 2.0 ** rng.integers(-10, 3, hessian.shape[1])
+    hessian[:, rng.random(hessian.shape[1]) < 0.1] = 0.0
+    for h in (hessian, 1.0):
+        assert_grows(codes, default, gradient, h, replace(PARAMS, **setting), int(rng.integers(1, 4)))

@@ -261,14 +261,3 @@ def test_all_ways_of_predicting_agree(max_leaf_nodes):
     one = RowPredictor(ensemble, lambda raw: raw, False)
     for row in range(0, len(codes), 97):
         np.testing.assert_array_equal(one(values[row]), raws[0][:, row])
-
-
-def test_sparse_tables_are_refused():
-    from scipy.sparse import random as random_sparse
-
-    from boostgrad import BoostGradClassifier
-
-    X = random_sparse(200, 5, 0.3, "csr", random_state=0)
-    y = np.arange(200) % 3
-    with pytest.raises(ValueError, match="multi_strategy='multi_output_tree' is not for sparse X"):
-        BoostGradClassifier(multi_strategy="multi_output_tree").fit(X, y)

@@ -1,0 +1,94 @@
+"""The same trees from a sparse table: nodes have columns of stored entries in place of histograms."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+import numpy as np
+
+from boostgrad.data.matrix import BinnedMatrix
+from boostgrad.tree.grower cimport TreeGrower
+from boostgrad.tree.leaves cimport LeafRows
+from boostgrad.tree.partition cimport SparseRowPartition
+from boostgrad.tree.records cimport RowRecords
+from boostgrad.tree.sparse cimport SparseColumnSearch
+from boostgrad.tree.vector cimport GradientSketch, VectorSplitter, start_vectors
+from boostgrad.params import CategoryParams
+from boostgrad.tree.vector import fields_for
+
+
+cdef class SparseTreeGrower(TreeGrower):
+    """Grows the trees of a TreeGrower from a SparseBinnedMatrix.
+
+    Parameters
+    ----------
+    matrix : SparseBinnedMatrix
+    edges, params, n_threads, seed, categories : as of TreeGrower
+    """
+
+    cdef SparseColumnSearch search
+
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
+        no_columns = BinnedMatrix(BinnedMatrix.room(0, matrix.n_rows, np.uint8), np.empty(0, np.uint32))
+        self.records = RowRecords(no_columns, n_threads)
+        self.search = SparseColumnSearch(matrix, self.records, self.splitter, params, n_threads, self.n_lanes)
+        self.partition = SparseRowPartition(matrix, n_threads)
+        self.leaves = LeafRows(self.partition, n_threads)
+
+    cdef int start_histograms(self) except -1:
+        self.search.start_tree()
+        return 0
+
+    cdef int evaluate_root(self, int32_t root) noexcept nogil:
+        cdef int slot = self.search.take_root(self.nodes[root].total)
+        if slot < 0:
+            return -1
+        self.nodes[root].slot = slot
+        self.search.find_root(&self.nodes[root], self.rotation(root))
+        return self.keep_if_worth_it(root)
+
+    cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
+                           int slot) noexcept nogil:
+        self.nodes[larger].slot = slot
+        if small_open:
+            self.nodes[smaller].slot = self.search.take()
+            if self.nodes[smaller].slot < 0:
+                return -1
+        if self.search.find_children(&self.nodes[node], &self.nodes[smaller], &self.nodes[larger], large_open,
+                                     self.partition.rows, self.rotation(smaller), self.rotation(larger)) != 0:
+            return -1
+        if not large_open:
+            self.close(larger)
+        elif self.keep_if_worth_it(larger) != 0:
+            return -1
+        return self.keep_if_worth_it(smaller) if small_open else 0
+
+    cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
+        return NULL  # columns of a sparse table are numbers
+
+    cdef void give(self, int slot) noexcept nogil:
+        self.search.give(slot)
+
+    cdef bint is_full(self) noexcept nogil:
+        return False  # columns of entries are not bounded
+
+
+cdef class SparseVectorTreeGrower(SparseTreeGrower):
+    """Grows the trees of a VectorTreeGrower from a SparseBinnedMatrix.
+
+    Parameters
+    ----------
+    matrix : SparseBinnedMatrix
+    edges, params, n_threads, seed, categories : as of TreeGrower
+    n_values : int
+        Outputs.
+    """
+
+    cdef GradientSketch sketch
+
+    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
+        self.splitter = VectorSplitter(matrix, params, n_threads, categories or CategoryParams())
+        self.sketch = GradientSketch(matrix.n_rows, n_values, fields_for(n_values), n_threads)
+        self.n_lanes = self.sketch.lanes
+        super().__init__(matrix, edges, params, n_threads, seed, categories, n_values)
+
+    cdef int start_records(self, gradient_pairs, int number) except -1:
+        return start_vectors(self, self.sketch, gradient_pairs.unit, number)
