@@ -11,8 +11,9 @@ What cannot be made equal:
 - CatBoost has no least sum of hessians, scikit-learn's is 1e-3; NGBoost has neither that nor a penalty.
 - A hessian is not the same number in all libraries where the loss is not convex or has a kink, for softmax, and for
   expectiles, so neither are a penalty of 1 and a sum of 1. Huber's and Fair's shrink where residuals are large.
-- CatBoost takes its own number of steps for the values of a leaf, which goes by the loss (10 for the log losses, 1 for
-  squared error); XGBoost and LightGBM bound or shorten steps for Poisson (their ``max_delta_step`` of 0.7).
+- CatBoost scores splits by gradients and row counts alone (its cosine), and goes by the loss in how it finds values of
+  leaves (``leaf_estimation_method`` and ``_iterations`` are its own); XGBoost and LightGBM bound or shorten steps for
+  Poisson (their ``max_delta_step`` of 0.7).
 - CatBoost has ordered statistics of categories, which are a penalty of their own.
 - scikit-learn keeps the trees in which its patience ran out; all others drop them.
 """

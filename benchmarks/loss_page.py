@@ -26,10 +26,15 @@ def paired(ours: dict[int, float], theirs: dict[int, float]) -> tuple[float, flo
 
 
 def _tables(records: list[dict[str, Any]], value: str) -> dict[tuple[str, str], dict[str, dict[int, float]]]:
+    """By loss and table, and by library, the values of the splits that all libraries have."""
     found: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for r in records:
         if value in r:
             found[r["loss"], r["table"]][r["library"]][r["seed"]] = r[value]
+    for libraries in found.values():
+        shared = set.intersection(*map(set, libraries.values()))
+        for library, values in libraries.items():
+            libraries[library] = {seed: values[seed] for seed in sorted(shared or values)}
     return found
 
 
@@ -122,10 +127,10 @@ def _more(records: list[dict[str, Any]]) -> list[str]:
             cells = [f"{np.mean(list(found[name].values())):.4g}" if name in found else "" for name in names]
             lines.append(f"| {table} | {' | '.join(cells)} |")
     of_distributions = [r for r in records if r["loss"] == "normal_nll"]
-    tables = _tables(of_distributions, "seconds")
+    tables = _tables(of_distributions, "cpu_seconds")
     names = [name for name in LIBRARIES if any(name in found for found in tables.values())]
     if names:
-        lines += ["", "### normal_nll: median seconds of a fit", "", f"| table | {' | '.join(names)} |"]
+        lines += ["", "### normal_nll: median CPU seconds of a fit", "", f"| table | {' | '.join(names)} |"]
         lines += ["|---|" + "---:|" * len(names)]
     for (_, table), found in tables.items():
         cells = [f"{np.median(list(found[name].values())):.3g}" if name in found else "" for name in names]

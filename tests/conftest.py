@@ -1,7 +1,9 @@
 """What all tests share: which boostgrad is tested, and a random seed that is told when a test fails."""
 
 import os
+import pathlib
 import random
+import sys
 
 import pytest
 
@@ -16,6 +18,9 @@ except ImportError as error:
         "source folder), or build in place: python setup.py build_ext --inplace",
         returncode=4,
     )
+
+# Benchmarks are not installed; behind what is, so that the source folder of boostgrad is never in its way.
+sys.path.append(str(pathlib.Path(__file__).parents[1]))
 
 
 def pytest_report_header(config):

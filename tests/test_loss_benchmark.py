@@ -72,7 +72,7 @@ def test_made_up_tables_train():
 def records_of(**scores):
     return [
         {"view": "equal", "loss": "squared_error", "table": "t", "library": name, "seed": seed, "score": score}
-        | {"seconds": 1.0, "version": "1"}
+        | {"cpu_seconds": 1.0, "version": "1"}
         for name, of_seeds in scores.items()
         for seed, score in enumerate(of_seeds)
     ]
@@ -86,6 +86,10 @@ def test_the_page_says_who_is_ahead():
     assert "| one seed |" in page(records_of(boostgrad=[1.0], lightgbm=[2.0]))
     text = page(records_of(boostgrad=far, **{"catboost-symmetric": near, "catboost": [3.0, 3.1, 3.0, 2.9]}))
     assert "1 behind; with symmetric trees left out 1 ahead" in text
+
+
+def test_means_are_of_the_splits_that_all_have():
+    assert "| t | 1 | **2** |" in page(records_of(boostgrad=[1.0, 1.0, 7.0], lightgbm=[2.0, 2.0]))
 
 
 def test_paired_differences_know_of_overlap():

@@ -313,7 +313,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             y = plain_labels(y, name)
         if y.dtype.kind in "fmM":
             check_finite(y, name)
-        check_classification_targets(y)
+        if y.dtype.kind not in "biuU" and not (y.dtype.kind == "f" and (y == np.floor(y)).all()):
+            check_classification_targets(y)
         return y
 
     def _encode_target(self, y):

@@ -86,11 +86,12 @@ POINTWISE_LOSS(gamma_loss, {
     g = 1.0 - h;
 })
 
-/* exp((2 - p) raw) / (2 - p) - y exp((1 - p) raw) / (1 - p), 1 < p = parameter < 2 */
+/* exp((2 - p) raw) / (2 - p) - y exp((1 - p) raw) / (1 - p), 1 < p = parameter < 2; the hessian is the expected one, which
+ * the gradient's variance is in proportion to. The true one, (2 - p) a + (p - 1) b, is far below it where y is 0 */
 POINTWISE_LOSS(tweedie, {
     double a = bounded_exp((2.0 - parameter) * raw[i]), b = y[i] * bounded_exp((1.0 - parameter) * raw[i]);
     g = a - b;
-    h = (2.0 - parameter) * a + (parameter - 1.0) * b;
+    h = a;
 })
 
 /* -(1 - p)^c log p, c = parameter, p the probability of the true class: with z its log odds and q = 1 - p the gradient by

@@ -294,7 +294,8 @@ class LogLinkLoss(PointwiseLoss):
     """A deviance of the Tweedie family, variance mean^power; raw is the logarithm of the mean.
 
     The best step of a leaf is log(x), with x the ratio of what was observed in it to what was predicted. Newton's step
-    is near it where x is near 1, but x - 1 for Poisson and 1 - 1/x for gamma, far too long where x is large or near 0.
+    is near it where x is near 1, but x - 1 for Poisson and Tweedie and 1 - 1/x for gamma, far too long where x is large
+    or near 0.
     Steps s longer than 1 become 1 + log(s), which is no more than 1 too long; shorter ones stay as they are, because
     Newton's alone keep the sum of the predictions that of the target.
     """
@@ -370,6 +371,9 @@ class Gamma(LogLinkLoss):
 class Tweedie(LogLinkLoss):
     """exp((2 - p) raw) / (2 - p) - y exp((1 - p) raw) / (1 - p), half the Tweedie deviance but for what y alone
     decides: a compound Poisson-gamma distribution, such as the yearly cost of insurance claims. y is not negative.
+
+    The hessian is the expected one. By the true one a few rows without a claim would look twice as good a leaf, and far
+    better for p near 2, and would be told so by steps of -1 / (2 - p): trees would fit the chance that has no claims.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ cdef struct SplitContext:
     uint32_t shift
     const uint8_t *goes_left  # a byte a code; NULL: by code and shift
     int64_t total_left
+    int64_t rows_per_task
 
 
 cdef class RowPartition:

@@ -16,7 +16,7 @@ import numpy as np
 from boostgrad.data.matrix import PADDING, row_array
 from boostgrad.native cimport address_of, bg_kernels, kernels, parallel_for, partition_kernel, table_partition_kernel
 
-# Rows a task parts; a node of fewer is parted by one thread.
+# Rows a task parts, at most; a node of half as many is parted by one thread.
 DEF ROWS_PER_TASK = 16384
 
 
@@ -43,7 +43,7 @@ cdef class RowPartition:
         self.held = [row_array(self.n_rows, np.uint32, matrix.directory) for _ in range(2)]
         self.rows = <uint32_t *> address_of(self.held[0])
         self.other = <uint32_t *> address_of(self.held[1])
-        self.n_left = <int64_t *> malloc((self.n_rows // ROWS_PER_TASK + 2) * sizeof(int64_t))
+        self.n_left = <int64_t *> malloc((self.n_rows // ROWS_PER_TASK + n_threads + 2) * sizeof(int64_t))
         if self.n_left == NULL:
             raise MemoryError()
 
@@ -55,8 +55,8 @@ cdef class RowPartition:
         return self.columns + feature * self.n_rows * self.code_bytes
 
     cdef void part(self, const SplitContext *c, int64_t chunk) noexcept nogil:
-        cdef int64_t begin = c.begin + chunk * ROWS_PER_TASK
-        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - chunk * ROWS_PER_TASK)
+        cdef int64_t begin = c.begin + chunk * c.rows_per_task
+        cdef int64_t n = min(c.rows_per_task, c.n - chunk * c.rows_per_task)
         cdef const uint32_t *rows = NULL if self.whole else self.rows + begin
         if c.goes_left != NULL:
             self.n_left[chunk] = self.table_kernel(c.column, c.goes_left, rows, begin, n, self.other + begin)
@@ -64,8 +64,8 @@ cdef class RowPartition:
             self.n_left[chunk] = self.kernel(c.column, c.code, c.shift, rows, begin, n, self.other + begin)
 
     cdef void copy(self, const SplitContext *c, int64_t chunk) noexcept nogil:
-        cdef int64_t offset = chunk * ROWS_PER_TASK
-        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, c.n - offset)
+        cdef int64_t offset = chunk * c.rows_per_task
+        cdef int64_t n = min(c.rows_per_task, c.n - offset)
         cdef int64_t left_before = self.n_left[chunk]
         cdef int64_t n_left = self.n_left[chunk + 1] - left_before
         cdef const uint32_t *parted = self.other + c.begin + offset
@@ -94,8 +94,12 @@ cdef class RowPartition:
         all counts are known the pieces are copied to where they belong.
         """
         cdef SplitContext context
-        cdef int64_t n_tasks = (n + ROWS_PER_TASK - 1) // ROWS_PER_TASK
+        cdef int64_t n_tasks = 1
         cdef int64_t task, before = 0, here
+        if 2 * n > ROWS_PER_TASK:  # an equal number for each thread
+            n_tasks = self.n_threads * ((n + ROWS_PER_TASK * self.n_threads - 1) // (ROWS_PER_TASK * self.n_threads))
+        context.rows_per_task = (n + n_tasks - 1) // n_tasks
+        n_tasks = (n + context.rows_per_task - 1) // context.rows_per_task
         context.partition = <void *> self
         context.begin = begin
         context.n = n

@@ -35,17 +35,24 @@ def of_lightgbm(X, y, objective, n_trees, rate, **parameters):
 
 
 @pytest.mark.parametrize("power", [1.2, 1.5, 1.8])
-def test_tweedie_is_lightgbms(power):
-    """The same start, derivatives and steps: the same models, up to LightGBM's gradients in float32. LightGBM guesses
-    the rows of a leaf from its hessians, so leaves are bounded by those; no step is above 1, where ours is shortened.
-    """
+def test_tweedie_follows_lightgbms_gradient(power):
+    """LightGBM's hessian is the true one, ours the expected one. The same start, and under a penalty so large that
+    hessians do not matter the same models, up to LightGBM's gradients in float32."""
     X, size, rng = table()
     y = np.where(rng.random(len(X)) < 0.3, 0.0, rng.gamma(2.0, size**0.3 / 2))
-    theirs = of_lightgbm(
-        X, y, "tweedie", 30, 0.1, tweedie_variance_power=power, min_data_in_leaf=1, min_sum_hessian_in_leaf=30.0
+    flat = {"lambda_l2": 1e8, "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0.0}
+    theirs = of_lightgbm(X, y, "tweedie", 30, 1e4, tweedie_variance_power=power, num_leaves=4, **flat)
+    ours = BoostGradRegressor(
+        Tweedie(power),
+        n_estimators=30,
+        learning_rate=1e4,
+        l2_regularization=1e8,
+        **SHAPE | {"max_leaf_nodes": 4, "min_samples_leaf": 1},
     )
-    ours = BoostGradRegressor(Tweedie(power), n_estimators=30, **SHAPE | {"min_samples_leaf": 1}, min_child_weight=30.0)
-    np.testing.assert_allclose(ours.fit(X, y).predict(X), theirs.predict(X), rtol=1e-4)
+    a, b = ours.fit(X, y).predict(X), theirs.predict(X)
+    assert np.ptp(np.log(b)) > 0.3
+    np.testing.assert_allclose(a, b, rtol=0.02)  # of two splits about as good either may be chosen
+    assert np.isclose(a, b, rtol=2e-3).mean() > 0.7
 
 
 def test_fair_follows_lightgbms_gradient():

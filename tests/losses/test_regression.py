@@ -84,9 +84,36 @@ def test_values_and_gradients_are_sklearns(ours, theirs, kind):
     constant = ours.values(y, raw) - value  # what y alone decides
     again = ours.values(y, raw + 1) - theirs.loss(y, raw[0] + 1)
     np.testing.assert_allclose(constant, again, rtol=1e-9, atol=1e-9)
-    if ours.name in {"poisson", "gamma", "tweedie", "cross_entropy"}:
+    if ours.name in {"poisson", "gamma", "cross_entropy"}:
         np.testing.assert_allclose(hessian[0], theirs.gradient_hessian(y, raw[0])[1], rtol=1e-11)
     np.testing.assert_allclose(ours.inverse_link(raw)[0], theirs.link.inverse(raw[0]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("power", [1.1, 1.5, 1.9])
+def test_tweedies_hessian_is_the_expected_one(power):
+    """Of a compound Poisson-gamma variable it is the mean of the true one, and in proportion to the gradient's variance
+    (Jorgensen 1987)."""
+    rng = np.random.default_rng(0)
+    n, mean, dispersion = 400_000, 3.0, 0.7
+    events = rng.poisson(mean ** (2 - power) / (dispersion * (2 - power)), n)
+    shape, scale = (2 - power) / (power - 1), dispersion * (power - 1) * mean ** (power - 1)
+    y = rng.gamma(np.maximum(events, 1) * shape, scale) * (events > 0)
+    assert y.mean() == pytest.approx(mean, rel=0.02)
+    gradient, hessian, _ = derivatives(Tweedie(power), y, np.full((1, n), np.log(mean)))
+    true = sklearn_losses.HalfTweedieLoss(power=power).gradient_hessian(y, np.full(n, np.log(mean)))[1]
+    assert hessian[0, 0] == pytest.approx(true.mean(), rel=0.02)
+    assert hessian[0, 0] == pytest.approx(gradient.var() / dispersion, rel=0.05)
+
+
+def test_leaves_without_claims_stay_short():
+    """Rows of which few are not 0, and nothing to learn: the deviance hardly rises where trees follow noise."""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((4000, 5)), rng.gamma(1.0, 100.0, 4000) * (rng.random(4000) < 0.05)
+    model = BoostGradRegressor(Tweedie(1.8), n_estimators=50, early_stopping=False).fit(X, y)
+    new = model.predict(rng.random((4000, 5)))
+    assert 0.1 < np.median(new) < 20
+    steps = np.concatenate([tree.leaf_value[:, 0] for tree in model.ensemble_.trees])
+    assert steps.min() >= -0.1
 
 
 def test_focal_of_0_is_the_log_loss():
