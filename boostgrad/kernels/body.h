@@ -8,10 +8,6 @@
 #define BG_TEXT_(a) #a
 #define BG_TEXT(a) BG_TEXT_(a)
 
-#ifndef PREFETCH_ROWS
-#define PREFETCH_ROWS 16
-#endif
-
 #include "quantize.h"
 #include "histogram.h"
 #include "sparse.h"

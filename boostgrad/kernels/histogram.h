@@ -81,6 +81,25 @@ static inline int in_one_line(const char *codes, size_t row_bytes, const char *n
            (row_bytes & (row_bytes - 1)) == 0;
 }
 
+/* A row by number is asked for twice: from memory well ahead, into the second-level cache, which keeps it; and from
+ * there shortly before its turn, as the histograms would drive it out of the first level. Where rows are close together
+ * the processor fetches ahead by itself, and the first is enough. */
+#define FAR_ROWS 64
+#define NEAR_ROWS 8
+#define SCATTERED 3 /* one row of so many, or fewer */
+#define SECOND_LEVEL 2
+#define FIRST_LEVEL 3
+
+#define PREFETCH_ROW(ROW, LEVEL)                                                                                       \
+    {                                                                                                                  \
+        size_t ahead = ROW;                                                                                            \
+        __builtin_prefetch(codes + ahead * row_bytes, 0, LEVEL);                                                       \
+        if (!one_line) {                                                                                               \
+            __builtin_prefetch(codes + ahead * row_bytes + last_code, 0, LEVEL);                                       \
+            __builtin_prefetch(numbers + ahead * number_bytes, 0, LEVEL);                                              \
+        }                                                                                                              \
+    }
+
 /* stride counts records; hist is aligned to a record */
 #define DEFINE_HISTOGRAM(NAME, CODE, RECORD, RECORD_OF)                                                                \
     static inline void NAME##_row(const CODE *code, RECORD record, int n_features, size_t stride, RECORD *hist)       \
@@ -105,6 +124,7 @@ static inline int in_one_line(const char *codes, size_t row_bytes, const char *n
     {                                                                                                                  \
         const size_t last_code = (n_features - 1) * sizeof(CODE);                                                      \
         const int one_line = in_one_line(codes, row_bytes, numbers, number_bytes);                                     \
+        const int scattered = rows && n && rows[n - 1] - rows[0] > SCATTERED * n;                                      \
         size_t i = 0, row;                                                                                             \
         if (rows == NULL) {                                                                                            \
             for (row = begin; row < begin + n; row++)                                                                  \
@@ -112,13 +132,10 @@ static inline int in_one_line(const char *codes, size_t row_bytes, const char *n
                            n_features, stride, (RECORD *)hist);                                                        \
             return;                                                                                                    \
         }                                                                                                              \
-        for (; i + PREFETCH_ROWS < n; i++) {                                                                           \
-            row = rows[i + PREFETCH_ROWS];                                                                             \
-            __builtin_prefetch(codes + row * row_bytes);                                                               \
-            if (!one_line) {                                                                                           \
-                __builtin_prefetch(codes + row * row_bytes + last_code);                                               \
-                __builtin_prefetch(numbers + row * number_bytes);                                                      \
-            }                                                                                                          \
+        for (; i + FAR_ROWS < n; i++) {                                                                                \
+            PREFETCH_ROW(rows[i + FAR_ROWS], SECOND_LEVEL);                                                            \
+            if (scattered)                                                                                             \
+                PREFETCH_ROW(rows[i + NEAR_ROWS], FIRST_LEVEL);                                                        \
             row = rows[i];                                                                                             \
             NAME##_row((const CODE *)(codes + row * row_bytes), RECORD_OF(numbers + row * number_bytes, packing),      \
                        n_features, stride, (RECORD *)hist);                                                            \
