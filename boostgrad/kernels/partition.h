@@ -9,6 +9,9 @@
  * instruction where codes are near, three times where each is a line of memory. */
 #define GATHERED_ROWS 64
 
+/* Where so many rows are so far apart, most codes are a line of memory each, and the next ones are asked for. */
+#define LINE_EACH (16 * GATHERED_ROWS)
+
 /* Sixteen rows at a time. Both stores write sixteen, of which the ones that are not meant stay within what is not
  * filled yet: while 32 rows are left to part, at least so much room lies between both ends. */
 #define PARTITION_VECTORS(CODE)                                                                                        \
@@ -19,6 +22,9 @@
         CODE gathered[GATHERED_ROWS];                                                                                  \
         for (; i + GATHERED_ROWS + 16 <= n; i += GATHERED_ROWS) {                                                      \
             const CODE *code = rows ? gathered : codes + begin + i;                                                    \
+            if (rows && i + 2 * GATHERED_ROWS <= n && rows[i + GATHERED_ROWS - 1] - rows[i] > LINE_EACH)               \
+                for (size_t j = 0; j < GATHERED_ROWS; j++)                                                             \
+                    __builtin_prefetch(codes + rows[i + GATHERED_ROWS + j], 0, SECOND_LEVEL);                          \
             if (rows)                                                                                                  \
                 for (size_t j = 0; j < GATHERED_ROWS; j++)                                                             \
                     gathered[j] = codes[rows[i + j]];                                                                  \
