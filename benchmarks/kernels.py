@@ -254,19 +254,22 @@ def records(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
     n = N_FEATURES * STRIDE
     g, h, count = rng.integers(-(2**24), 2**24, n), rng.integers(0, 2**24, n), rng.integers(0, COMPACT_ROWS, n)
     packed = (g << COMPACT_GRADIENT) + (h << COMPACT_HESSIAN) + count
-    compact, to = packed.copy(), np.zeros((n, 2), dtype=np.int64)
+    compact, to = packed.copy(), np.ones((n, 2), dtype=np.int64)
 
     def unpack_twin():
         hessians = (packed >> COMPACT_HESSIAN) & (2 ** (COMPACT_GRADIENT - COMPACT_HESSIAN) - 1)
         low = (hessians << packing.count_bits) + (packed & (2**COMPACT_HESSIAN - 1))
         return np.column_stack([packed >> COMPACT_GRADIENT, low])
 
-    k.unpack_compact(address(compact), n, packing.count_bits, address(to))
-    np.testing.assert_array_equal(to, np.column_stack([g, (h << packing.count_bits) + count]), err_msg="unpack_compact")
-    np.testing.assert_array_equal(to, unpack_twin(), err_msg="unpack_compact's twin")
-    assert not compact.any()
+    wide = np.column_stack([g, (h << packing.count_bits) + count])
+    np.testing.assert_array_equal(unpack_twin(), wide, err_msg="unpack_compact's twin")
+    for fresh, before in ((0, 1), (1, 0)):
+        compact[:], to[:] = packed, 1
+        k.unpack_compact(address(compact), n, packing.count_bits, fresh, address(to))
+        np.testing.assert_array_equal(to - before, wide, err_msg="unpack_compact")
+        assert not compact.any()
     again = (100, k.unpack_compact, address(compact))
-    work, idle = (repeated(*again, size, packing.count_bits, address(to)) for size in (n, 0))
+    work, idle = (repeated(*again, size, packing.count_bits, 0, address(to)) for size in (n, 0))
     yield Case("unpack compact", "record", work, 100 * n, repeated(10, unpack_twin), 10 * n, idle)
 
     one, two = packed.copy(), g.copy()

@@ -77,7 +77,7 @@ class Kernels(Structure):
     _fields_ = [
         ("name", c_char_p),
         ("histogram", _HISTOGRAM * 2 * len(KINDS)),
-        ("unpack_compact", CFUNCTYPE(None, c_void_p, c_size_t, c_int, c_void_p)),
+        ("unpack_compact", CFUNCTYPE(None, c_void_p, c_size_t, c_int, c_int, c_void_p)),
         (
             "quantize_pairs",
             CFUNCTYPE(c_int, c_void_p, c_size_t, c_size_t, c_u32, Packing, c_void_p, c_size_t),
@@ -126,7 +126,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "8fab60f7dcc2a9b9"
+HEADER_DIGEST = "78514126ac3baf10"
 
 MIRRORS = {
     "bg_packing": Packing,

@@ -123,7 +123,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct bg_kernels:
         const char *name
         histogram_kernel histogram[9][2]
-        void (*unpack_compact)(int64_t *, size_t, int, int64_t *) noexcept nogil
+        void (*unpack_compact)(int64_t *, size_t, int, int, int64_t *) noexcept nogil
         int (*quantize_pairs)(const double *, size_t, size_t, uint32_t, bg_packing, char *, size_t) noexcept nogil
         void (*quantize_gradients)(const double *, size_t, size_t, bg_packing, char *, size_t) noexcept nogil
         void (*add)(int64_t *, const int64_t *, size_t) noexcept nogil

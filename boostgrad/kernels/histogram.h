@@ -160,16 +160,27 @@ DEFINE_BOTH(compact, int64_t)
 DEFINE_BOTH(vector2, two_lanes)
 DEFINE_BOTH(vector4, four_lanes)
 
-static void unpack_compact(int64_t *restrict compact, size_t n, int count_bits, int64_t *restrict to)
+/* kept: all ones, or 0 where what there is counts as nothing */
+static inline __attribute__((always_inline)) void unpack_over(int64_t *restrict compact, size_t n, int count_bits,
+                                                              int64_t kept, int64_t *restrict to)
 {
     const int64_t count_mask = ((int64_t)1 << BG_COMPACT_HESSIAN) - 1;
     const int64_t hessian_mask = ((int64_t)1 << (BG_COMPACT_GRADIENT - BG_COMPACT_HESSIAN)) - 1;
     for (size_t i = 0; i < n; i++) {
         int64_t record = compact[i];
         compact[i] = 0;
-        to[2 * i] += record >> BG_COMPACT_GRADIENT;
-        to[2 * i + 1] += ((record >> BG_COMPACT_HESSIAN & hessian_mask) << count_bits) + (record & count_mask);
+        to[2 * i] = (to[2 * i] & kept) + (record >> BG_COMPACT_GRADIENT);
+        to[2 * i + 1] =
+            (to[2 * i + 1] & kept) + ((record >> BG_COMPACT_HESSIAN & hessian_mask) << count_bits) + (record & count_mask);
     }
+}
+
+static void unpack_compact(int64_t *compact, size_t n, int count_bits, int fresh, int64_t *to)
+{
+    if (fresh)
+        unpack_over(compact, n, count_bits, 0, to);
+    else
+        unpack_over(compact, n, count_bits, -1, to);
 }
 
 static void add_records(int64_t *restrict to, const int64_t *restrict from, size_t n)

@@ -190,8 +190,8 @@ typedef struct {
      * IN  codes: those of row 0; the next row's are row_bytes further. numbers: likewise, as the kind has them.
      * [kind][0: codes of 8 bits, 1: of 16 bits] */
     bg_histogram_kernel histogram[BG_HISTOGRAM_KINDS][2];
-    /* OUT to: wide records, += compact; OUT compact = 0 */
-    void (*unpack_compact)(int64_t *compact, size_t n, int count_bits, int64_t *to);
+    /* OUT to: wide records, += compact, or = compact where they are fresh; OUT compact = 0 */
+    void (*unpack_compact)(int64_t *compact, size_t n, int count_bits, int fresh, int64_t *to);
     /* OUT numbers: those of rows first .. first + n. Returns whether any hessian is negative. */
     int (*quantize_pairs)(const double *pairs, size_t first, size_t n, uint32_t seed, bg_packing packing, char *numbers,
                           size_t number_bytes);

@@ -40,7 +40,7 @@ cdef class TreeGrower:
     cdef double *leaf_values   # output by output, and behind them the leaves' sums of gradients and hessians, likewise
     cdef SplitChoice *choices  # the best splits that a thread has found, of a node and of its sibling
     # nodes that are worked out side by side, a thread each, and how many splits are worked out and not made
-    cdef bint side_by_side
+    cdef bint worth_threads
     cdef int32_t *batch
     cdef int n_batch, n_ready
 

@@ -33,9 +33,9 @@ from boostgrad.params import CategoryParams
 from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
 
 # Codes to scan that are worth waking another thread for.
-DEF PARALLEL_CODES = 12000
+DEF PARALLEL_CODES = 4000
 
-# Codes to read for a first split that are worth waking another thread for the nodes of a tree.
+# Codes to read for a first split of a table whose nodes are worth waking another thread for.
 DEF WORTH_A_THREAD = 40000
 
 # A node with at most so many codes to read may be worked out by one thread, beside others that are at most so many times
@@ -114,7 +114,7 @@ cdef class TreeGrower:
         self.pool = HistogramPool(matrix, self.records, n_threads)
         self.partition = RowPartition(matrix, n_threads)
         self.leaves = LeafRows(self.partition, n_threads)
-        self.side_by_side = n_threads > 1 and matrix.n_rows * self.n_features + 2 * self.total_codes >= WORTH_A_THREAD
+        self.worth_threads = n_threads > 1 and matrix.n_rows * self.n_features + 2 * self.total_codes >= WORTH_A_THREAD
 
     def __dealloc__(self):
         free(self.nodes)
@@ -320,7 +320,7 @@ cdef class TreeGrower:
         cdef int32_t *passed = self.batch + self.n_threads
         self.n_batch = 1
         self.batch[0] = node
-        if not self.side_by_side or most > ALONE_CODES or not self.pool.has_room(2 * self.n_threads):
+        if not self.worth_threads or most > ALONE_CODES or not self.pool.has_room(2 * self.n_threads):
             return
         if most > ALWAYS_ALONE_CODES:  # all threads on a node are slower only where it is small, or others are as large
             least = <int64_t> (most / MOST_UNEVEN)
@@ -468,7 +468,7 @@ cdef class TreeGrower:
             self.splitter.reset(&self.choices[i])
         if worker == ALL_THREADS:
             parallel_for(search_feature, &context, self.n_features,
-                         self.n_threads if self.total_codes >= PARALLEL_CODES else 1)
+                         self.n_threads if self.worth_threads and self.total_codes >= PARALLEL_CODES else 1)
         else:
             for i in range(self.n_features):
                 self.search_one(&context, i, worker)

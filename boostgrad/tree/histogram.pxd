@@ -28,14 +28,14 @@ cdef class HistogramPool:
     cdef int n_slots, n_free, max_slots
     cdef int64_t **scratch       # one a helper thread
     cdef int64_t **compact       # one a thread: compact records of one tile, zero between two uses
-    cdef char *touched           # which scratches hold sums of the node that is being built
+    cdef char *touched           # which threads have added to the node that is being built
 
     cdef int start_tree(self) except -1
     cdef void release(self) noexcept
     cdef int64_t *allocate(self) noexcept nogil
     cdef void clear(self, int64_t *target, const Tile *tile) noexcept nogil
     cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, const Tile *tile,
-                       int worker) noexcept nogil
+                       int worker, bint fresh) noexcept nogil
     cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
     cdef int take(self) noexcept nogil

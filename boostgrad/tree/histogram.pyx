@@ -164,21 +164,24 @@ cdef class HistogramPool:
                    self.n_codes[self.records.feature_at[tile.first + i]] * self.lanes * 8)
 
     cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, const Tile *tile,
-                       int worker) noexcept nogil:
-        """OUT target: records of the rows, features of one tile; rows NULL: rows begin .. begin + n.
+                       int worker, bint fresh) noexcept nogil:
+        """OUT target: += records of the rows, features of one tile, or = them where it is fresh; rows NULL: rows
+        begin .. begin + n.
 
         Compact records are added up in a place of their own, and unpacked to the target before they overflow.
         """
         cdef int64_t *compact = self.compact[worker]
         cdef int64_t done = 0, piece
         cdef int i
-        target += tile.offset * self.lanes
         if (not self.records.compact
                 or min(n, <int64_t> BG_COMPACT_ROWS) * tile.n < COMPACT_UPDATES_PER_CODE * tile.n_codes):
+            if fresh:
+                self.clear(target, tile)
             self.k.histogram[self.records.kind][tile.code_bytes - 1](
                 tile.codes, tile.row_bytes, self.records.numbers, self.records.number_bytes, rows, begin, n,
-                self.records.packing, tile.n, tile.stride, target)
+                self.records.packing, tile.n, tile.stride, target + tile.offset * self.lanes)
             return
+        target += tile.offset * self.lanes
         while done < n:
             piece = min(<int64_t> BG_COMPACT_ROWS, n - done)
             self.k.histogram[BG_COMPACT][tile.code_bytes - 1](
@@ -188,28 +191,26 @@ cdef class HistogramPool:
             for i in range(tile.n):
                 self.k.unpack_compact(compact + i * tile.stride,
                                       self.n_codes[self.records.feature_at[tile.first + i]],
-                                      self.records.packing.count_bits, target + i * tile.stride * self.lanes)
+                                      self.records.packing.count_bits, fresh and done == 0,
+                                      target + i * tile.stride * self.lanes)
             done += piece
 
     cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
         """All rows, the features of one tile, straight into the slot."""
-        self.clear(c.target, &self.records.tiles[chunk])
-        self.add_rows(c.target, c.rows, c.begin, c.n, &self.records.tiles[chunk], worker)
+        self.add_rows(c.target, c.rows, c.begin, c.n, &self.records.tiles[chunk], worker, True)
 
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
-        """A chunk of the rows, all features tile by tile, into the worker's own histogram."""
+        """A chunk of the rows, all features tile by tile, into the worker's own histogram; the first one's is the
+        slot."""
         cdef int64_t begin = chunk * c.rows_per_chunk
         cdef int64_t n = min(c.rows_per_chunk, c.n - begin)
-        cdef int64_t *target = c.target
+        cdef const uint32_t *rows = c.rows + begin if c.rows != NULL else NULL
+        cdef int64_t *target = c.target if worker == 0 else self.scratch[worker]
+        cdef bint fresh = not self.touched[worker]
         cdef int t
-        if worker > 0:
-            target = self.scratch[worker]
-            if not self.touched[worker]:
-                for t in range(self.records.n_tiles):
-                    self.clear(target, &self.records.tiles[t])
-                self.touched[worker] = 1
+        self.touched[worker] = True
         for t in range(self.records.n_tiles):
-            self.add_rows(target, c.rows + begin if c.rows != NULL else NULL, c.begin + begin, n, &self.records.tiles[t], worker)
+            self.add_rows(target, rows, c.begin + begin, n, &self.records.tiles[t], worker, fresh)
 
     cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil:
         """Histograms of rows[begin : begin + n], or of those numbers themselves where rows is NULL.
@@ -235,12 +236,14 @@ cdef class HistogramPool:
                     self.scratch[worker] = self.allocate()
                     if self.scratch[worker] == NULL:
                         return -1
-            for t in range(self.records.n_tiles):
-                self.clear(context.target, &self.records.tiles[t])
             # an equal number of chunks for each thread
             n_chunks = self.n_threads * ((n + ROWS_PER_TASK * self.n_threads - 1) // (ROWS_PER_TASK * self.n_threads))
             context.rows_per_chunk = (n + n_chunks - 1) // n_chunks
+            n_chunks = (n + context.rows_per_chunk - 1) // context.rows_per_chunk
             parallel_for(build_rows, &context, n_chunks, self.n_threads)
+            if not self.touched[0]:  # the others were faster
+                for t in range(self.records.n_tiles):
+                    self.clear(context.target, &self.records.tiles[t])
         return 0
 
     cdef void build_alone(self, int slot, const uint32_t *rows, int64_t n, int worker) noexcept nogil:
@@ -248,8 +251,7 @@ cdef class HistogramPool:
         complete at once."""
         cdef int t
         for t in range(self.records.n_tiles):
-            self.clear(self.slots[slot], &self.records.tiles[t])
-            self.add_rows(self.slots[slot], rows, 0, n, &self.records.tiles[t], worker)
+            self.add_rows(self.slots[slot], rows, 0, n, &self.records.tiles[t], worker, True)
 
     cdef void merge(self, int slot, int feature) noexcept nogil:
         """Add what helper threads summed up for the feature to the slot that was built last."""
