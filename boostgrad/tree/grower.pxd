@@ -11,9 +11,9 @@ from boostgrad.tree.structs cimport Node, SplitChoice
 
 cdef struct SearchContext:
     void *grower
-    Node *node             # its histogram was built
+    Node *node
     Node *sibling          # its histogram is derived, NULL: there is none
-    bint merges            # threads have shared the rows
+    bint built             # by all threads, which shared the rows
 
 
 cdef class TreeGrower:
@@ -65,8 +65,9 @@ cdef class TreeGrower:
     cdef int evaluate_root(self, int32_t root) noexcept nogil
     cdef int evaluate_children(self, int32_t node, int32_t smaller, int32_t larger, int worker) noexcept nogil
     cdef int evaluate(self, int32_t node, int32_t sibling, int worker) noexcept nogil
-    cdef void search(self, int32_t node, int32_t sibling, int worker) noexcept nogil
-    cdef void search_one(self, const SearchContext *c, int feature, int worker) noexcept nogil
+    cdef void search(self, int32_t node, int32_t sibling, int worker, bint built) noexcept nogil
+    cdef void search_tile(self, const SearchContext *c, int t, int worker) noexcept nogil
+    cdef void search_feature(self, const SearchContext *c, int feature, int worker) noexcept nogil
     cdef void give(self, int slot) noexcept nogil
     cdef bint is_full(self) noexcept nogil
     cdef void close(self, int32_t node) noexcept nogil

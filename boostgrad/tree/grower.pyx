@@ -26,7 +26,7 @@ from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.level_sets cimport LevelSets
 from boostgrad.tree.partition cimport RowPartition
-from boostgrad.tree.records cimport RowRecords
+from boostgrad.tree.records cimport RowRecords, Tile
 from boostgrad.tree.splitter cimport Splitter, improve, leaf_value, shrunk
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.params import CategoryParams
@@ -435,7 +435,7 @@ cdef class TreeGrower:
         self.nodes[root].slot = slot
         self.nodes[root].is_open = True
         self.pool.total(slot, self.nodes[root].total)
-        self.search(root, -1, ALL_THREADS)
+        self.search(root, -1, ALL_THREADS, True)
         return 0
 
     cdef int evaluate_children(self, int32_t node, int32_t smaller, int32_t larger, int worker) noexcept nogil:
@@ -447,41 +447,49 @@ cdef class TreeGrower:
 
     cdef int evaluate(self, int32_t node, int32_t sibling, int worker) noexcept nogil:
         """The histogram of a node, its sibling's (-1: none) from it and their parent's, and their best splits."""
-        cdef const uint32_t *rows = self.partition.rows + self.nodes[node].begin
-        if worker == ALL_THREADS:
-            if self.pool.build(self.nodes[node].slot, rows, 0, self.nodes[node].count) != 0:
-                return -1
-        else:
-            self.pool.build_alone(self.nodes[node].slot, rows, self.nodes[node].count, worker)
-        self.search(node, sibling, worker)
+        cdef bint shared = worker == ALL_THREADS and self.pool.shares_rows(self.nodes[node].count)
+        if shared and self.pool.build(self.nodes[node].slot, self.partition.rows + self.nodes[node].begin, 0,
+                                      self.nodes[node].count) != 0:
+            return -1
+        self.search(node, sibling, worker, shared)
         return 0
 
-    cdef void search(self, int32_t node, int32_t sibling, int worker) noexcept nogil:
-        """Derive and scan feature by feature: what one feature needs stays in the first-level cache."""
+    cdef void search(self, int32_t node, int32_t sibling, int worker, bint built) noexcept nogil:
+        """Derive and scan feature by feature, and before that build tile by tile what is not built yet: what is
+        needed next is in the cache."""
         cdef SearchContext context
         cdef int first = max(worker, 0), end = self.n_threads if worker == ALL_THREADS else worker + 1, i
+        cdef int threads = self.n_threads if self.worth_threads and self.total_codes >= PARALLEL_CODES else 1
         context.grower = <void *> self
         context.node = &self.nodes[node]
         context.sibling = &self.nodes[sibling] if sibling >= 0 else NULL
-        context.merges = worker == ALL_THREADS
+        context.built = built
         for i in range(2 * first, 2 * end):
             self.splitter.reset(&self.choices[i])
-        if worker == ALL_THREADS:
-            parallel_for(search_feature, &context, self.n_features,
-                         self.n_threads if self.worth_threads and self.total_codes >= PARALLEL_CODES else 1)
+        if built:
+            parallel_for(search_feature, &context, self.n_features, threads)
+        elif worker == ALL_THREADS:
+            parallel_for(search_tile, &context, self.records.n_tiles, threads)
         else:
-            for i in range(self.n_features):
-                self.search_one(&context, i, worker)
+            for i in range(self.records.n_tiles):
+                self.search_tile(&context, i, worker)
         for i in range(first, end):
             improve(&context.node.choice, &self.choices[2 * i])
             if context.sibling != NULL:
                 improve(&context.sibling.choice, &self.choices[2 * i + 1])
 
-    cdef void search_one(self, const SearchContext *c, int feature, int worker) noexcept nogil:
+    cdef void search_tile(self, const SearchContext *c, int t, int worker) noexcept nogil:
+        cdef const Tile *tile = &self.records.tiles[t]
+        cdef int i
+        self.pool.build_tile(c.node.slot, tile, self.partition.rows + c.node.begin, 0, c.node.count, worker)
+        for i in range(tile.first, tile.first + tile.n):
+            self.search_feature(c, self.records.feature_at[i], worker)
+
+    cdef void search_feature(self, const SearchContext *c, int feature, int worker) noexcept nogil:
         """One feature of a node and its sibling."""
         cdef uint32_t n_codes = self.pool.n_codes[feature]
         cdef int64_t *hist
-        if c.merges:
+        if c.built:
             self.pool.merge(c.node.slot, feature)
         if c.node.is_open:
             hist = self.pool.at(c.node.slot, feature)
@@ -636,4 +644,9 @@ cdef void work_alone(void *grower, int64_t i, int worker) noexcept nogil:
 
 cdef void search_feature(void *context, int64_t feature, int worker) noexcept nogil:
     cdef SearchContext *c = <SearchContext *> context
-    (<TreeGrower> c.grower).search_one(c, feature, worker)
+    (<TreeGrower> c.grower).search_feature(c, feature, worker)
+
+
+cdef void search_tile(void *context, int64_t tile, int worker) noexcept nogil:
+    cdef SearchContext *c = <SearchContext *> context
+    (<TreeGrower> c.grower).search_tile(c, tile, worker)

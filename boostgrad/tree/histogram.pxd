@@ -5,7 +5,7 @@ from boostgrad.tree.records cimport RowRecords, Tile
 
 cdef struct BuildContext:
     void *pool
-    int64_t *target
+    int slot
     const uint32_t *rows
     int64_t begin
     int64_t n
@@ -36,15 +36,16 @@ cdef class HistogramPool:
     cdef void clear(self, int64_t *target, const Tile *tile) noexcept nogil
     cdef void add_rows(self, int64_t *target, const uint32_t *rows, int64_t begin, int64_t n, const Tile *tile,
                        int worker, bint fresh) noexcept nogil
-    cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
+    cdef void build_tile(self, int slot, const Tile *tile, const uint32_t *rows, int64_t begin, int64_t n,
+                         int worker) noexcept nogil
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil
     cdef int take(self) noexcept nogil
     cdef bint is_full(self) noexcept nogil
     cdef bint has_room(self, int n) noexcept nogil
     cdef void give(self, int slot) noexcept nogil
     cdef int64_t *at(self, int slot, int feature) noexcept nogil
+    cdef bint shares_rows(self, int64_t n) noexcept nogil
     cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil
-    cdef void build_alone(self, int slot, const uint32_t *rows, int64_t n, int worker) noexcept nogil
     cdef void merge(self, int slot, int feature) noexcept nogil
     cdef void total(self, int slot, int64_t *out) noexcept nogil
     cdef void subtract(self, int slot, int feature, int smaller) noexcept nogil

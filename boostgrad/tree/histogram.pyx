@@ -195,9 +195,10 @@ cdef class HistogramPool:
                                       target + i * tile.stride * self.lanes)
             done += piece
 
-    cdef void add_tile(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
-        """All rows, the features of one tile, straight into the slot."""
-        self.add_rows(c.target, c.rows, c.begin, c.n, &self.records.tiles[chunk], worker, True)
+    cdef void build_tile(self, int slot, const Tile *tile, const uint32_t *rows, int64_t begin, int64_t n,
+                         int worker) noexcept nogil:
+        """Histograms of the features of one tile by the calling thread alone, complete at once."""
+        self.add_rows(self.slots[slot], rows, begin, n, tile, worker, True)
 
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
         """A chunk of the rows, all features tile by tile, into the worker's own histogram; the first one's is the
@@ -205,15 +206,20 @@ cdef class HistogramPool:
         cdef int64_t begin = chunk * c.rows_per_chunk
         cdef int64_t n = min(c.rows_per_chunk, c.n - begin)
         cdef const uint32_t *rows = c.rows + begin if c.rows != NULL else NULL
-        cdef int64_t *target = c.target if worker == 0 else self.scratch[worker]
+        cdef int64_t *target = self.slots[c.slot] if worker == 0 else self.scratch[worker]
         cdef bint fresh = not self.touched[worker]
         cdef int t
         self.touched[worker] = True
         for t in range(self.records.n_tiles):
             self.add_rows(target, rows, c.begin + begin, n, &self.records.tiles[t], worker, fresh)
 
+    cdef bint shares_rows(self, int64_t n) noexcept nogil:
+        """Whether threads share so many rows of a node; not where there are tiles for all of them."""
+        return (self.n_threads > 1 and n * self.n_features >= PARALLEL_UPDATES
+                and self.records.n_tiles < 2 * self.n_threads)
+
     cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil:
-        """Histograms of rows[begin : begin + n], or of those numbers themselves where rows is NULL.
+        """Histograms of rows[begin : begin + n], or of those numbers themselves where rows is NULL, by all threads.
 
         The slot is complete once :meth:`merge` was called for each feature. Returns -1 without memory.
         """
@@ -221,15 +227,14 @@ cdef class HistogramPool:
         cdef int64_t n_chunks
         cdef int worker, t
         context.pool = <void *> self
-        context.target = self.slots[slot]
+        context.slot = slot
         context.rows = rows + begin if rows != NULL else NULL
         context.begin = begin
         context.n = n
         memset(self.touched, 0, self.n_threads)
-        if self.n_threads == 1 or n * self.n_features < PARALLEL_UPDATES:
-            parallel_for(build_tile, &context, self.records.n_tiles, 1)
-        elif self.records.n_tiles >= 2 * self.n_threads:
-            parallel_for(build_tile, &context, self.records.n_tiles, self.n_threads)
+        if not self.shares_rows(n):
+            parallel_for(build_tile, &context, self.records.n_tiles,
+                         self.n_threads if n * self.n_features >= PARALLEL_UPDATES else 1)
         else:
             for worker in range(1, self.n_threads):
                 if self.scratch[worker] == NULL:
@@ -243,15 +248,8 @@ cdef class HistogramPool:
             parallel_for(build_rows, &context, n_chunks, self.n_threads)
             if not self.touched[0]:  # the others were faster
                 for t in range(self.records.n_tiles):
-                    self.clear(context.target, &self.records.tiles[t])
+                    self.clear(self.slots[slot], &self.records.tiles[t])
         return 0
-
-    cdef void build_alone(self, int slot, const uint32_t *rows, int64_t n, int worker) noexcept nogil:
-        """Histograms of these rows by the calling thread alone, which may be one of several that fill different slots;
-        complete at once."""
-        cdef int t
-        for t in range(self.records.n_tiles):
-            self.add_rows(self.slots[slot], rows, 0, n, &self.records.tiles[t], worker, True)
 
     cdef void merge(self, int slot, int feature) noexcept nogil:
         """Add what helper threads summed up for the feature to the slot that was built last."""
@@ -279,7 +277,7 @@ cdef class HistogramPool:
 
 cdef void build_tile(void *context, int64_t chunk, int worker) noexcept nogil:
     cdef BuildContext *c = <BuildContext *> context
-    (<HistogramPool> c.pool).add_tile(c, chunk, worker)
+    (<HistogramPool> c.pool).build_tile(c.slot, &(<HistogramPool> c.pool).records.tiles[chunk], c.rows, c.begin, c.n, worker)
 
 
 cdef void build_rows(void *context, int64_t chunk, int worker) noexcept nogil:
