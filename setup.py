@@ -37,6 +37,7 @@ MODULES = [
     "boostgrad.tree.leaves",
     "boostgrad.tree.sparse",
     "boostgrad.tree.growth_queue",
+    "boostgrad.tree.level_sets",
     "boostgrad.tree.grower",
     "boostgrad.tree.vector",
     "boostgrad.tree.sparse_grower",

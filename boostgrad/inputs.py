@@ -28,8 +28,9 @@ def target_column(y, n_rows: int, name: str, owner: str) -> np.ndarray:
     if y is None:
         raise ValueError(f"{owner} requires y to be passed, but the target {name} is None.")
     y = plain_array(y, name)
-    if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biufU"):  # of those there is nothing to ask,
-        y = column_or_1d(y, warn=True)  # and asking looks through all installed packages, the first time
+    # a plain column needs no check, which looks through all installed packages the first time
+    if not (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biufU"):
+        y = column_or_1d(y, warn=True)
     if len(y) != n_rows:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."

@@ -17,7 +17,8 @@ if not (PACKAGE / "native.pyx").exists():
 
 WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance", "_order"}
 GROWING_ROOMS = (
-    "records histogram sparse splitter partition leaves structs growth_queue grower sparse_grower growers vector"
+    "records histogram sparse splitter partition leaves structs growth_queue level_sets grower sparse_grower growers "
+    "vector"
 )
 GROWING = {f"tree.{name}" for name in GROWING_ROOMS.split()}
 

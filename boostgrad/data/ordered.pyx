@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 import numpy as np
 
 from boostgrad.data.binning cimport EdgeTable
-from boostgrad.native cimport bg_kernels, kernels, parallel_for
+from boostgrad.native cimport address_of, bg_kernels, kernels, parallel_for
 
 # Statistics that are searched for their bins at a time.
 DEF BLOCK = 1024
@@ -232,11 +232,10 @@ cdef class OrderedStatistics:
         """
         cdef DrawContext context
         cdef const int64_t[::1] feature_view = features
-        cdef size_t address = matrix.by_column.__array_interface__["data"][0]
         context.values = NULL
         context.edges = edges.edges64
         context.size = edges.size
-        context.codes = <void *> address
+        context.codes = <void *> address_of(matrix.by_column)
         context.features = &feature_view[0]
         context.code_bytes = matrix.by_column.itemsize
         self.run(&context, number, n_threads)

@@ -313,6 +313,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             y = plain_labels(y, name)
         if y.dtype.kind in "fmM":
             check_finite(y, name)
+        # whole numbers and words need no check, which looks through all installed packages the first time
         if y.dtype.kind not in "biuU" and not (y.dtype.kind == "f" and (y == np.floor(y)).all()):
             check_classification_targets(y)
         return y

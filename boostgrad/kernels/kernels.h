@@ -228,8 +228,7 @@ typedef struct {
                  bg_scan_scratch *scratch, bg_scan_result *out);
 
     /* Rows that go left fill OUT to from its front, in order; the others fill it from its back, last one first.
-     * rows == NULL: rows begin .. begin + n. The column is readable for 64 codes past its end.
-     * Returns the number that went left. */
+     * rows == NULL: rows begin .. begin + n. Returns the number that went left. */
     bg_partition_kernel partition_u8, partition_u16;
 
     /* OUT codes[i] = 0 where x[i] is NaN, else 1 + #(edges < x[i]); edges are padded with +inf to size, a power of

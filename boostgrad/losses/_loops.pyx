@@ -101,8 +101,7 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
     cdef Context context
     cdef const double[::1] weight_view
     cdef double[:, :, ::1] pairs = out.pairs
-    cdef double *largest = <double *> address_of(out.largest)
-    cdef int64_t n_blocks, i
+    cdef int64_t n_blocks
     y = np.ascontiguousarray(y)
     context.y = <const char *> address_of(y)
     context.y_kind = TARGET_KINDS[y.dtype]
@@ -130,10 +129,17 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
             parallel_for(parametric_block, &context, n_blocks, n_threads)
         else:
             parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
-    for i in range(2 * n_blocks):
-        if context.largest[i] > largest[i % 2] or isnan(context.largest[i]):  # what is not a number stays
-            largest[i % 2] = context.largest[i]
+    raise_largest(out.largest, context.largest, n_blocks)
     free(context.largest)
+
+
+cdef void raise_largest(out, const double *of_blocks, int64_t n_blocks):
+    """OUT out, of length 2: only raised, by two numbers a block; what is not a number stays."""
+    cdef double *largest = <double *> address_of(out)
+    cdef int64_t i
+    for i in range(2 * n_blocks):
+        if of_blocks[i] > largest[i % 2] or isnan(of_blocks[i]):
+            largest[i % 2] = of_blocks[i]
 
 
 cdef struct Arrays:
@@ -193,7 +199,7 @@ def fill_pairs(double[:, ::1] pairs, gradient, hessian, largest, int n_threads):
     c.n_rows = pairs.shape[0]
     with nogil:
         parallel_for(fill_block, &c, n_blocks, n_threads)
-    np.maximum(largest, of_blocks.base.max(axis=0), out=largest)
+    raise_largest(largest, c.largest, n_blocks)
 
 
 cdef object whole(array, int64_t n):

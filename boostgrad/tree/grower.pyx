@@ -24,9 +24,10 @@ from boostgrad.native cimport address_of, parallel_for
 from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
+from boostgrad.tree.level_sets cimport LevelSets
 from boostgrad.tree.partition cimport RowPartition
 from boostgrad.tree.records cimport RowRecords
-from boostgrad.tree.splitter cimport Splitter, leaf_value, shrunk
+from boostgrad.tree.splitter cimport Splitter, improve, leaf_value, shrunk
 from boostgrad.tree.structs cimport Node, SplitChoice
 from boostgrad.params import CategoryParams
 from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
@@ -45,6 +46,9 @@ DEF ALWAYS_ALONE_CODES = 100000
 
 # Nodes of the queue that are passed over in search of such ones.
 DEF LOOK_AHEAD = 4
+
+# In place of the number of a thread.
+DEF ALL_THREADS = -1
 
 # Rows that tell how much gradients vary.
 DEF NOISE_ROWS = 65536
@@ -100,10 +104,9 @@ cdef class TreeGrower:
         self.n_lanes = 2
         self.noise_share = categories.noise if matrix.categorical.any() else 0.0
         self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
-        self.set_codes = <size_t> matrix.n_codes.max()
-        self.goes_left = <uint8_t *> realloc(NULL, n_threads * self.set_codes)
+        self.sets = LevelSets(matrix, n_threads)
         self.batch = <int32_t *> realloc(NULL, (n_threads + LOOK_AHEAD) * sizeof(int32_t))
-        if self.choices == NULL or self.goes_left == NULL or self.batch == NULL:
+        if self.choices == NULL or self.batch == NULL:
             raise MemoryError()
 
     def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
@@ -117,8 +120,6 @@ cdef class TreeGrower:
         free(self.nodes)
         free(self.choices)
         free(self.batch)
-        free(self.goes_left)
-        free(self.set_bits)
         free(self.leaf_values)
 
     def grow(self, gradient_pairs, int output, int number):
@@ -229,122 +230,104 @@ cdef class TreeGrower:
         self.n_nodes += 1
         return self.n_nodes - 1
 
-    cdef bint may_split(self, int32_t node) noexcept nogil:
-        return (self.n_leaves < self.max_leaves and self.nodes[node].depth < self.max_depth
+    cdef bint may_split(self, int32_t node, int64_t n_leaves) noexcept nogil:
+        """Whether it is worth a search, when the tree has so many leaves."""
+        return (n_leaves < self.max_leaves and self.nodes[node].depth < self.max_depth
                 and self.nodes[node].count >= 2 * self.min_samples_leaf and self.nodes[node].count >= 2)
 
-    cdef int grow_nodes(self) noexcept nogil:
-        """Nodes, and the partition by them. Returns -1 without memory."""
-        cdef int32_t root, node
+    cdef int start_nodes(self) noexcept nogil:
+        """The root, with all rows. Returns -1 without memory."""
         self.n_nodes = 0
-        self.n_set_words = 0
         self.n_ready = 0
         self.queue.n = 0
         self.n_leaves = 1
+        self.sets.start_tree()
         self.partition.reset()
-        root = self.add_node(0, self.partition.n_rows, 0, mix(self.tree_seed))
-        if root < 0:
+        if self.add_node(0, self.partition.n_rows, 0, mix(self.tree_seed)) < 0:
             return -1
-        self.nodes[root].live = True
-        if self.may_split(root):
-            if self.evaluate_root(root) != 0:
+        self.nodes[0].live = True
+        self.nodes[0].is_open = self.may_split(0, 1)
+        return 0
+
+    cdef int grow_nodes(self) noexcept nogil:
+        """Nodes, and the partition by them. Returns -1 without memory."""
+        cdef int32_t node
+        if self.start_nodes() != 0:
+            return -1
+        if self.nodes[0].is_open:
+            if self.evaluate_root(0) != 0 or self.settle(0) != 0:
                 return -1
         while self.queue.n > 0 and self.n_leaves < self.max_leaves:
             node = self.queue.pop()
-            if self.side_by_side and self.nodes[node].ready[0] == 0 and self.work_out(node) != 0:
+            if self.nodes[node].ready[0] == 0 and self.work_out(node) != 0:
                 return -1
-            if (self.take_ready(node) if self.nodes[node].ready[0] else self.split_now(node)) != 0:
+            if self.make_split(node) != 0:
                 return -1
         self.forget_ready()
         return 0
 
-    cdef int split_now(self, int32_t node) noexcept nogil:
-        """Split a node with all threads. Returns -1 without memory."""
-        cdef int32_t[2] children
-        cdef SplitChoice *choice
-        if self.add_children(node, children) != 0:
-            return -1
-        choice = &self.nodes[node].choice
-        self.partition.split(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
-                             choice.missing_left, self.set_table(node))
-        self.make_split(node, children[0], children[1])
-        return self.evaluate_children(node, children[0], children[1])
-
-    cdef int take_ready(self, int32_t node) noexcept nogil:
-        """Make the split of a node that was worked out before. Returns -1 without memory."""
+    cdef int make_split(self, int32_t node) noexcept nogil:
+        """From now on the two children that were worked out are leaves, and the node is none. Returns -1 without
+        memory."""
+        cdef int32_t order = <int32_t> self.n_leaves - 1, child
         cdef int side
-        cdef int32_t child
         self.n_ready -= 1
-        self.make_split(node, self.nodes[node].ready[0], self.nodes[node].ready[1])
-        for side in range(2):
-            child = self.nodes[node].child[side]
-            if self.nodes[child].choice.feature >= 0:
-                if self.keep_if_worth_it(child) != 0:
-                    return -1
-            else:
-                self.close(child)
-        return 0
-
-    cdef void make_split(self, int32_t node, int32_t left, int32_t right) noexcept nogil:
-        """From now on these two are leaves, and the node is none."""
-        cdef int32_t order = <int32_t> self.n_leaves - 1
-        self.nodes[node].child[0] = left
-        self.nodes[node].child[1] = right
-        self.nodes[node].order = order
-        self.nodes[left].live = self.nodes[right].live = True
-        self.nodes[left].age = 2 * <int64_t> order + 1
-        self.nodes[right].age = 2 * <int64_t> order + 2
         self.n_leaves += 1
-
-    cdef int add_children(self, int32_t node, int32_t *children) noexcept nogil:
-        """OUT children: nodes for the two sides of the split. Returns -1 without memory."""
-        cdef int64_t begin = self.nodes[node].begin, count = self.nodes[node].count
-        cdef int64_t n_left = self.splitter.count(self.nodes[node].choice.left)
-        cdef int32_t depth = self.nodes[node].depth + 1, left, right
-        cdef uint64_t key = self.nodes[node].key
-        cdef int lane
-        if self.nodes[node].choice.missing_left < 0:  # none seen here: those to come follow the larger child
-            self.nodes[node].choice.missing_left = n_left >= count - n_left
-        children[0] = left = self.add_node(begin, n_left, depth, mix(key + 1))
-        children[1] = right = self.add_node(begin + n_left, count - n_left, depth, mix(key + 2))
-        if left < 0 or right < 0:
-            return -1
-        for lane in range(self.n_lanes):
-            self.nodes[left].total[lane] = self.nodes[node].choice.left[lane]
-            self.nodes[right].total[lane] = self.nodes[node].total[lane] - self.nodes[node].choice.left[lane]
+        self.nodes[node].order = order
+        for side in range(2):
+            child = self.nodes[node].child[side] = self.nodes[node].ready[side]
+            self.nodes[child].live = True
+            self.nodes[child].age = 2 * <int64_t> order + 1 + side
+            if self.settle(child) != 0:
+                return -1
         return 0
 
-    # -- nodes side by side: a thread that has a node for itself need not wait for others, node by node. Which node is
-    #    split next is known only once the children of the one before are; but the next ones in the queue will have
-    #    their turn, unless leaves run out, and to have worked them out before changes nothing. ------------------------
+    cdef int settle(self, int32_t node) noexcept nogil:
+        """Into the queue with its histogram, or a leaf for good. Returns -1 without memory."""
+        cdef SplitChoice *choice = &self.nodes[node].choice
+        if choice.feature >= 0:
+            self.splitter.finish(choice, self.nodes[node].total)
+        if choice.feature < 0 or choice.gain <= 0:
+            self.close(node)
+            return 0
+        if self.splitter.is_categorical[choice.feature]:
+            self.splitter.find_set(self.pool.at(self.nodes[node].slot, choice.feature),
+                                   self.pool.n_codes[choice.feature], choice.feature, self.nodes[node].total,
+                                   self.sets.table(0))
+            if self.sets.keep(&self.nodes[node]) != 0:
+                return -1
+        if self.is_full():  # its children will be built from their rows
+            self.close(node)
+        return self.queue.push(node)
 
-    cdef int64_t work(self, int32_t node) noexcept nogil:
-        """Codes that are read to split a node, about."""
-        return self.nodes[node].count * self.n_features + 2 * self.total_codes
+    # -- which nodes are worked out at once: a thread that has a node for itself need not wait for others, node by node.
+    #    Which node is split next is known only once the children of the one before are; but the next ones in the queue
+    #    will have their turn, unless leaves run out, and to have worked them out before changes nothing. --------------
 
     cdef int work_out(self, int32_t node) noexcept nogil:
-        """Work out the splits of this node, which was taken from the queue, and of some that come next, a thread each;
-        nothing where there are no others of a like size. Returns -1 without memory."""
+        """Work out the split of this node, which was taken from the queue: with all threads, or, where some that come
+        next are of a like size, a thread each. Returns -1 without memory."""
         cdef int i
-        if self.choose_batch(node) < 2:
-            return 0
+        self.choose_batch(node)
         for i in range(self.n_batch):
-            if self.prepare(self.batch[i]) != 0:
+            if self.prepare(self.batch[i], self.n_leaves + i + 1) != 0:
                 return -1
         self.n_ready += self.n_batch
-        parallel_for(work_node_alone, <void *> self, self.n_batch, self.n_threads)
+        if self.n_batch == 1:
+            return self.work(node, ALL_THREADS)
+        parallel_for(work_alone, <void *> self, self.n_batch, self.n_threads)
         return 0
 
-    cdef int choose_batch(self, int32_t node) noexcept nogil:
-        """OUT batch: the node and others, which stay in the queue; returns how many."""
-        cdef int64_t most = self.work(node), least = 0, work
+    cdef void choose_batch(self, int32_t node) noexcept nogil:
+        """OUT batch: the node, and others, which stay in the queue."""
+        cdef int64_t most = self.work_of(node), least = 0, work
         cdef int n_passed = 0, i
         cdef int32_t next_one
         cdef int32_t *passed = self.batch + self.n_threads
         self.n_batch = 1
         self.batch[0] = node
-        if most > ALONE_CODES or not self.pool.has_room(2 * self.n_threads):
-            return 1
+        if not self.side_by_side or most > ALONE_CODES or not self.pool.has_room(2 * self.n_threads):
+            return
         if most > ALWAYS_ALONE_CODES:  # all threads on a node are slower only where it is small, or others are as large
             least = <int64_t> (most / MOST_UNEVEN)
             most = <int64_t> (most * MOST_UNEVEN)
@@ -353,7 +336,7 @@ cdef class TreeGrower:
         while (self.n_batch < self.n_threads and n_passed < LOOK_AHEAD and self.queue.n > 0
                and self.n_leaves + self.n_ready + self.n_batch < self.max_leaves):
             next_one = self.queue.pop()
-            work = self.work(next_one)
+            work = self.work_of(next_one)
             if self.nodes[next_one].ready[0] == 0 and least <= work <= most:
                 self.batch[self.n_batch] = next_one
                 self.n_batch += 1
@@ -364,67 +347,10 @@ cdef class TreeGrower:
             self.queue.push(passed[i])
         for i in range(1, self.n_batch):
             self.queue.push(self.batch[i])
-        return self.n_batch
 
-    cdef int prepare(self, int32_t node) noexcept nogil:
-        """Nodes and histogram slots for the children of a split that is to be worked out. A child that can never be
-        split has no slot, unless its sibling's histogram is derived from its own. Returns -1 without memory."""
-        cdef int32_t[2] children
-        cdef int32_t smaller, larger
-        cdef int slot = self.nodes[node].slot
-        cdef bint small_open, large_open, derived
-        if self.add_children(node, children) != 0:
-            return -1
-        self.nodes[node].ready[0], self.nodes[node].ready[1] = children[0], children[1]
-        self.nodes[node].slot = -1
-        smaller = self.smaller_of(children[0], children[1])
-        larger = children[1] if smaller == children[0] else children[0]
-        small_open, large_open = self.may_split(smaller), self.may_split(larger)
-        derived = slot >= 0 and large_open and self.subtraction_pays(smaller, larger, small_open)
-        self.nodes[larger].is_derived = derived
-        if large_open:
-            self.nodes[larger].slot = slot if slot >= 0 else self.pool.take()
-            slot = -1
-        if small_open or derived:
-            self.nodes[smaller].slot = slot if slot >= 0 else self.pool.take()
-            slot = -1
-        self.give(slot)
-        self.nodes[smaller].is_open, self.nodes[larger].is_open = small_open, large_open
-        return -1 if (large_open and self.nodes[larger].slot < 0) or (
-            (small_open or derived) and self.nodes[smaller].slot < 0) else 0
-
-    cdef void work_alone(self, int32_t node, int worker) noexcept nogil:
-        """Part the rows of a node and find the best splits of its children, by the calling thread alone."""
-        cdef int32_t left = self.nodes[node].ready[0], right = self.nodes[node].ready[1]
-        cdef int32_t smaller = self.smaller_of(left, right)
-        cdef int32_t larger = right if smaller == left else left
-        cdef SplitChoice *choice = &self.nodes[node].choice
-        cdef Node *small = &self.nodes[smaller]
-        cdef Node *large = &self.nodes[larger]
-        cdef SplitChoice *small_choice = &self.choices[2 * worker]
-        cdef SplitChoice *large_choice = &self.choices[2 * worker + 1]
-        cdef int feature
-        cdef uint32_t n_codes
-        self.partition.split_alone(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
-                                   choice.missing_left, self.table_in(node, self.goes_left + worker * self.set_codes))
-        if small.slot >= 0:
-            self.pool.build_alone(small.slot, self.partition.rows + small.begin, small.count, worker)
-        if large.slot >= 0 and not large.is_derived:
-            self.pool.build_alone(large.slot, self.partition.rows + large.begin, large.count, worker)
-        self.splitter.reset(small_choice)
-        self.splitter.reset(large_choice)
-        for feature in range(self.n_features):
-            n_codes = self.pool.n_codes[feature]
-            if small.is_open:
-                self.splitter.scan(self.pool.at(small.slot, feature), n_codes, feature, self.rotation(smaller),
-                                   small.total, worker, small_choice)
-            if large.is_open:
-                if large.is_derived:
-                    self.pool.subtract(large.slot, feature, small.slot)
-                self.splitter.scan(self.pool.at(large.slot, feature), n_codes, feature, self.rotation(larger),
-                                   large.total, worker, large_choice)
-        self.improve(smaller, small_choice)
-        self.improve(larger, large_choice)
+    cdef int64_t work_of(self, int32_t node) noexcept nogil:
+        """Codes that are read to split a node, about."""
+        return self.nodes[node].count * self.n_features + 2 * self.total_codes
 
     cdef void forget_ready(self) noexcept nogil:
         """Splits that were worked out, and not made: their nodes stay leaves, with their rows in order."""
@@ -436,10 +362,77 @@ cdef class TreeGrower:
                 self.partition.rejoin(self.nodes[node].begin, self.nodes[self.nodes[node].ready[0]].count,
                                       self.nodes[node].count)
 
-    cdef int32_t smaller_of(self, int32_t left, int32_t right) noexcept nogil:
-        return left if self.nodes[left].count <= self.nodes[right].count else right
+    # -- working out one split: children, their rows, histograms and best splits --------------------------------------
 
-    # -- nodes with all threads --------------------------------------------------------------------------------------
+    cdef int prepare(self, int32_t node, int64_t n_leaves) noexcept nogil:
+        """Nodes for the two sides of a split, after which the tree has so many leaves or more, and places for their
+        histograms. Returns -1 without memory."""
+        cdef int64_t begin = self.nodes[node].begin, count = self.nodes[node].count
+        cdef int64_t n_left = self.splitter.count(self.nodes[node].choice.left)
+        cdef int32_t depth = self.nodes[node].depth + 1, left, right
+        cdef uint64_t key = self.nodes[node].key
+        cdef int lane
+        if self.nodes[node].choice.missing_left < 0:  # none seen here: those to come follow the larger child
+            self.nodes[node].choice.missing_left = n_left >= count - n_left
+        left = self.add_node(begin, n_left, depth, mix(key + 1))
+        right = self.add_node(begin + n_left, count - n_left, depth, mix(key + 2))
+        if left < 0 or right < 0:
+            return -1
+        for lane in range(self.n_lanes):
+            self.nodes[left].total[lane] = self.nodes[node].choice.left[lane]
+            self.nodes[right].total[lane] = self.nodes[node].total[lane] - self.nodes[node].choice.left[lane]
+        self.nodes[left].is_open, self.nodes[right].is_open = self.may_split(left, n_leaves), self.may_split(right, n_leaves)
+        self.nodes[node].ready[0], self.nodes[node].ready[1] = left, right
+        return self.give_places(node, self.smaller_child(node), self.larger_child(node))
+
+    cdef int give_places(self, int32_t node, int32_t smaller, int32_t larger) noexcept nogil:
+        """Histogram slots for the children, one of them the node's. A child that can never be split has none, unless
+        its sibling's histogram is derived from its own. Returns -1 without memory."""
+        cdef int slot = self.nodes[node].slot
+        cdef bint derived = slot >= 0 and self.nodes[larger].is_open and self.subtraction_pays(smaller, larger)
+        self.nodes[node].slot = -1
+        self.nodes[larger].is_derived = derived
+        if self.nodes[larger].is_open:
+            self.nodes[larger].slot = slot if slot >= 0 else self.pool.take()
+            slot = -1
+            if self.nodes[larger].slot < 0:
+                return -1
+        if self.nodes[smaller].is_open or derived:
+            self.nodes[smaller].slot = slot if slot >= 0 else self.pool.take()
+            slot = -1
+            if self.nodes[smaller].slot < 0:
+                return -1
+        self.give(slot)
+        return 0
+
+    cdef int32_t smaller_child(self, int32_t node) noexcept nogil:
+        cdef int32_t *child = self.nodes[node].ready
+        return child[0] if self.nodes[child[0]].count <= self.nodes[child[1]].count else child[1]
+
+    cdef int32_t larger_child(self, int32_t node) noexcept nogil:
+        return self.nodes[node].ready[0] + self.nodes[node].ready[1] - self.smaller_child(node)
+
+    cdef bint subtraction_pays(self, int32_t smaller, int32_t larger) noexcept nogil:
+        """Whether subtracting every record is cheaper than adding the rows of the larger child."""
+        cdef int64_t n_saved = self.nodes[larger].count
+        if not self.nodes[smaller].is_open:
+            n_saved -= self.nodes[smaller].count
+        return n_saved * self.n_features * 2 > self.total_codes
+
+    cdef int work(self, int32_t node, int worker) noexcept nogil:
+        """Part the rows of a node and find the best splits of its children: by one thread alone, which has this number,
+        or by ALL_THREADS. Returns -1 without memory."""
+        cdef const SplitChoice *choice = &self.nodes[node].choice
+        cdef const uint8_t *goes_left = NULL
+        if self.splitter.is_categorical[choice.feature]:
+            goes_left = self.sets.read(&self.nodes[node], max(worker, 0))
+        if worker == ALL_THREADS:
+            self.partition.split(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
+                                 choice.missing_left, goes_left)
+        else:
+            self.partition.split_alone(self.nodes[node].begin, self.nodes[node].count, choice.feature, choice.code,
+                                       choice.missing_left, goes_left)
+        return self.evaluate_children(node, self.smaller_child(node), self.larger_child(node), worker)
 
     cdef int evaluate_root(self, int32_t root) noexcept nogil:
         cdef int slot = self.pool.take()
@@ -447,63 +440,62 @@ cdef class TreeGrower:
             return -1
         self.nodes[root].slot = slot
         self.pool.total(slot, self.nodes[root].total)
-        self.find_splits(root, -1, False)
-        return self.keep_if_worth_it(root)
-
-    cdef int evaluate_children(self, int32_t node, int32_t left, int32_t right) noexcept nogil:
-        """Histograms and best splits of two new leaves; a leaf that can never be split gets none."""
-        cdef int32_t smaller = self.smaller_of(left, right)
-        cdef int32_t larger = right if smaller == left else left
-        cdef bint small_open = self.may_split(smaller), large_open = self.may_split(larger)
-        cdef int slot = self.nodes[node].slot
-        self.nodes[node].slot = -1
-        if not large_open and not small_open:
-            self.give(slot)
-            return 0
-        return self.evaluate_pair(node, smaller, larger, small_open, large_open, slot)
-
-    cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
-                           int slot) noexcept nogil:
-        """Two new leaves, at least one of which may be split; the slot is their parent's."""
-        if slot >= 0 and large_open and self.subtraction_pays(smaller, larger, small_open):
-            self.nodes[larger].slot = slot
-            self.nodes[smaller].slot = self.pool.take()
-            if self.nodes[smaller].slot >= 0:
-                if self.build(smaller) != 0:
-                    return -1
-                self.find_splits(smaller, larger, small_open)
-                if not small_open:
-                    self.close(smaller)
-                elif self.keep_if_worth_it(smaller) != 0:
-                    return -1
-                return self.keep_if_worth_it(larger)
-            slot = self.nodes[larger].slot
-            self.nodes[larger].slot = -1
-        self.give(slot)
-        if large_open and self.evaluate_alone(larger) != 0:
-            return -1
-        if small_open and self.evaluate_alone(smaller) != 0:
-            return -1
+        self.search(root, -1, ALL_THREADS)
         return 0
 
-    cdef bint subtraction_pays(self, int32_t smaller, int32_t larger, bint small_open) noexcept nogil:
-        """Whether subtracting every record is cheaper than adding the rows of the larger child."""
-        cdef int64_t n_saved = self.nodes[larger].count - (0 if small_open else self.nodes[smaller].count)
-        return n_saved * self.n_features * 2 > self.total_codes
-
-    cdef int build(self, int32_t node) noexcept nogil:
-        return self.pool.build(self.nodes[node].slot, self.partition.rows, self.nodes[node].begin,
-                               self.nodes[node].count)
-
-    cdef int evaluate_alone(self, int32_t node) noexcept nogil:
-        cdef int slot = self.pool.take()
-        if slot < 0:
+    cdef int evaluate_children(self, int32_t node, int32_t smaller, int32_t larger, int worker) noexcept nogil:
+        if self.nodes[larger].is_derived:
+            return self.evaluate(smaller, larger, worker)
+        if self.nodes[larger].is_open and self.evaluate(larger, -1, worker) != 0:
             return -1
-        self.nodes[node].slot = slot
-        if self.build(node) != 0:
-            return -1
-        self.find_splits(node, -1, False)
-        return self.keep_if_worth_it(node)
+        return self.evaluate(smaller, -1, worker) if self.nodes[smaller].is_open else 0
+
+    cdef int evaluate(self, int32_t node, int32_t sibling, int worker) noexcept nogil:
+        """The histogram of a node, its sibling's (-1: none) from it and their parent's, and their best splits."""
+        cdef const uint32_t *rows = self.partition.rows + self.nodes[node].begin
+        if worker == ALL_THREADS:
+            if self.pool.build(self.nodes[node].slot, rows, 0, self.nodes[node].count) != 0:
+                return -1
+        else:
+            self.pool.build_alone(self.nodes[node].slot, rows, self.nodes[node].count, worker)
+        self.search(node, sibling, worker)
+        return 0
+
+    cdef void search(self, int32_t node, int32_t sibling, int worker) noexcept nogil:
+        """Derive and scan feature by feature: what one feature needs stays in the first-level cache."""
+        cdef SearchContext context
+        cdef int first = max(worker, 0), end = self.n_threads if worker == ALL_THREADS else worker + 1, i
+        context.grower = <void *> self
+        context.node = &self.nodes[node]
+        context.sibling = &self.nodes[sibling] if sibling >= 0 else NULL
+        context.merges = worker == ALL_THREADS
+        for i in range(2 * first, 2 * end):
+            self.splitter.reset(&self.choices[i])
+        if worker == ALL_THREADS:
+            parallel_for(search_feature, &context, self.n_features,
+                         self.n_threads if self.total_codes >= PARALLEL_CODES else 1)
+        else:
+            for i in range(self.n_features):
+                self.search_one(&context, i, worker)
+        for i in range(first, end):
+            improve(&context.node.choice, &self.choices[2 * i])
+            if context.sibling != NULL:
+                improve(&context.sibling.choice, &self.choices[2 * i + 1])
+
+    cdef void search_one(self, const SearchContext *c, int feature, int worker) noexcept nogil:
+        """One feature of a node and its sibling."""
+        cdef uint32_t n_codes = self.pool.n_codes[feature]
+        cdef int64_t *hist
+        if c.merges:
+            self.pool.merge(c.node.slot, feature)
+        if c.node.is_open:
+            hist = self.pool.at(c.node.slot, feature)
+            self.splitter.scan(hist, n_codes, feature, c.node.rotation, c.node.total, worker, &self.choices[2 * worker])
+        if c.sibling != NULL:
+            self.pool.subtract(c.sibling.slot, feature, c.node.slot)
+            hist = self.pool.at(c.sibling.slot, feature)
+            self.splitter.scan(hist, n_codes, feature, c.sibling.rotation, c.sibling.total, worker,
+                               &self.choices[2 * worker + 1])
 
     cdef void give(self, int slot) noexcept nogil:
         self.pool.give(slot)
@@ -515,102 +507,7 @@ cdef class TreeGrower:
         self.give(self.nodes[node].slot)
         self.nodes[node].slot = -1
 
-    cdef int keep_if_worth_it(self, int32_t node) noexcept nogil:
-        """Into the queue with its histogram, or a leaf for good. Returns -1 without memory."""
-        self.splitter.finish(&self.nodes[node].choice, self.nodes[node].total)
-        if self.nodes[node].choice.gain <= 0:
-            self.close(node)
-            return 0
-        if self.splitter.is_categorical[self.nodes[node].choice.feature] and self.keep_set(node) != 0:
-            return -1
-        if self.is_full():  # its children will be built from their rows
-            self.close(node)
-        return self.queue.push(node)
-
-    cdef int keep_set(self, int32_t node) noexcept nogil:
-        """The set of levels that goes left at a node's categorical split, cut after its last level. Returns -1 without
-        memory."""
-        cdef int feature = self.nodes[node].choice.feature
-        cdef uint32_t n_codes = self.pool.n_codes[feature], code
-        cdef int64_t n_words = 0, room
-        cdef uint32_t *bits
-        self.splitter.find_set(self.pool.at(self.nodes[node].slot, feature), n_codes, feature, self.nodes[node].total,
-                               self.goes_left)
-        for code in range(n_codes - 1, 0, -1):
-            if self.goes_left[code]:
-                n_words = (code - 1) // 32 + 1
-                break
-        if self.n_set_words + n_words > self.set_room:
-            room = 2 * (self.n_set_words + n_words)
-            bits = <uint32_t *> realloc(self.set_bits, room * sizeof(uint32_t))
-            if bits == NULL:
-                return -1
-            self.set_bits = bits
-            self.set_room = room
-        bits = self.set_bits + self.n_set_words
-        memset(bits, 0, n_words * sizeof(uint32_t))
-        for code in range(1, n_codes):
-            if self.goes_left[code]:
-                bits[(code - 1) // 32] |= <uint32_t> 1 << ((code - 1) % 32)
-        self.nodes[node].set_begin = self.n_set_words
-        self.nodes[node].set_words = n_words
-        self.n_set_words += n_words
-        return 0
-
-    cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
-        """A categorical split as a byte a code, NULL for another one."""
-        return self.table_in(node, self.goes_left)
-
-    cdef const uint8_t *table_in(self, int32_t node, uint8_t *goes_left) noexcept nogil:
-        """The same, in a place of n_codes bytes."""
-        cdef int feature = self.nodes[node].choice.feature
-        cdef const uint32_t *bits = self.set_bits + self.nodes[node].set_begin
-        cdef uint32_t n_codes = self.pool.n_codes[feature], code
-        if not self.splitter.is_categorical[feature]:
-            return NULL
-        memset(goes_left, 0, n_codes)
-        goes_left[0] = self.nodes[node].choice.missing_left
-        for code in range(1, min(n_codes, 32 * <uint32_t> self.nodes[node].set_words + 1)):
-            goes_left[code] = (bits[(code - 1) // 32] >> ((code - 1) % 32)) & 1
-        return goes_left
-
-    cdef void find_splits(self, int32_t built, int32_t derived, bint scan_built) noexcept nogil:
-        """Finish the histogram that was built, derive its sibling's from the parent's, and scan, feature by feature:
-        what one feature needs stays in the first-level cache. Without a sibling the built one is always scanned."""
-        cdef int worker
-        self.built = built
-        self.derived = derived
-        self.scan_built = scan_built or derived < 0
-        for worker in range(2 * self.n_threads):
-            self.splitter.reset(&self.choices[worker])
-        parallel_for(finish_feature, <void *> self, self.n_features,
-                     self.n_threads if self.total_codes >= PARALLEL_CODES else 1)
-        for worker in range(self.n_threads):
-            self.improve(built, &self.choices[2 * worker])
-            if derived >= 0:
-                self.improve(derived, &self.choices[2 * worker + 1])
-
-    cdef void improve(self, int32_t node, const SplitChoice *choice) noexcept nogil:
-        cdef SplitChoice *best = &self.nodes[node].choice
-        if choice.score > best.score or (choice.score == best.score and choice.score > 0 and choice.rank < best.rank):
-            best[0] = choice[0]
-
-    cdef void finish(self, int feature, int worker) noexcept nogil:
-        cdef int slot = self.nodes[self.built].slot
-        cdef uint32_t n_codes = self.pool.n_codes[feature]
-        cdef int64_t *hist = self.pool.at(slot, feature)
-        self.pool.merge(slot, feature)
-        if self.scan_built:
-            self.splitter.scan(hist, n_codes, feature, self.rotation(self.built), self.nodes[self.built].total, worker,
-                               &self.choices[2 * worker])
-        if self.derived >= 0:
-            self.pool.subtract(self.nodes[self.derived].slot, feature, slot)
-            self.splitter.scan(self.pool.at(self.nodes[self.derived].slot, feature), n_codes, feature,
-                               self.rotation(self.derived), self.nodes[self.derived].total, worker,
-                               &self.choices[2 * worker + 1])
-
-    cdef uint32_t rotation(self, int32_t node) noexcept nogil:
-        return self.nodes[node].rotation
+    # -- the finished tree --------------------------------------------------------------------------------------------
 
     cdef int sum_leaves(self) noexcept nogil:
         """Values and covers of the leaves, from full-precision sums. Returns -1 without memory."""
@@ -655,14 +552,6 @@ cdef class TreeGrower:
             leaf += 1
             row += self.nodes[node].count
         self.leaves.begin[leaf] = row
-
-    cdef object set_of(self, int32_t node):
-        """The set of a categorical split, uint32 words."""
-        cdef int32_t word
-        words = np.empty(self.nodes[node].set_words, dtype=np.uint32)
-        for word in range(self.nodes[node].set_words):
-            words[word] = self.set_bits[self.nodes[node].set_begin + word]
-        return words
 
     cdef object finished_tree(self, int output):
         """The nodes as a Tree: splits in the order they were made, leaves from left to right."""
@@ -734,7 +623,7 @@ cdef class TreeGrower:
         sets = {}
         for node in range(self.n_nodes):
             if self.nodes[node].child[0] != 0 and self.splitter.is_categorical[self.nodes[node].choice.feature]:
-                sets[self.nodes[node].order] = self.set_of(node)
+                sets[self.nodes[node].order] = self.sets.words(&self.nodes[node])
         return CategorySets.of(sets, n_splits)
 
 
@@ -746,9 +635,10 @@ cdef inline uint64_t mix(uint64_t x) noexcept nogil:
     return x ^ (x >> 31)
 
 
-cdef void work_node_alone(void *grower, int64_t i, int worker) noexcept nogil:
-    (<TreeGrower> grower).work_alone((<TreeGrower> grower).batch[i], worker)
+cdef void work_alone(void *grower, int64_t i, int worker) noexcept nogil:
+    (<TreeGrower> grower).work((<TreeGrower> grower).batch[i], worker)
 
 
-cdef void finish_feature(void *grower, int64_t feature, int worker) noexcept nogil:
-    (<TreeGrower> grower).finish(feature, worker)
+cdef void search_feature(void *context, int64_t feature, int worker) noexcept nogil:
+    cdef SearchContext *c = <SearchContext *> context
+    (<TreeGrower> c.grower).search_one(c, feature, worker)

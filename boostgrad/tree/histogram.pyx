@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
-from boostgrad.native cimport BG_COMPACT, BG_COMPACT_ROWS, bg_kernels, kernels, parallel_for
+from boostgrad.native cimport BG_COMPACT, BG_COMPACT_ROWS, address_of, bg_kernels, kernels, parallel_for
 from boostgrad.tree.records cimport RowRecords
 
 # Updates (rows times features) that are worth waking another thread for.
@@ -42,14 +42,12 @@ cdef class HistogramPool:
     """
 
     def __cinit__(self, matrix, RowRecords records, int n_threads):
-        cdef size_t address
         cdef const Tile *tile
         cdef int t, p
         self.k = kernels()
         self.matrix = matrix
         self.records = records
-        address = matrix.n_codes.__array_interface__["data"][0]
-        self.n_codes = <const uint32_t *> address
+        self.n_codes = <const uint32_t *> address_of(matrix.n_codes)
         self.n_features = matrix.n_features
         self.n_rows = matrix.n_rows
         self.n_threads = n_threads

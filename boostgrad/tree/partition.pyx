@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 
 import numpy as np
 
-from boostgrad.data.matrix import PADDING, row_array
+from boostgrad.data.matrix import row_array
 from boostgrad.native cimport address_of, bg_kernels, kernels, parallel_for, partition_kernel, table_partition_kernel
 
 # Rows a task parts, at most; a node of half as many is parted by one thread.
@@ -161,7 +161,7 @@ cdef class SparseRowPartition(RowPartition):
         self.stored_rows = <const uint32_t *> address_of(matrix.rows)
         self.stored_codes = <const uint16_t *> address_of(matrix.codes)
         self.default_code = <const uint16_t *> address_of(matrix.default_code)
-        self.scratch = np.empty(matrix.n_rows + PADDING, dtype=np.uint16)
+        self.scratch = np.empty(matrix.n_rows, dtype=np.uint16)
 
     cdef const void *column(self, int feature) noexcept nogil:
         """One column at a time is laid out, for the split at hand."""

@@ -26,7 +26,8 @@ from boostgrad.data.columns import BLOCK_ROWS, Columns, SparseColumns
 from boostgrad.data.matrix import SparseBinnedMatrix
 from boostgrad.data.binning cimport EdgeTable
 from boostgrad.data.views cimport ColumnView, ColumnViews, read_float32, read_float64, read_levels, reads_float32
-from boostgrad.native cimport (BG_PREDICT_BLOCK, bg_kernels, bg_node, bg_tree, kernels, parallel_for, sides_kernel)
+from boostgrad.native cimport (BG_PREDICT_BLOCK, address_of, bg_kernels, bg_node, bg_tree, kernels, parallel_for,
+                               sides_kernel)
 from boostgrad.data.binning import check_kinds
 from boostgrad.data.views import COLUMN_KINDS
 
@@ -77,7 +78,6 @@ cdef class CategoricalSplits:
 
     def __cinit__(self, list trees, list slots, Py_ssize_t n_plain):
         cdef Py_ssize_t g, at = 0, n_sides
-        cdef size_t address
         self.held = []
         bounds = group_bounds(trees)
         self.n_groups = len(bounds) - 1
@@ -93,14 +93,13 @@ cdef class CategoricalSplits:
             self.groups[g].first_sides = at
             self.groups[g].n_sides = len(tables[g])
             for feature, first_slot, n_splits, table in tables[g]:
-                address = table.__array_interface__["data"][0]
                 self.held.append(table)
                 self.sides[at].feature = feature
                 self.sides[at].first_slot = first_slot
                 self.sides[at].n_splits = n_splits
                 self.sides[at].n_codes = table.shape[0]
                 self.sides[at].side_bytes = table.shape[1]
-                self.sides[at].sides = <const uint8_t *> address
+                self.sides[at].sides = <const uint8_t *> address_of(table)
                 self.n_columns = max(self.n_columns, first_slot + n_splits - n_plain)
                 at += 1
 
@@ -449,7 +448,6 @@ def add_binned(grown, matrix, raw, int n_threads):
     cdef PackedTrees packed = PackedTrees(trees, slots, [one.code for one in grown], n_plain)
     cdef PredictContext context
     cdef double[:, ::1] raw_view = raw
-    cdef size_t address = matrix.by_column.__array_interface__["data"][0]
     cdef int threads = n_threads
     context.k = kernels()
     context.trees = packed.trees
@@ -462,7 +460,7 @@ def add_binned(grown, matrix, raw, int n_threads):
     context.room = NULL
     context.n_plain = n_plain
     context.n_slots = n_plain + categorical.n_columns
-    context.codes = <const char *> address
+    context.codes = <const char *> address_of(matrix.by_column)
     context.code_bytes = matrix.by_column.itemsize
     context.n_rows = matrix.n_rows
     context.raw = &raw_view[0, 0]
@@ -484,14 +482,12 @@ cdef add_sparse(grown, matrix, double[:, ::1] raw, int n_threads):
     cdef PackedTrees packed = PackedTrees([grown.tree], slots, [grown.code], len(used))
     cdef PredictContext context
     cdef SparseBlock entries
-    cdef size_t address = matrix.row_features.__array_interface__["data"][0]
     zero = np.append(matrix.default_code[used], np.uint16(0))
     cdef const uint16_t[::1] zero_view = zero
     cdef const int32_t[::1] slot_view = slots_of(used, matrix.n_features)
     cdef const int64_t[::1] begin_view = matrix.row_begin
-    entries.columns32 = <const int32_t *> address
-    address = matrix.row_codes.__array_interface__["data"][0]
-    entries.codes = <const uint16_t *> address
+    entries.columns32 = <const int32_t *> address_of(matrix.row_features)
+    entries.codes = <const uint16_t *> address_of(matrix.row_codes)
     entries.columns64 = NULL
     entries.values = NULL
     entries.row_begin = &begin_view[0]
@@ -580,17 +576,15 @@ cdef class Predictor:
         cdef ColumnViews views
         cdef SparseBlock entries
         cdef const int64_t[::1] begin_view
-        cdef size_t address
         cdef PredictContext context
         context.entries = NULL
         if isinstance(columns, SparseColumns):
             values, indices, begin = columns.by_row()
             views = ColumnViews(Columns([values], len(values), None))
             begin_view = begin
-            address = indices.__array_interface__["data"][0]
             entries.row_begin = &begin_view[0]
-            entries.columns32 = <const int32_t *> address if indices.itemsize == 4 else NULL
-            entries.columns64 = <const int64_t *> address if indices.itemsize == 8 else NULL
+            entries.columns32 = <const int32_t *> address_of(indices) if indices.itemsize == 4 else NULL
+            entries.columns64 = <const int64_t *> address_of(indices) if indices.itemsize == 8 else NULL
             entries.values = views.views
             entries.codes = NULL
             entries.slot_of = &self.slot_of[0]

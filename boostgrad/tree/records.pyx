@@ -34,7 +34,8 @@ import numpy as np
 
 from boostgrad.data.matrix import row_array
 from boostgrad.native cimport (BG_CONSTANT, BG_NARROW, BG_PAIRED, BG_PAIRED_GRADIENT_BITS,
-                               BG_PAIRED_HESSIAN_BITS, BG_SINGLE, BG_WIDE, bg_kernels, kernels, parallel_for)
+                               BG_PAIRED_HESSIAN_BITS, BG_SINGLE, BG_WIDE, address_of, bg_kernels, kernels,
+                               parallel_for)
 
 # Fewer rows keep the numbers that the loss computed.
 DEF INTEGER_ROWS = 50000
@@ -126,14 +127,13 @@ cdef class RowRecords:
     """
 
     def __cinit__(self, matrix, int n_threads):
-        cdef size_t address = matrix.by_column.__array_interface__["data"][0]
-        cdef size_t at = 0, table_bytes = 0, offset = 0
+        cdef size_t address, at = 0, table_bytes = 0, offset = 0
         cdef Tile *tile
         cdef int t
         self.k = kernels()
         self.n_rows = matrix.n_rows
         self.n_threads = n_threads
-        self.columns = <const char *> address
+        self.columns = <const char *> address_of(matrix.by_column)
         self.code_bytes = matrix.by_column.itemsize
         self.n_features = matrix.n_features
         # a table in a file is not written to once it is there: its pages can then be dropped as they are
@@ -157,8 +157,7 @@ cdef class RowRecords:
                 table_bytes += (self.n_rows * tile.row_bytes + 63) // 64 * 64
             tile.codes = <char *> <size_t> (at + <size_t> row_begin)
         table = row_array(table_bytes + 64, np.uint8, matrix.directory)
-        address = table.__array_interface__["data"][0]
-        address = (address + 63) // 64 * 64
+        address = (<size_t> address_of(table) + 63) // 64 * 64
         for t in range(self.n_tiles):
             self.tiles[t].codes = <char *> (address + <size_t> self.tiles[t].codes)
         integers = None
@@ -167,8 +166,7 @@ cdef class RowRecords:
             self.integer_bytes = self.tiles[0].row_bytes
         else:
             integers = row_array(self.n_rows, np.int32, matrix.directory)
-            address = integers.__array_interface__["data"][0]
-            self.integers = <char *> address
+            self.integers = <char *> address_of(integers)
             self.integer_bytes = 4
         self.held = (order, table, integers)
         with nogil:

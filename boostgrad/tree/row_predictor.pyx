@@ -7,12 +7,14 @@ whether it is there yet::
     node   threshold | feature | child          left child: nodes[child], right child: nodes[child + 1]
 """
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 from libc.math cimport INFINITY
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 
 import numpy as np
+
+from boostgrad.native cimport address_of
 
 cdef object empty = np.empty, ndarray = np.ndarray, float32 = np.dtype(np.float32), float64 = np.dtype(np.float64)
 
@@ -230,16 +232,12 @@ cdef class RowPredictor:
 
     cdef int predict(self, const double *x, bint any_missing, double *found, object out) except -1:
         """OUT out: an array of n_outputs."""
-        cdef Py_buffer buffer
-        cdef double *raw
+        cdef double *raw = <double *> address_of(out)
         cdef Py_ssize_t j
-        PyObject_GetBuffer(out, &buffer, PyBUF_WRITABLE)
-        raw = <double *> buffer.buf
         with nogil:
             for j in range(self.n_outputs):
                 raw[j] = self.base[j]
             self.walk(x, any_missing, found, raw)
-        PyBuffer_Release(&buffer)
         return 0
 
 

@@ -79,7 +79,6 @@ cdef class SparseColumnSearch:
     cdef Node *larger
     cdef ColumnList *list
     cdef bint parts, all_touched, small_open, large_open, prunes
-    cdef uint32_t small_rotation, large_rotation
     cdef double floor, base, curvature, shift
     cdef double[MOST_GRADIENTS] center
     cdef int n_gradients
@@ -89,9 +88,8 @@ cdef class SparseColumnSearch:
     cdef int take(self) noexcept nogil
     cdef void give(self, int slot) noexcept nogil
     cdef int take_root(self, int64_t *total) noexcept nogil
-    cdef void find_root(self, Node *root, uint32_t rotation) noexcept nogil
-    cdef int find_children(self, const Node *parent, Node *smaller, Node *larger, bint large_open, const uint32_t *rows,
-                           uint32_t small_rotation, uint32_t large_rotation) noexcept nogil
+    cdef void find_root(self, Node *root) noexcept nogil
+    cdef int find_children(self, const Node *parent, Node *smaller, Node *larger, const uint32_t *rows) noexcept nogil
     cdef int64_t count_entries(self, const uint32_t *rows, int64_t n, int64_t enough) noexcept nogil
     cdef void touch(self, const uint32_t *rows, int64_t n) noexcept nogil
     cdef void aim(self, const Node *parent) noexcept nogil
@@ -102,5 +100,4 @@ cdef class SparseColumnSearch:
     cdef bint part_column(self, NodeColumn *column, NodeColumn *moved, int worker) noexcept nogil
     cdef void visit_chunk(self, int64_t chunk, int worker) noexcept nogil
     cdef bint hopeless(self, NodeColumn *column, int worker) noexcept nogil
-    cdef void scan(self, NodeColumn *column, const Node *node, uint32_t rotation, int worker,
-                   SplitChoice *best) noexcept nogil
+    cdef void scan(self, NodeColumn *column, const Node *node, int worker, SplitChoice *best) noexcept nogil

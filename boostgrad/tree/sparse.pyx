@@ -35,7 +35,7 @@ import numpy as np
 
 from boostgrad.native cimport BG_VECTOR2, BG_VECTOR4, address_of, kernels, parallel_for
 from boostgrad.tree.records cimport RowRecords
-from boostgrad.tree.splitter cimport Splitter
+from boostgrad.tree.splitter cimport Splitter, improve
 from boostgrad.tree.structs cimport Node, SplitChoice
 
 # Columns a task takes at a time.
@@ -236,19 +236,17 @@ cdef class SparseColumnSearch:
 
     # -- finding splits ------------------------------------------------------------------------------------------------
 
-    cdef void find_root(self, Node *root, uint32_t rotation) noexcept nogil:
+    cdef void find_root(self, Node *root) noexcept nogil:
         """Improve the node's choice by the best split of all its columns."""
         self.larger = root
         self.smaller = NULL
         self.list = &self.lists[root.slot]
         self.parts = self.small_open = False
         self.large_open = True
-        self.large_rotation = rotation
         self.aim(root)
         self.visit_all(self.root_entries)
 
-    cdef int find_children(self, const Node *parent, Node *smaller, Node *larger, bint large_open, const uint32_t *rows,
-                           uint32_t small_rotation, uint32_t large_rotation) noexcept nogil:
+    cdef int find_children(self, const Node *parent, Node *smaller, Node *larger, const uint32_t *rows) noexcept nogil:
         """Part the parent's columns, which ``larger.slot`` lists, and improve both choices.
 
         The larger child keeps the list; the smaller one's goes to ``smaller.slot``, where that is not -1. Returns -1
@@ -261,9 +259,7 @@ cdef class SparseColumnSearch:
         self.list = &self.lists[larger.slot]
         self.parts = True
         self.small_open = smaller.slot >= 0
-        self.large_open = large_open
-        self.small_rotation = small_rotation
-        self.large_rotation = large_rotation
+        self.large_open = larger.is_open
         self.aim(parent)
         rows += smaller.begin
         n_moving = self.count_entries(rows, smaller.count, TOUCHING_ENTRIES * self.list.n)
@@ -275,7 +271,7 @@ cdef class SparseColumnSearch:
         self.n_owners += 1
         if not self.all_touched:
             self.touch(rows, smaller.count)
-        if self.prunes and large_open and not self.all_touched:
+        if self.prunes and larger.is_open and not self.all_touched:
             # the most promising column first: what it gains saves scans of the others
             for k in range(self.list.n):
                 column = &self.list.columns[k]
@@ -284,7 +280,7 @@ cdef class SparseColumnSearch:
                     first = k
             if first >= 0:
                 column = &self.list.columns[first]
-                self.scan(column, larger, large_rotation, 0, &larger.choice)
+                self.scan(column, larger, 0, &larger.choice)
                 # as the column is visited once more, for which it must be as the parent left it
                 column.reach -= self.shift * sqrt(column.weight)
                 self.floor = larger.choice.score
@@ -437,7 +433,7 @@ cdef class SparseColumnSearch:
             column = &self.list.columns[k]
             moved = &self.moved[first + outcome.n_moved]
             if self.parts and self.part_column(column, moved, worker):
-                self.scan(moved, self.smaller, self.small_rotation, worker, &self.choices[2 * worker])
+                self.scan(moved, self.smaller, worker, &self.choices[2 * worker])
                 outcome.n_moved += 1
                 outcome.entries_moved += moved.count
             if column.count < self.min_samples:
@@ -445,7 +441,7 @@ cdef class SparseColumnSearch:
             if self.large_open and not self.hopeless(column, worker):
                 if column.held > column.count:
                     column.held = self.part(column, 0, self.list.owner, worker)
-                self.scan(column, self.larger, self.large_rotation, worker, &self.choices[2 * worker + 1])
+                self.scan(column, self.larger, worker, &self.choices[2 * worker + 1])
             if first + outcome.n_kept < k:
                 self.list.columns[first + outcome.n_kept] = column[0]
             outcome.n_kept += 1
@@ -463,8 +459,7 @@ cdef class SparseColumnSearch:
             return False
         return (self.base + self.curvature / rest * column.reach * column.reach) * (1 + ROUNDING) < best
 
-    cdef void scan(self, NodeColumn *column, const Node *node, uint32_t rotation, int worker,
-                   SplitChoice *best) noexcept nogil:
+    cdef void scan(self, NodeColumn *column, const Node *node, int worker, SplitChoice *best) noexcept nogil:
         """Improve OUT best by the column's best split, and note its reach."""
         cdef int64_t *hist = self.hist + worker * self.hist_lanes
         cdef uint32_t n_codes = self.n_codes[column.feature]
@@ -481,7 +476,7 @@ cdef class SparseColumnSearch:
         for lane in range(self.lanes):
             hist[zero + lane] = node.total[lane] - sums[lane]
         self.splitter.reset(&found)
-        self.splitter.scan(hist, n_codes, column.feature, rotation, node.total, worker, &found)
+        self.splitter.scan(hist, n_codes, column.feature, node.rotation, node.total, worker, &found)
         improve(best, &found)
         if self.prunes:
             curvature = self.splitter.hessian_sum(node.total) + 2 * self.splitter.leaf_rule.l2
@@ -508,11 +503,6 @@ cdef inline double length(const double *x, int n) noexcept nogil:
 cdef inline double at_least_zero(double x) noexcept nogil:
     """What is not a number stays so: no bound is known then, and comparisons with it are false."""
     return 0.0 if x < 0 else x
-
-
-cdef inline void improve(SplitChoice *best, const SplitChoice *choice) noexcept nogil:
-    if choice.score > best.score or (choice.score == best.score and choice.score > 0 and choice.rank < best.rank):
-        best[0] = choice[0]
 
 
 cdef int fill(ColumnList *to, const NodeColumn *columns, int64_t n) noexcept nogil:

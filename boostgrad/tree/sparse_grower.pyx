@@ -42,27 +42,28 @@ cdef class SparseTreeGrower(TreeGrower):
         if slot < 0:
             return -1
         self.nodes[root].slot = slot
-        self.search.find_root(&self.nodes[root], self.rotation(root))
-        return self.keep_if_worth_it(root)
+        self.search.find_root(&self.nodes[root])
+        return 0
 
-    cdef int evaluate_pair(self, int32_t node, int32_t smaller, int32_t larger, bint small_open, bint large_open,
-                           int slot) noexcept nogil:
+    cdef int give_places(self, int32_t node, int32_t smaller, int32_t larger) noexcept nogil:
+        """Lists of columns: the larger child keeps the node's, to be parted in place."""
+        cdef int slot = self.nodes[node].slot
+        self.nodes[node].slot = -1
+        if not (self.nodes[smaller].is_open or self.nodes[larger].is_open):
+            self.give(slot)
+            return 0
         self.nodes[larger].slot = slot
-        if small_open:
+        if self.nodes[smaller].is_open:
             self.nodes[smaller].slot = self.search.take()
             if self.nodes[smaller].slot < 0:
                 return -1
-        if self.search.find_children(&self.nodes[node], &self.nodes[smaller], &self.nodes[larger], large_open,
-                                     self.partition.rows, self.rotation(smaller), self.rotation(larger)) != 0:
-            return -1
-        if not large_open:
-            self.close(larger)
-        elif self.keep_if_worth_it(larger) != 0:
-            return -1
-        return self.keep_if_worth_it(smaller) if small_open else 0
+        return 0
 
-    cdef const uint8_t *set_table(self, int32_t node) noexcept nogil:
-        return NULL  # columns of a sparse table are numbers
+    cdef int evaluate_children(self, int32_t node, int32_t smaller, int32_t larger, int worker) noexcept nogil:
+        if self.nodes[larger].slot < 0:
+            return 0
+        return self.search.find_children(&self.nodes[node], &self.nodes[smaller], &self.nodes[larger],
+                                         self.partition.rows)
 
     cdef void give(self, int slot) noexcept nogil:
         self.search.give(slot)

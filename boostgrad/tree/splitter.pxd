@@ -10,6 +10,13 @@ cdef struct LeafRule:
     double max_delta_step
     double learning_rate
 
+cdef inline bint beats(double score, uint32_t rank, const SplitChoice *best) noexcept nogil:
+    return score > best.score or (score == best.score and score > 0 and rank < best.rank)
+
+cdef inline void improve(SplitChoice *best, const SplitChoice *choice) noexcept nogil:
+    if beats(choice.score, choice.rank, best):
+        best[0] = choice[0]
+
 cdef double score(double gradient, double hessian, const LeafRule *rule) noexcept nogil
 cdef double leaf_value(double gradient, double hessian, const LeafRule *rule) noexcept nogil
 cdef double shrunk(double step, const LeafRule *rule) noexcept nogil

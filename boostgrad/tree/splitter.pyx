@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc
 
 import numpy as np
 
-from boostgrad.native cimport (bg_category_order, bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule,
+from boostgrad.native cimport (address_of, bg_category_order, bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule,
                                bg_scan_scratch, bg_unsplit, kernels)
 from boostgrad.tree.structs cimport SplitChoice
 
@@ -104,8 +104,7 @@ cdef class Splitter:
         self.guided_noise = categories.guided_noise
         # 2: beside a statistic
         self.categorical = matrix.categorical.astype(np.uint8) + (matrix.categorical & matrix.guided)
-        cdef size_t address = self.categorical.__array_interface__["data"][0]
-        self.is_categorical = <const uint8_t *> address
+        self.is_categorical = <const uint8_t *> address_of(self.categorical)
         if self.categorical.any():
             self.items = <uint64_t **> malloc(2 * n_threads * sizeof(uint64_t *))
             self.item_memory = <uint64_t *> malloc(2 * n_threads * n * sizeof(uint64_t))
@@ -162,7 +161,7 @@ cdef class Splitter:
         else:
             found.gain = best.score
             self.k.scan(hist, n_codes, total, &self.rule, &self.scratch[worker], &found)
-        if found.gain > best.score or (found.gain == best.score and found.gain > 0 and rank < best.rank):
+        if beats(found.gain, rank, best):
             best.score = found.gain
             best.left[0] = found.left[0]
             best.left[1] = found.left[1]

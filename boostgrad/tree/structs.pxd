@@ -18,10 +18,10 @@ cdef struct Node:
     int32_t depth
     int32_t slot           # its histogram in the pool, -1: none
     int32_t child[2]       # node numbers (left, right), 0: a leaf
-    int32_t ready[2]       # the children of a split that is worked out and not made yet, 0: none
+    int32_t ready[2]       # the children of a split that is worked out, 0: none
     bint live              # of the tree: not only worked out
-    bint is_open           # worked out: may be split
-    bint is_derived        # worked out: its histogram is its parent's less its sibling's
+    bint is_open           # may be split
+    bint is_derived        # its histogram is its parent's less its sibling's
     int32_t order          # splits are numbered as they are made, leaves from left to right
     int64_t age            # the children of the split that was made first are the oldest
     uint64_t key           # looks random; a function of the way from the root

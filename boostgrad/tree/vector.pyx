@@ -23,11 +23,11 @@ from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport (BG_VECTOR2, BG_VECTOR4, bg_scan_result, bg_scan_rule, bg_vector_result,
+from boostgrad.native cimport (BG_VECTOR2, BG_VECTOR4, address_of, bg_scan_result, bg_scan_rule, bg_vector_result,
                                bg_vector_scratch, kernels, parallel_for)
 from boostgrad.tree.grower cimport TreeGrower
 from boostgrad.tree.records cimport RowRecords
-from boostgrad.tree.splitter cimport Splitter
+from boostgrad.tree.splitter cimport Splitter, beats
 from boostgrad.tree.structs cimport SplitChoice
 from boostgrad.params import CategoryParams
 from boostgrad.runtime import stream
@@ -79,7 +79,7 @@ cdef class GradientSketch:
         self.fields = &view[0]
         view = sizes
         self.sizes = &view[0]
-        address = records.__array_interface__["data"][0]
+        address = <size_t> address_of(records)
         self.records = <int64_t *> ((address + 63) // 64 * 64)
 
     cdef object weights_of_tree(self, uint64_t seed, int number, object unit):
@@ -236,7 +236,7 @@ cdef class VectorSplitter(Splitter):
             self.scan_set(hist, n_codes, feature, total, worker, &found)
         else:
             self.k.scan_vector(hist, n_codes, total, &self.vector_rule, &self.vector_scratch[worker], &found)
-        if found.gain > best.score or (found.gain == best.score and found.gain > 0 and rank < best.rank):
+        if beats(found.gain, rank, best):
             best.score = found.gain
             for lane in range(self.vector_rule.lanes):
                 best.left[lane] = found.left[lane]
