@@ -41,6 +41,8 @@ MODULES = [
     "boostgrad.tree.grower",
     "boostgrad.tree.vector",
     "boostgrad.tree.sparse_grower",
+    "boostgrad.tree.level_gains",
+    "boostgrad.tree.symmetric",
     "boostgrad.tree.predictor",
     "boostgrad.tree.row_predictor",
 ]

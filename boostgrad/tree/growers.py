@@ -19,6 +19,7 @@ from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import TreeGrower
 from boostgrad.tree.sparse_grower import SparseTreeGrower, SparseVectorTreeGrower
+from boostgrad.tree.symmetric import SymmetricTreeGrower, SymmetricVectorTreeGrower
 from boostgrad.tree.vector import VectorTreeGrower
 
 # Each grower has a copy of the codes; all of them together take at most so much memory.
@@ -94,7 +95,10 @@ def grower_for(
     n_values: int = 1,
 ) -> TreeGrower:
     """A TreeGrower for the kind of table that it is, and for trees whose leaves have so many values."""
-    if isinstance(matrix, SparseBinnedMatrix):
+    kind: type[TreeGrower]
+    if params.grow_policy == "symmetric":
+        kind = SymmetricVectorTreeGrower if n_values > 1 else SymmetricTreeGrower
+    elif isinstance(matrix, SparseBinnedMatrix):
         kind = SparseVectorTreeGrower if n_values > 1 else SparseTreeGrower
     else:
         kind = VectorTreeGrower if n_values > 1 else TreeGrower

@@ -53,6 +53,6 @@ cdef class Splitter:
     cdef bg_unsplit unsplit(self, const int64_t *total) noexcept nogil
     cdef void add_gains(self, const int64_t *hist, uint32_t n_codes, int feature, const bg_category_order *order,
                         const int64_t *total, int worker, double *right, double *left) noexcept nogil
-    cdef void order_categories(self, const int64_t *hist, uint32_t n_codes, int feature, int worker,
-                               bg_category_order *order) noexcept nogil
+    cdef void order_categories(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
+                               int worker, bg_category_order *order) noexcept nogil
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil

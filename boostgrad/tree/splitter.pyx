@@ -207,8 +207,8 @@ cdef class Splitter:
         else:
             self.k.add_gains(hist, n_codes, total, &self.rule, &node, &self.scratch[worker], right, left)
 
-    cdef void order_categories(self, const int64_t *hist, uint32_t n_codes, int feature, int worker,
-                               bg_category_order *order) noexcept nogil:
+    cdef void order_categories(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
+                               int worker, bg_category_order *order) noexcept nogil:
         """OUT order: how all nodes of a level take the entries of a categorical feature, by this histogram."""
         self.k.order_categories(hist, n_codes, &self.rule, self.rule_of(feature), self.items + 2 * worker, order)
 
