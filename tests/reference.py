@@ -424,13 +424,11 @@ def _grow_symmetric(codes, n_codes, gradient, hessian, params, like, categorical
             break
         n_splits = int(min(max_leaves - 1 - len(made), len(level)))
         splits = _splits_of(best, level, codes, n_splits)
-        if like is not None and len(made) < like.tree.n_splits:
+        if like is not None:  # follow the other tree where its next rule is as good
             least = best.gains.sum() - best.uncertainty
-            for rule in (rule for rule in rules if 0 < rule.gains.sum() >= least - rule.uncertainty):
-                other = _splits_of(rule, level, codes, n_splits)
-                if _is_made(next(split for split in other if split is not None), like, len(made)):
-                    splits = other
-                    break
+            tied = [_splits_of(r, level, codes, n_splits) for r in rules if 0 < r.gains.sum() >= least - r.uncertainty]
+            same = [other for other in tied if _are_made(other, level, like, len(made))]
+            splits = max(same, key=lambda other: sum(split is not None for split in other), default=splits)
         next_level = []
         for node, split in zip(level, splits, strict=True):
             if split is None:
@@ -443,6 +441,17 @@ def _grow_symmetric(codes, n_codes, gradient, hessian, params, like, categorical
             next_level += node.children
         level, depth = next_level, depth + 1
     return _as_tree(root, made, gradient, hessian, params)
+
+
+def _are_made(splits, nodes, like, first):
+    """Whether the other tree's next splits are these, of the same nodes."""
+    made = [(split, len(node.rows)) for split, node in zip(splits, nodes, strict=True) if split is not None]
+    if first + len(made) > like.tree.n_splits:
+        return False
+    return all(
+        n_rows == like.tree.statistics.split_count[first + i] and _is_made(split, like, first + i)
+        for i, (split, n_rows) in enumerate(made)
+    )
 
 
 def _is_made(split, like, number):

@@ -518,7 +518,7 @@ def test_stages_and_leaves(face, n_classes):
 
 
 @pytest.mark.parametrize("face", FACES)
-@pytest.mark.parametrize("grow_policy", ["leafwise", "depthwise"])
+@pytest.mark.parametrize("grow_policy", ["leafwise", "depthwise", "symmetric"])
 def test_limits_of_a_tree(face, grow_policy):
     X, y = problem(face)
     for least, depth, leaves in ((1, None, 7), (13, 3, None), (37, None, None)):
