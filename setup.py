@@ -35,6 +35,7 @@ MODULES = [
     "boostgrad.tree.splitter",
     "boostgrad.tree.partition",
     "boostgrad.tree.leaves",
+    "boostgrad.tree.single_records",
     "boostgrad.tree.sparse",
     "boostgrad.tree.growth_queue",
     "boostgrad.tree.level_sets",
@@ -43,6 +44,7 @@ MODULES = [
     "boostgrad.tree.sparse_grower",
     "boostgrad.tree.level_gains",
     "boostgrad.tree.symmetric",
+    "boostgrad.tree.sparse_symmetric",
     "boostgrad.tree.predictor",
     "boostgrad.tree.row_predictor",
 ]

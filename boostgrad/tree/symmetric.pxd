@@ -30,9 +30,12 @@ cdef class SymmetricTreeGrower(TreeGrower):
     cdef int build_with_all(self, int32_t node) noexcept nogil
     cdef void build_alone(self, int32_t node, int worker) noexcept nogil
     cdef void look_at(self, int feature, int worker) noexcept nogil
+    cdef bint start_feature(self, int feature, int worker) noexcept nogil
+    cdef const int64_t *histogram(self, int i, int feature, int worker) noexcept nogil
     cdef int apply_rule(self) noexcept nogil
     cdef int judge_nodes(self) noexcept nogil
-    cdef int judge(self, int32_t node) noexcept nogil
+    cdef int judge_at(self, int i) noexcept nogil
+    cdef void judge(self, int32_t node, const int64_t *hist) noexcept nogil
     cdef void sum_left(self, int32_t node, const int64_t *hist) noexcept nogil
     cdef void leave_least(self, int64_t n_splits) noexcept nogil
     cdef int settle_sides(self) noexcept nogil

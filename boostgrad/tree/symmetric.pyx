@@ -199,22 +199,31 @@ cdef class SymmetricTreeGrower(TreeGrower):
     cdef void look_at(self, int feature, int worker) noexcept nogil:
         """Gains of the pairs at work, and the best rule once these are the last ones."""
         cdef int i
-        cdef int32_t node
-        cdef int64_t *hist
+        cdef const int64_t *hist
+        if not self.start_feature(feature, worker):
+            return
         if self.depth == 0:
-            self.gains.learn(self.pool.at(self.nodes[0].slot, feature), feature, self.nodes[0].total, worker)
+            self.gains.learn(self.histogram(0, feature, worker), feature, self.nodes[0].total, worker)
         if self.first_pair == 0:
             self.gains.clear(feature)
         for i in range(2 * self.first_pair, 2 * self.end_pair):
-            node = self.level[i]
-            if node < 0 or not self.nodes[node].is_open:
-                continue
-            if self.nodes[node].is_derived:
-                self.pool.subtract(self.nodes[node].slot, feature, self.nodes[self.level[i ^ 1]].slot)
-            hist = self.pool.at(self.nodes[node].slot, feature)
-            self.gains.add(hist, feature, self.nodes[node].total, worker)
+            if self.level[i] >= 0 and self.nodes[self.level[i]].is_open:
+                hist = self.histogram(i, feature, worker)
+                if hist != NULL:
+                    self.gains.add(hist, feature, self.nodes[self.level[i]].total, worker)
         if self.end_pair == self.n_pairs:
             self.gains.improve_rule(feature, self.nodes[self.level[0]].rotation, &self.choices[worker])
+
+    cdef bint start_feature(self, int feature, int worker) noexcept nogil:
+        """Before the level's histograms of a feature are read; False where it cannot be split at all."""
+        return True
+
+    cdef const int64_t *histogram(self, int i, int feature, int worker) noexcept nogil:
+        """Of the node at that place of the level; NULL where the feature cannot split it."""
+        cdef const Node *node = &self.nodes[self.level[i]]
+        if node.is_derived:
+            self.pool.subtract(node.slot, feature, self.nodes[self.level[i ^ 1]].slot)
+        return self.pool.at(node.slot, feature)
 
     # -- the splits of a level ---------------------------------------------------------------------------------------
 
@@ -235,38 +244,45 @@ cdef class SymmetricTreeGrower(TreeGrower):
         if self.splitter.is_categorical[self.rule.feature] and self.gains.rest_side(&self.rule) == 1:
             self.turned = True  # what a set never heard of goes right
         self.gains.codes_left(&self.rule, self.turned, self.sets.table(0))
+        self.start_feature(self.rule.feature, 0)
         for i in range(2 * self.n_pairs):
-            if self.level[i] >= 0 and self.nodes[self.level[i]].is_open and self.judge(self.level[i]) != 0:
+            if self.level[i] >= 0 and self.nodes[self.level[i]].is_open and self.judge_at(i) != 0:
                 return -1
         return 0
 
-    cdef int judge(self, int32_t node) noexcept nogil:
-        """The same of one node, whose histogram is built once more where it was not kept. Returns -1 without memory."""
-        cdef SplitChoice *choice = &self.nodes[node].choice
+    cdef int judge_at(self, int i) noexcept nogil:
+        """The same of the node at that place, whose histogram is built once more where it was not kept. Returns -1
+        without memory."""
+        cdef int32_t node = self.level[i]
         cdef bint kept = self.nodes[node].slot >= 0
-        cdef const int64_t *hist
         if not kept:
             self.nodes[node].slot = self.pool.take()
             if self.nodes[node].slot < 0 or self.build_with_all(node) != 0:
                 return -1
-        hist = self.pool.at(self.nodes[node].slot, self.rule.feature)
+        self.judge(node, self.histogram(i, self.rule.feature, 0))
+        if not kept:
+            self.close(node)
+        return 0
+
+    cdef void judge(self, int32_t node, const int64_t *hist) noexcept nogil:
+        cdef SplitChoice *choice = &self.nodes[node].choice
         choice[0] = self.rule
+        choice.gain = 0
+        if hist == NULL:
+            return
         choice.gain = self.gains.of_node(hist, &self.rule, self.nodes[node].total)
         if self.splitter.count(hist) == 0:
             choice.missing_left = -1
         self.sum_left(node, hist)
-        if not kept:
-            self.close(node)
-        return 0
 
     cdef void sum_left(self, int32_t node, const int64_t *hist) noexcept nogil:
         cdef const uint8_t *goes_left = self.sets.table(0)
         cdef int64_t *left = self.nodes[node].choice.left
         cdef uint32_t code
-        cdef int lane, lanes = self.pool.lanes
+        cdef int lane, lanes = self.records.lanes
         for lane in range(self.n_lanes):
             left[lane] = 0
-        for code in range(self.pool.n_codes[self.rule.feature]):
+        for code in range(self.gains.n_codes[self.rule.feature]):
             if goes_left[code]:
                 for lane in range(lanes):
                     left[lane] += hist[code * <size_t> lanes + lane]
@@ -356,6 +372,7 @@ cdef class SymmetricTreeGrower(TreeGrower):
             else:
                 self.partition.split(node.begin, node.count, choice.feature, choice.code, choice.missing_left,
                                      self.rule_table)
+        self.partition.column(self.rule.feature)  # there before several threads want it
         parallel_for(part_node, <void *> self, n_small, self.n_threads if n_rows >= PARALLEL_ROWS else 1)
         self.n_tasks = 0
 
