@@ -509,7 +509,20 @@ def as_codes(X: Any, more_than: int = 0) -> Any:
 
 
 LIBRARIES: dict[str, Callable[[Case, Work], Fitted]] = {
-    f.__name__.replace("_", "-"): f
-    for f in (boostgrad, boostgrad_symmetric, lightgbm, xgboost, catboost, catboost_symmetric, hgb, ngboost, ngboost_default, constant)
+    "boostgrad": boostgrad,
+    "boostgrad-symmetric": boostgrad_symmetric,
+    "lightgbm": lightgbm,
+    "xgboost": xgboost,
+    "catboost": catboost,
+    "catboost-symmetric": catboost_symmetric,
+    "hgb": hgb,
+    "ngboost": ngboost,
+    "ngboost-default": ngboost_default,
+    "constant": constant,
 }
-PACKAGES = {"boostgrad-symmetric": "boostgrad", "hgb": "scikit-learn", "catboost-symmetric": "catboost", "ngboost-default": "ngboost"}
+PACKAGES = {
+    "boostgrad-symmetric": "boostgrad",
+    "hgb": "scikit-learn",
+    "catboost-symmetric": "catboost",
+    "ngboost-default": "ngboost",
+}

@@ -20,7 +20,7 @@ cdef class TreeGrower:
     cdef readonly object matrix
     cdef list edges
     cdef RowRecords records
-    cdef HistogramPool pool
+    cdef readonly HistogramPool pool
     cdef Splitter splitter
     cdef RowPartition partition
     cdef LeafRows leaves

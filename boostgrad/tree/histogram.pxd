@@ -25,7 +25,8 @@ cdef class HistogramPool:
     cdef readonly int lanes      # int64 a record: 2 wide, 1 narrow
     cdef int64_t **slots
     cdef int *free_slots
-    cdef int n_slots, n_free, max_slots
+    cdef int n_slots, n_free
+    cdef public int max_slots    # from the first tree on
     cdef int64_t **scratch       # one a helper thread
     cdef int64_t **compact       # one a thread: compact records of one tile, zero between two uses
     cdef char *touched           # which scratches hold sums of the node that is being built

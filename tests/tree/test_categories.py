@@ -91,7 +91,10 @@ def test_whole_trees(policy, dtype, kind, categories, seed):
     h = hessian if kind == "wide" else 1.0
     params = replace(PARAMS, grow_policy=policy)
     grown = assert_grows(codes, n_codes, categorical, gradient, h, params, categories, dtype=dtype)
-    assert grown.tree.categories is not None or (kind, policy) == ("outlier", "symmetric")  # all rules follow the outlier
+    assert grown.tree.categories is not None or (kind, policy) == (
+        "outlier",
+        "symmetric",
+    )  # all rules follow the outlier
 
 
 @pytest.mark.parametrize(
