@@ -37,7 +37,7 @@ cdef class SymmetricTreeGrower(TreeGrower):
     cdef int judge_at(self, int i) noexcept nogil
     cdef void judge(self, int32_t node, const int64_t *hist) noexcept nogil
     cdef void sum_left(self, int32_t node, const int64_t *hist) noexcept nogil
-    cdef void leave_least(self, int64_t n_splits) noexcept nogil
+    cdef void choose_nodes(self, int64_t n_splits) noexcept nogil
     cdef int settle_sides(self) noexcept nogil
     cdef void turn(self) noexcept nogil
     cdef void part_rows(self) noexcept nogil

@@ -231,7 +231,7 @@ cdef class SymmetricTreeGrower(TreeGrower):
         """Split the nodes that gain by the rule. Returns -1 without memory."""
         if self.judge_nodes() != 0:
             return -1
-        self.leave_least(self.max_leaves - self.n_leaves)
+        self.choose_nodes(self.max_leaves - self.n_leaves)
         if self.settle_sides() != 0:
             return -1
         self.part_rows()
@@ -287,7 +287,7 @@ cdef class SymmetricTreeGrower(TreeGrower):
                 for lane in range(lanes):
                     left[lane] += hist[code * <size_t> lanes + lane]
 
-    cdef void leave_least(self, int64_t n_splits) noexcept nogil:
+    cdef void choose_nodes(self, int64_t n_splits) noexcept nogil:
         """OUT tasks: the nodes to be split, from left to right; at most so many, those that gain most."""
         cdef int64_t n_above = 0, n_level
         cdef double least = 0
