@@ -122,11 +122,15 @@ class Kernels(Structure):
         ("vector_score", CFUNCTYPE(c_double, c_void_p, c_void_p)),
         ("scan_vector", CFUNCTYPE(None, c_void_p, c_u32, *4 * (c_void_p,))),
         ("project_vectors", CFUNCTYPE(c_double, c_void_p, c_u32, *4 * (c_void_p,))),
+        ("add_gains", CFUNCTYPE(None, c_void_p, c_u32, *6 * (c_void_p,))),
+        ("add_category_gains", CFUNCTYPE(None, c_void_p, c_u32, *8 * (c_void_p,))),
+        ("add_vector_gains", CFUNCTYPE(None, c_void_p, c_u32, *6 * (c_void_p,))),
+        ("order_categories", CFUNCTYPE(None, c_void_p, c_u32, *4 * (c_void_p,))),
     ]
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "78514126ac3baf10"
+HEADER_DIGEST = "c67ec2a9c17d76f9"
 
 MIRRORS = {
     "bg_packing": Packing,

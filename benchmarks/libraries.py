@@ -103,13 +103,14 @@ NO_DEPTH = {"boostgrad": None, "lightgbm": -1, "xgboost": 0, "catboost": 16, "hg
 POLICY = {
     "xgboost": {"leafwise": "lossguide", "depthwise": "depthwise"},
     "hessboost": {"leafwise": "lossguide", "depthwise": "depthwise"},
-    "catboost": {"leafwise": "Lossguide", "depthwise": "Depthwise"},
+    "catboost": {"leafwise": "Lossguide", "depthwise": "Depthwise", "symmetric": "SymmetricTree"},
 }
 
 #: What the table cannot make equal.
 NOTES = (
     "Policy: LightGBM and HGB grow leaf-wise only. For depth-wise work they get the same bounds on depth and leaves; "
     "with `max_leaves = 2 ** max_depth` (what `--depth` sets) the order of growth does not matter.",
+    "Symmetric trees: boostgrad's and CatBoost's alone; CatBoost bounds their depth, and not the rows in a leaf.",
     "Depth: CatBoost stops at 16 where the others are unbounded. Depth-wise, CatBoost and bonsai bound depth only.",
     "Rows in a leaf: XGBoost and hessboost have no such bound. In regression, where a hessian is 1, they get "
     "`min_child_weight = min_samples_leaf`, which is the same; in classification they may grow smaller leaves. "
@@ -156,8 +157,10 @@ def translate(library: str, work: Work, task: str) -> dict:
         values["max_depth"] = NO_DEPTH[library]
     if library == "catboost":
         values["max_bins"] -= 1
-        if work.policy == "depthwise":
+        if work.policy != "leafwise":
             del values["max_leaves"]
+        if work.policy == "symmetric":
+            del values["min_samples_leaf"]
     if SAME_WORK[library]["min_samples_leaf"] is None and task == "regression":
         values["min_child_weight"] = max(work.min_child_weight, work.min_samples_leaf)
     return {SAME_WORK[library][name]: value for name, value in values.items() if SAME_WORK[library][name] is not None}

@@ -81,7 +81,7 @@ def _log_start(case: Case) -> np.ndarray | None:
 # -- boostgrad ---------------------------------------------------------------------------------------------------------
 
 
-def boostgrad(case: Case, work: Work) -> Fitted:
+def boostgrad(case: Case, work: Work, symmetric: bool = False) -> Fitted:
     from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival, losses
 
     stop = case.stop
@@ -96,6 +96,8 @@ def boostgrad(case: Case, work: Work) -> Fitted:
         "early_stopping": stop is not None,
         "n_iter_no_change": work.patience,
     } | work.unless_own(l2_regularization=work.l2, min_child_weight=work.child_weight)
+    if symmetric:
+        shape |= {"grow_policy": "symmetric", "max_depth": 6, "max_leaf_nodes": 64}
     X, y = case.of("X", case.train), case.y[case.train]
     to_stop = {} if stop is None else {"X_val": case.of("X", stop), "y_val": case.y[stop]}
     loss = case.loss
@@ -134,6 +136,10 @@ def boostgrad(case: Case, work: Work) -> Fitted:
     return lambda rows: model.predict(
         case.of("X", rows), **({} if case.exposure is None else {"exposure": case.exposure[rows]})
     )
+
+
+def boostgrad_symmetric(case: Case, work: Work) -> Fitted:
+    return boostgrad(case, work, symmetric=True)
 
 
 # -- LightGBM ----------------------------------------------------------------------------------------------------------
@@ -503,7 +509,20 @@ def as_codes(X: Any, more_than: int = 0) -> Any:
 
 
 LIBRARIES: dict[str, Callable[[Case, Work], Fitted]] = {
-    f.__name__.replace("_", "-"): f
-    for f in (boostgrad, lightgbm, xgboost, catboost, catboost_symmetric, hgb, ngboost, ngboost_default, constant)
+    "boostgrad": boostgrad,
+    "boostgrad-symmetric": boostgrad_symmetric,
+    "lightgbm": lightgbm,
+    "xgboost": xgboost,
+    "catboost": catboost,
+    "catboost-symmetric": catboost_symmetric,
+    "hgb": hgb,
+    "ngboost": ngboost,
+    "ngboost-default": ngboost_default,
+    "constant": constant,
 }
-PACKAGES = {"hgb": "scikit-learn", "catboost-symmetric": "catboost", "ngboost-default": "ngboost"}
+PACKAGES = {
+    "boostgrad-symmetric": "boostgrad",
+    "hgb": "scikit-learn",
+    "catboost-symmetric": "catboost",
+    "ngboost-default": "ngboost",
+}

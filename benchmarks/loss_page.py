@@ -12,6 +12,10 @@ from scipy.stats import t as student
 from benchmarks.loss_cases import METRICS
 from benchmarks.loss_libraries import LIBRARIES, PACKAGES
 
+#: Libraries that grow symmetric trees, and what is not another one's.
+SYMMETRIC, OURS_SYMMETRIC = "catboost-symmetric", "boostgrad-symmetric"
+OURS = ("boostgrad", OURS_SYMMETRIC)
+
 #: What records are made of, and the heading of their part of the page.
 VIEWS = {"equal": "Equal work", "stopped": "Stopped early, by the same rows", "own": "Defaults of each library"}
 
@@ -41,10 +45,11 @@ def _tables(records: list[dict[str, Any]], value: str) -> dict[tuple[str, str], 
 def page(records: list[dict[str, Any]]) -> str:
     """What the columns mean, and the views that there are records of."""
     lines = [
-        "*Beside the best other*: the difference to the library with the best mean metric, in percent of it, positive "
-        "where boostgrad is better, and its standard error over the seeds, corrected for training sets that overlap "
-        "(Nadeau and Bengio 2003). *Behind* or *ahead*: outside the 95% interval of Student's t, wide where splits "
-        "are few."
+        "*Beside the best other*: the difference of `boostgrad` to the library with the best mean metric, in percent "
+        "of it, positive where boostgrad is better, and its standard error over the seeds, corrected for training sets "
+        "that overlap (Nadeau and Bengio 2003). *Behind* or *ahead*: outside the 95% interval of Student's t, wide "
+        "where splits are few. *Symmetric*: the same of `boostgrad-symmetric` and `catboost-symmetric`. *Either "
+        "shape*: of whichever boostgrad has the better mean, as the best of the others is chosen."
     ]
     for view, title in VIEWS.items():
         of_view = [r for r in records if r["view"] == view]
@@ -59,35 +64,51 @@ def page(records: list[dict[str, Any]]) -> str:
 def _view(records: list[dict[str, Any]], title: str) -> list[str]:
     """A table a loss: mean metrics, and boostgrad beside the best of the others."""
     lines: list[str] = []
-    counts: dict[str, int] = defaultdict(int)
-    same_trees: dict[str, int] = defaultdict(int)
+    counts: dict[str, dict[str, int]] = {
+        kind: defaultdict(int) for kind in ("all", "same trees", "symmetric", "either")
+    }
     tables = _tables(records, "score")
     for loss, metric in METRICS.items():
         rows = {table: found for (of, table), found in tables.items() if of == loss}
         if not rows:
             continue
         names = [name for name in LIBRARIES if any(name in found for found in rows.values())]
+        with_symmetric = {SYMMETRIC, OURS_SYMMETRIC} <= set(names)
+        heading = [*names, "beside the best other", "", *(["symmetric", ""] if with_symmetric else [])]
         lines += ["", f"### {loss}: {metric.name}, {'higher' if metric.larger else 'lower'} is better", ""]
-        lines += [
-            f"| table | {' | '.join(names)} | beside the best other | |",
-            "|---|" + "---:|" * len(names) + "---:|---|",
-        ]
+        lines += [f"| table | {' | '.join(heading)} |"]
+        lines += ["|---|" + "---:|" * (len(names) + 1) + "---|" + ("---:|---|" if with_symmetric else "")]
         ranks = defaultdict(list)
         for table, found in rows.items():
-            line, word = _row(table, found, names, metric.larger)
-            lines.append(line)
-            counts[word] += 1
-            leafwise = {name: scores for name, scores in found.items() if name != "catboost-symmetric"}
-            same_trees[_row(table, leafwise, names, metric.larger)[1]] += 1
+            best = _best(_others(found), metric.larger)
+            cells = [f"{np.mean(list(found[name].values())):.5g}" if name in found else "" for name in names]
+            if best:
+                cells[names.index(best)] = f"**{cells[names.index(best)]}**"
+            compared = [_beside(found, "boostgrad", best, metric.larger)]
+            if with_symmetric:
+                compared.append(_beside(found, OURS_SYMMETRIC, SYMMETRIC, metric.larger))
+                counts["symmetric"][compared[1][1]] += 1
+            if OURS_SYMMETRIC in found:
+                either = _best({name: found[name] for name in OURS if name in found}, metric.larger)
+                counts["either"][_beside(found, either, best, metric.larger)[1]] += 1
+            lines.append(f"| {' | '.join([table, *cells, *(part for pair in compared for part in pair)])} |")
+            counts["all"][compared[0][1]] += 1
+            same_trees = {name: scores for name, scores in found.items() if not name.endswith("symmetric")}
+            best_same = _best(_others(same_trees), metric.larger)
+            counts["same trees"][_beside(found, "boostgrad", best_same, metric.larger)[1]] += 1
             sign = -1 if metric.larger else 1
             means = {name: sign * np.mean(list(found[name].values())) for name in names if name in found}
             for name, rank in zip(means, rankdata(list(means.values())), strict=True):
                 ranks[name].append(rank)
         if len(rows) > 1:
-            lines.append(
-                f"| mean rank | {' | '.join(f'{np.mean(ranks[n]):.2f}' if n in ranks else '' for n in names)} | | |"
-            )
-    summary = f"Rows: {_counted(counts)}; with symmetric trees left out {_counted(same_trees)}."
+            cells = [f"{np.mean(ranks[n]):.2f}" if n in ranks else "" for n in names]
+            lines.append(f"| mean rank | {' | '.join(cells)} | | |" + (" | |" if with_symmetric else ""))
+    summary = f"Rows: {_counted(counts['all'])}; with symmetric trees left out {_counted(counts['same trees'])}"
+    if counts["symmetric"]:
+        summary += f"; symmetric trees beside CatBoost's {_counted(counts['symmetric'])}"
+    if counts["either"]:
+        summary += f"; either shape, where both were grown, {_counted(counts['either'])}"
+    summary += "."
     return ["", f"## {title}", "", summary, *lines, *_more(records)]
 
 
@@ -95,21 +116,28 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{counts[word]} {word}" for word in ("ahead", "level", "behind") if counts[word])
 
 
-def _row(table: str, found: dict[str, dict[int, float]], names: list[str], larger: bool) -> tuple[str, str]:
-    cells = [f"{np.mean(list(found[name].values())):.5g}" if name in found else "" for name in names]
-    others = {name: np.mean(list(found[name].values())) for name in found if name not in ("boostgrad", "constant")}
-    if "boostgrad" not in found or not others:
-        return f"| {table} | {' | '.join(cells)} | | |", ""
-    best = (max if larger else min)(others, key=others.get)
-    mean, error = paired(found["boostgrad"], found[best])
-    unit = abs(others[best]) / 100 * (1 if larger else -1)
+def _others(found: dict[str, dict[int, float]]) -> dict[str, dict[int, float]]:
+    return {name: scores for name, scores in found.items() if name not in (*OURS, "constant")}
+
+
+def _best(found: dict[str, dict[int, float]], larger: bool) -> str:
+    """The library with the best mean; "" where there is none."""
+    means = {name: np.mean(list(scores.values())) for name, scores in found.items()}
+    return (max if larger else min)(means, key=means.get) if means else ""
+
+
+def _beside(found: dict[str, dict[int, float]], ours: str, theirs: str, larger: bool) -> tuple[str, str]:
+    """The difference in percent with its standard error, and a word for it."""
+    if ours not in found or theirs not in found:
+        return "", ""
+    mean, error = paired(found[ours], found[theirs])
+    unit = abs(np.mean(list(found[theirs].values()))) / 100 * (1 if larger else -1)
     mean, error = mean / unit, error / abs(unit)
-    n_splits = len(set(found["boostgrad"]) & set(found[best]))
+    n_splits = len(set(found[ours]) & set(found[theirs]))
+    if np.isnan(error):
+        return f"{mean:+.2f}%", "one seed"
     sure = abs(mean) > student.ppf(0.975, max(n_splits - 1, 1)) * error
-    word = "level" if not sure else "ahead" if mean > 0 else "behind"
-    word, spread = ("one seed", "") if np.isnan(error) else (word, f" ± {error:.2f}")
-    cells[names.index(best)] = f"**{cells[names.index(best)]}**"
-    return f"| {table} | {' | '.join(cells)} | {mean:+.2f}%{spread} | {word} |", word
+    return f"{mean:+.2f}% ± {error:.2f}", "level" if not sure else "ahead" if mean > 0 else "behind"
 
 
 def _more(records: list[dict[str, Any]]) -> list[str]:

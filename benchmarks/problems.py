@@ -26,7 +26,7 @@ class Work:
     max_leaves : int
         Leaves of a tree at most.
     learning_rate : float
-    policy : {"leafwise", "depthwise"}
+    policy : {"leafwise", "depthwise", "symmetric"}
     max_depth : int or None
         None: only ``max_leaves`` bounds a tree.
     max_bins : int
@@ -51,14 +51,14 @@ class Work:
     def changed(self, n_trees=None, max_leaves=None, policy=None, max_depth=None, max_bins=None) -> Work:
         """This work with what is given changed.
 
-        A depth without leaves means full trees of that depth; depth-wise growth without a depth gets the depth of a
-        full tree of ``max_leaves``.
+        A depth without leaves means full trees of that depth; growth by levels without a depth gets the depth of a full
+        tree of ``max_leaves``.
         """
         given = dict(n_trees=n_trees, max_leaves=max_leaves, policy=policy, max_depth=max_depth, max_bins=max_bins)
         work = replace(self, **{name: value for name, value in given.items() if value is not None})
         if max_depth is not None and max_leaves is None:
             work = replace(work, max_leaves=2**max_depth)
-        if work.policy == "depthwise" and work.max_depth is None:
+        if work.policy != "leafwise" and work.max_depth is None:
             work = replace(work, max_depth=int(np.ceil(np.log2(work.max_leaves))))
         return work
 

@@ -155,7 +155,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the problem's data, or of a file's split")
     parser.add_argument("--trees", type=int, help="boosting iterations")
     parser.add_argument("--leaves", type=int, help="leaves of a tree at most")
-    parser.add_argument("--policy", choices=("leafwise", "depthwise"))
+    parser.add_argument("--policy", choices=("leafwise", "depthwise", "symmetric"))
     parser.add_argument("--depth", type=int, help="greatest depth; without --leaves trees may be full")
     parser.add_argument("--bins", type=int)
     parser.add_argument(

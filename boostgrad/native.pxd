@@ -62,6 +62,16 @@ cdef extern from "kernels.h" nogil:
         int64_t min_rows
         uint32_t few_levels
 
+    ctypedef struct bg_unsplit:
+        double score
+        double least_gain
+        double rounding
+
+    ctypedef struct bg_category_order:
+        uint64_t *codes
+        size_t n
+        int smoothed
+
     ctypedef struct bg_node:
         uint32_t slot
         uint16_t code
@@ -170,6 +180,15 @@ cdef extern from "kernels.h" nogil:
                             bg_vector_result *) noexcept nogil
         double (*project_vectors)(const int64_t *, uint32_t, const int64_t *, const bg_vector_rule *, int64_t *,
                                   int64_t *) noexcept nogil
+        void (*add_gains)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *, const bg_unsplit *,
+                          bg_scan_scratch *, double *, double *) noexcept nogil
+        void (*add_category_gains)(const int64_t *, uint32_t, const int64_t *, const bg_scan_rule *,
+                                   const bg_category_rule *, const bg_category_order *, const bg_unsplit *,
+                                   bg_scan_scratch *, double *, double *) noexcept nogil
+        void (*add_vector_gains)(const int64_t *, uint32_t, const int64_t *, const bg_vector_rule *, const bg_unsplit *,
+                                 bg_vector_scratch *, double *, double *) noexcept nogil
+        void (*order_categories)(const int64_t *, uint32_t, const bg_scan_rule *, const bg_category_rule *,
+                                 uint64_t **, bg_category_order *) noexcept nogil
 
     ctypedef void (*bg_task)(void *, int64_t, int) noexcept nogil
     const bg_kernels *bg_select(const char *)

@@ -196,8 +196,12 @@ class TreeParams:
     )
     grow_policy: str = parameter(
         "leafwise",
-        OneOf(("leafwise", "depthwise")),
-        doc="Which leaf is split next: the one with the largest gain, or, level by level, the shallowest.",
+        OneOf(("leafwise", "depthwise", "symmetric")),
+        doc='"leafwise": the leaf with the largest gain is split next. "depthwise": level by level. "symmetric": all '
+        "leaves of a level are split by one rule, the one that they gain most by together (oblivious trees), but for "
+        "those that gain no more than min_split_gain by it or would have a child that is too small. Levels are bounded "
+        "by max_depth; where max_leaf_nodes runs out, the leaves that gain most are split. With max_depth=6, "
+        "max_leaf_nodes=64 trees have the shape of CatBoost's.",
     )
     learning_rate: float = parameter(0.1, Finite(Real, 0, low_open=True), doc="Shrinkage: leaf values times this.")
 

@@ -121,6 +121,29 @@ def gradient_variance(gradient, hessian) -> float:
     return float(np.sum(np.square(gradient)) / np.sum(np.broadcast_to(hessian, np.shape(gradient))))
 
 
+def category_entries(count, categories):
+    """Lists of codes that are taken together, the list of the pooled rest, and whether there are few levels."""
+    present = [code for code in range(1, len(count)) if count[code]]
+    few = len(present) <= categories.few_levels
+    rest = [] if few else [code for code in present if count[code] < categories.min_rows]
+    return [[code] for code in present if code not in rest] + ([rest] if rest else []), rest, few
+
+
+def shrunken_entries(entry_g, entry_h, noise, n_present):
+    """What gradients of the entries count, and by what entries are ordered; see kernels/categories.h."""
+    mean = sum(entry_g) / sum(entry_h) if sum(entry_h) > 0 else 0.0
+    deviation = [eg - mean * eh for eg, eh in zip(entry_g, entry_h, strict=True)]
+    if noise > 0:  # DerSimonian and Laird
+        between = sum(d * d / eh if eh > 0 else 0.0 for d, eh in zip(deviation, entry_h, strict=True))
+        room = sum(entry_h) - sum(eh * eh for eh in entry_h) / sum(entry_h) if sum(entry_h) > 0 else 0.0
+        excess = between - (n_present - 1) * noise
+        spread = excess / room if room > 0 and excess > 0 else 0.0
+        deviation = [d * (eh * spread / (eh * spread + noise)) for d, eh in zip(deviation, entry_h, strict=True)]
+        shift = mean - sum(deviation) / sum(entry_h) if sum(entry_h) > 0 else 0.0
+        entry_g = [shift * eh + d for d, eh in zip(deviation, entry_h, strict=True)]
+    return entry_g, [np.float32(d / eh) if eh > 0 else np.float32(0) for d, eh in zip(deviation, entry_h, strict=True)]
+
+
 def category_splits(codes, gradient, hessian, n_codes, params, categories, variance, feature=0) -> list[Split]:
     """Of the splits of a categorical feature that are in question, those that the constraints allow and that are as
     good as the best one; see kernels/categories.h.
@@ -133,25 +156,12 @@ def category_splits(codes, gradient, hessian, n_codes, params, categories, varia
         Of the gradients of all rows, see :func:`gradient_variance`.
     """
     g, h, count = _fast_histogram(codes, gradient, hessian, n_codes)
-    present = [code for code in range(1, n_codes) if count[code]]
-    if not present:
+    entries, rest, few = category_entries(count, categories)
+    if not entries:
         return []
-    few = len(present) <= categories.few_levels
-    rest = [] if few else [code for code in present if count[code] < categories.min_rows]
-    entries = [[code] for code in present if code not in rest] + ([rest] if rest else [])
     entry_g, entry_h = ([sum(sums[code] for code in entry) for entry in entries] for sums in (g, h))
     noise = 0.0 if few else categories.noise * variance
-    mean = sum(entry_g) / sum(entry_h) if sum(entry_h) > 0 else 0.0
-    deviation = [eg - mean * eh for eg, eh in zip(entry_g, entry_h, strict=True)]
-    if noise > 0:  # DerSimonian and Laird
-        between = sum(d * d / eh if eh > 0 else 0.0 for d, eh in zip(deviation, entry_h, strict=True))
-        room = sum(entry_h) - sum(eh * eh for eh in entry_h) / sum(entry_h) if sum(entry_h) > 0 else 0.0
-        excess = between - (len(entries) - 1) * noise
-        spread = excess / room if room > 0 and excess > 0 else 0.0
-        deviation = [d * (eh * spread / (eh * spread + noise)) for d, eh in zip(deviation, entry_h, strict=True)]
-        shift = mean - sum(deviation) / sum(entry_h) if sum(entry_h) > 0 else 0.0
-        entry_g = [shift * eh + d for d, eh in zip(deviation, entry_h, strict=True)]
-    key = [np.float32(d / eh) if eh > 0 else np.float32(0) for d, eh in zip(deviation, entry_h, strict=True)]
+    entry_g, key = shrunken_entries(entry_g, entry_h, noise, len(entries))
     order = sorted(range(len(entries)), key=lambda e: (key[e], entries[e] is rest, entries[e][0]))
 
     children = params
@@ -266,6 +276,8 @@ def grow(codes, n_codes, gradient, hessian, params, like=None, categorical=None,
         "categories": categories or CategoryParams(),
         "variance": gradient_variance(gradient, hessian) if np.any(hessian) else 0.0,
     }
+    if params.grow_policy == "symmetric":
+        return _grow_symmetric(codes, n_codes, gradient, hessian, params, like, **category_options)
     max_leaves = params.max_leaf_nodes or np.inf
     max_depth = params.max_depth or np.inf
 
@@ -298,21 +310,170 @@ def grow(codes, n_codes, gradient, hessian, params, like=None, categorical=None,
     return _as_tree(root, made, gradient, hessian, params)
 
 
-def _settle_tie(candidates, node, like, number):
-    """Follow the other tree where its next split is as good as the best one."""
+@dataclass(frozen=True)
+class Rule:
+    """How all nodes of a level might be split: codes of the left side, those of the right side, both as far as they are
+    told apart; what each node gains, and by which scores."""
+
+    feature: int
+    code: int
+    missing_left: bool
+    left_codes: tuple | None  # of a categorical rule, and
+    right_codes: tuple | None
+    rest: int | None  # on which side levels are pooled: 0 left, 1 right
+    gains: np.ndarray
+    scores: np.ndarray
+
+    @property
+    def uncertainty(self) -> float:
+        """Of the sum of the gains, by rounding."""
+        return TIE * float(self.scores[self.gains > 0].sum())
+
+
+def _gains_along(places, totals, params, children):
+    """Gains and scores of a node at places with these (gradient, hessian, rows) to the left; 0: not to be split."""
+    (left_g, left_h, left), (total_g, total_h, total) = places, totals
+    enough = (left >= params.min_samples_leaf) & (total - left >= params.min_samples_leaf)
+    enough &= (left_h >= params.min_child_weight) & (total_h - left_h >= params.min_child_weight)
+    enough &= (left_h > 0) & (total_h - left_h > 0)
+    both = score(left_g, left_h, children) + score(total_g - left_g, total_h - left_h, children)
+    gain = both - float(score(total_g, total_h, params))
+    return np.where(enough & (gain > np.maximum(params.min_split_gain, 1e-12 * both)), gain, 0.0), both
+
+
+def _rules_of(feature, nodes, codes, n_codes, gradient, hessian, params, categorical, categories, variance):
+    """All rules of a feature."""
+    sums = [
+        _fast_histogram(codes[node.rows, feature], gradient[node.rows], hessian[node.rows], n_codes) for node in nodes
+    ]
+    children, entries, rest, smoothed = params, [[code] for code in range(1, n_codes)], [], False
+    if categorical:  # in the order of all rows
+        whole = _fast_histogram(codes[:, feature], gradient, hessian, n_codes)
+        entries, rest, few = category_entries(whole[2], categories)
+        smoothed = not few
+        noise = categories.noise * variance if smoothed else 0.0
+        of_all = [[sum(s[code] for code in entry) for entry in entries] for s in whole[:2]]
+        key = shrunken_entries(*of_all, noise, len(entries))[1]
+        order = sorted(range(len(entries)), key=lambda e: (key[e], entries[e] is rest, entries[e][0]))
+        entries = [entries[e] for e in order]
+        if smoothed:
+            children = replace(params, l2_regularization=params.l2_regularization + categories.extra_l2)
+    rules = []
+    for missing_left in (False, True):
+        found = []
+        for node, (g, h, count) in zip(nodes, sums, strict=True):
+            entry_g, entry_h, entry_n = ([sum(s[code] for code in entry) for entry in entries] for s in (g, h, count))
+            if smoothed:
+                entry_g, _ = shrunken_entries(entry_g, entry_h, noise, sum(n > 0 for n in entry_n))
+            missing = (g[0], h[0], count[0]) if missing_left else (0.0, 0.0, 0)
+            places = [np.cumsum(e) + m for e, m in zip((entry_g, entry_h, entry_n), missing, strict=True)]
+            totals = (gradient[node.rows].sum(), hessian[node.rows].sum(), len(node.rows))
+            found.append(_gains_along(places, totals, params, children))
+        for place in range(len(entries)):
+            left, right = entries[: place + 1], entries[place + 1 :]
+            rules.append(
+                Rule(
+                    feature,
+                    0 if categorical else place + 1,
+                    missing_left,
+                    tuple(c for entry in left if entry is not rest for c in entry) if categorical else None,
+                    tuple(c for entry in right if entry is not rest for c in entry) if categorical else None,
+                    None if not rest else int(any(entry is rest for entry in right)),
+                    np.array([gains[place] for gains, _ in found]),
+                    np.array([scores[place] for _, scores in found]),
+                )
+            )
+    return rules
+
+
+def _splits_of(rule, nodes, codes, n_splits):
+    """What a rule makes of each node: a Split or None."""
+    order = sorted(np.flatnonzero(rule.gains > 0), key=lambda i: -rule.gains[i])[:n_splits]
+    rows = np.concatenate([nodes[i].rows for i in order])
+    column, left_codes, turned = codes[rows, rule.feature], rule.left_codes, False
+    inside = goes_left(column, rule.code, rule.missing_left, left_codes)
+    if left_codes is not None:
+        if rule.rest == 0:
+            turned = True
+        elif rule.rest is None:
+            turned = bool(2 * inside.sum() > len(rows))
+        left_codes = frozenset(rule.right_codes if turned else rule.left_codes)
+    direction = rule.missing_left != turned
+    if not (column == 0).any():
+        n_left = goes_left(column, rule.code, direction, left_codes).sum()
+        direction = bool(2 * n_left >= len(rows))
+    return [
+        Split(rule.feature, rule.code, direction, rule.gains[i], rule.scores[i], left_codes) if i in order else None
+        for i in range(len(nodes))
+    ]
+
+
+def _grow_symmetric(codes, n_codes, gradient, hessian, params, like, categorical, **category_options):
+    """All nodes of a level by one rule, searched by brute force; see :func:`grow`."""
+    root = _Node(np.arange(len(codes)), 0, [])
+    level, made, depth = [root], [], 0
+    max_leaves = params.max_leaf_nodes or np.inf
+    data = (gradient, hessian, params)
+    while len(made) + 1 < max_leaves and depth < (params.max_depth or np.inf):
+        rules = []
+        for feature in range(codes.shape[1]):
+            of_levels = categorical is not None and bool(categorical[feature])
+            rules += _rules_of(feature, level, codes, int(n_codes[feature]), *data, of_levels, **category_options)
+        best = max(rules, key=lambda rule: rule.gains.sum(), default=None)
+        if best is None or best.gains.sum() <= 0:
+            break
+        n_splits = int(min(max_leaves - 1 - len(made), len(level)))
+        splits = _splits_of(best, level, codes, n_splits)
+        if like is not None:  # follow the other tree where its next rule is as good
+            least = best.gains.sum() - best.uncertainty
+            tied = [_splits_of(r, level, codes, n_splits) for r in rules if 0 < r.gains.sum() >= least - r.uncertainty]
+            same = [other for other in tied if _are_made(other, level, like, len(made))]
+            splits = max(same, key=lambda other: sum(split is not None for split in other), default=splits)
+        next_level = []
+        for node, split in zip(level, splits, strict=True):
+            if split is None:
+                next_level.append(node)
+                continue
+            node.split, node.number = split, len(made)
+            made.append(node)
+            left = goes_left(codes[node.rows, split.feature], split.code, split.missing_left, split.left_codes)
+            node.children = [_Node(node.rows[side], node.depth + 1, []) for side in (left, ~left)]
+            next_level += node.children
+        level, depth = next_level, depth + 1
+    return _as_tree(root, made, gradient, hessian, params)
+
+
+def _are_made(splits, nodes, like, first):
+    """Whether the other tree's next splits are these, of the same nodes."""
+    made = [(split, len(node.rows)) for split, node in zip(splits, nodes, strict=True) if split is not None]
+    if first + len(made) > like.tree.n_splits:
+        return False
+    return all(
+        n_rows == like.tree.statistics.split_count[first + i] and _is_made(split, like, first + i)
+        for i, (split, n_rows) in enumerate(made)
+    )
+
+
+def _is_made(split, like, number):
+    """Whether the other tree's split of that number is this one."""
     tree = like.tree
     words = {} if tree.categories is None else tree.categories.words()
     left_codes = frozenset(1 + np.flatnonzero(bits_of(words[number]))) if number in words else None
+    return (split.feature, split.code, split.missing_left, split.left_codes) == (
+        tree.feature[number],
+        like.code[number],
+        bool(tree.missing_left[number]),
+        left_codes,
+    )
+
+
+def _settle_tie(candidates, node, like, number):
+    """Follow the other tree where its next split is as good as the best one."""
     for other in candidates:
-        if other.parent >= 0 and getattr(tree, other.side)[other.parent] != number:
+        if other.parent >= 0 and getattr(like.tree, other.side)[other.parent] != number:
             continue
         for split in other.splits:
-            same = (split.feature, split.code, split.missing_left, split.left_codes) == (
-                tree.feature[number],
-                like.code[number],
-                bool(tree.missing_left[number]),
-                left_codes,
-            )
+            same = _is_made(split, like, number)
             best_here, best = other.best, node.best
             if (
                 same

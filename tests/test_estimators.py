@@ -469,10 +469,11 @@ def test_rows_of_weight_zero_are_absent(face):
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_weights_are_repetition(face):
+@pytest.mark.parametrize("policy", ["leafwise", "symmetric"])
+def test_weights_are_repetition(face, policy):
     X, y = problem(face)
     weight = np.random.default_rng(2).integers(0, 4, N_ROWS)
-    model = face(n_estimators=10, min_samples_leaf=1, random_state=0).fit(X, y, weight)
+    model = face(n_estimators=10, min_samples_leaf=1, grow_policy=policy, random_state=0).fit(X, y, weight)
     repeated = clone(model).fit(X.repeat(weight, axis=0), y.repeat(weight))
     there = X[weight > 0]
     np.testing.assert_allclose(model._raw(there), repeated._raw(there), rtol=1e-9, atol=1e-9)
@@ -518,7 +519,7 @@ def test_stages_and_leaves(face, n_classes):
 
 
 @pytest.mark.parametrize("face", FACES)
-@pytest.mark.parametrize("grow_policy", ["leafwise", "depthwise"])
+@pytest.mark.parametrize("grow_policy", ["leafwise", "depthwise", "symmetric"])
 def test_limits_of_a_tree(face, grow_policy):
     X, y = problem(face)
     for least, depth, leaves in ((1, None, 7), (13, 3, None), (37, None, None)):

@@ -18,7 +18,7 @@ if not (PACKAGE / "native.pyx").exists():
 WORDS = {"params", "runtime", "native", "features", "queries", "_queries", "_concordance", "_order"}
 GROWING_ROOMS = (
     "records histogram sparse splitter partition leaves structs growth_queue level_sets grower sparse_grower growers "
-    "vector"
+    "vector single_records level_gains symmetric sparse_symmetric"
 )
 GROWING = {f"tree.{name}" for name in GROWING_ROOMS.split()}
 

@@ -86,6 +86,9 @@ def test_the_page_says_who_is_ahead():
     assert "| one seed |" in page(records_of(boostgrad=[1.0], lightgbm=[2.0]))
     text = page(records_of(boostgrad=far, **{"catboost-symmetric": near, "catboost": [3.0, 3.1, 3.0, 2.9]}))
     assert "1 behind; with symmetric trees left out 1 ahead" in text
+    text = page(records_of(boostgrad=far, **{"boostgrad-symmetric": near, "catboost-symmetric": far, "lightgbm": far}))
+    assert "1 level; with symmetric trees left out 1 level; symmetric trees beside CatBoost's 1 ahead" in text
+    assert "either shape, where both were grown, 1 ahead." in text and "| level | +50" in text
 
 
 def test_means_are_of_the_splits_that_all_have():

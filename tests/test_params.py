@@ -32,7 +32,7 @@ CASES = {
     "l1_regularization": (FRACTION[1:], (0, 3.5)),
     "l2_regularization": (FRACTION[1:], (0, 3.5)),
     "max_delta_step": (FRACTION[1:], (0, 3.5)),
-    "grow_policy": (("symmetric", "", None, 1, b"leafwise"), ("leafwise", "depthwise", np.str_("leafwise").item())),
+    "grow_policy": (("oblivious", "", None, 1, b"leafwise"), ("leafwise", "symmetric", np.str_("leafwise").item())),
     "max_bins": ((1, 65536, 2.5, "x", None, True), (2, 255, 65535)),
     "categorical_features": (
         ("auto", "a", 3, [1.5], [True, 1], ["a", 0], [None], {"a": 1}, {0}),
@@ -141,7 +141,7 @@ def test_fit_refuses_before_it_looks_at_the_data(face, name):
         ("max_leaf_nodes", "an integer in [2, 2147483647], or None"),
         ("learning_rate", "a number > 0"),
         ("tol", "a number >= 0"),
-        ("grow_policy", "'leafwise' or 'depthwise'"),
+        ("grow_policy", "'leafwise' or 'depthwise' or 'symmetric'"),
         ("validation_fraction", "a number in (0, 1), or a scikit-learn splitter"),
         ("early_stopping", "'auto' or True or False"),
         ("callbacks", "None, or a list of boostgrad.callbacks.Callback"),

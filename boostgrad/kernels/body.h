@@ -15,6 +15,7 @@
 #include "partition.h"
 #include "categories.h"
 #include "vector.h"
+#include "level.h"
 #include "search.h"
 #include "losses.h"
 #include "ranking.h"
@@ -79,4 +80,8 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .vector_score = vector_score,
     .scan_vector = scan_vector,
     .project_vectors = project_vectors,
+    .add_gains = add_gains,
+    .add_category_gains = add_category_gains,
+    .add_vector_gains = add_vector_gains,
+    .order_categories = order_categories,
 };

@@ -119,51 +119,57 @@ static inline size_t find_entries(category_view *view, int64_t min_rows, uint64_
     return n;
 }
 
-/* What is left of an entry's deviation; see above. noise 0: all of it. */
-static inline double shrunk_deviation(category_entry e, double mean, double spread, double noise)
-{
-    double deviation = e.g - mean * e.h;
-    return noise > 0 ? deviation * (e.h * spread / (e.h * spread + noise)) : deviation;
-}
+/* What a node's entries tell of each other. */
+typedef struct {
+    double mean, spread, noise;
+    double sum_h;
+} category_shrinkage;
 
-/* Sorted entries, codes in the low halves, and OUT scratch->gradient, scratch->sums: their running shrunken sums. */
-static inline const uint64_t *sort_entries(const category_view *view, size_t n, double noise, uint64_t *const items[2],
-                                           bg_scan_scratch *scratch)
+/* IN entries: codes in the low halves. Those without rows in the node count for nothing. */
+static inline category_shrinkage shrinkage_of(const category_view *view, const uint64_t *entries, size_t n, double noise)
 {
-    const bg_scan_rule *rule = view->rule;
-    double sum_g = 0, sum_h = 0, sum_hh = 0, between = 0, spread = 0, kept = 0;
+    double sum_g = 0, sum_h = 0, sum_hh = 0, between = 0;
+    size_t n_there = 0;
     for (size_t i = 0; i < n; i++) {
-        category_entry e = entry_at(view, (uint32_t)items[0][i]);
+        category_entry e = entry_at(view, (uint32_t)entries[i]);
+        n_there += e.count > 0;
         sum_g += e.g;
         sum_h += e.h;
         sum_hh += e.h * e.h;
     }
-    double mean = sum_h > 0 ? sum_g / sum_h : 0.0;
+    category_shrinkage s = {sum_h > 0 ? sum_g / sum_h : 0.0, 0, noise, sum_h};
     if (noise > 0) {
         for (size_t i = 0; i < n; i++) {
-            category_entry e = entry_at(view, (uint32_t)items[0][i]);
-            double deviation = e.g - mean * e.h;
+            category_entry e = entry_at(view, (uint32_t)entries[i]);
+            double deviation = e.g - s.mean * e.h;
             between += e.h > 0 ? deviation * deviation / e.h : 0.0;
         }
         double room = sum_h > 0 ? sum_h - sum_hh / sum_h : 0.0;
-        double excess = between - (double)(n - 1) * noise;
-        spread = room > 0 && excess > 0 ? excess / room : 0.0;
+        double excess = between - ((double)n_there - 1) * noise;
+        s.spread = room > 0 && excess > 0 ? excess / room : 0.0;
     }
-    for (size_t i = 0; i < n; i++) {
-        uint32_t code = (uint32_t)items[0][i];
-        category_entry e = entry_at(view, code);
-        double deviation = shrunk_deviation(e, mean, spread, noise);
-        kept += deviation;
-        items[0][i] = (uint64_t)ordered_bits(e.h > 0 ? (float)(deviation / e.h) : 0.0f) << 32 | code;
-    }
-    const double level_mean = sum_h > 0 ? mean - kept / sum_h : 0.0;
-    const uint64_t *order = sort_items(items[0], items[1], n);
+    return s;
+}
 
+/* What is left of an entry's deviation; see above. noise 0: all of it. */
+static inline double shrunk_deviation(category_entry e, const category_shrinkage *s)
+{
+    double deviation = e.g - s->mean * e.h;
+    return s->noise > 0 ? deviation * (e.h * s->spread / (e.h * s->spread + s->noise)) : deviation;
+}
+
+/* OUT scratch->gradient, scratch->sums: running shrunken sums of entries in this order. kept: the sum of what is left of
+ * their deviations. */
+static inline void shrunken_sums(const category_view *view, const uint64_t *order, size_t n,
+                                 const category_shrinkage *s, double kept, bg_scan_scratch *scratch)
+{
+    const bg_scan_rule *rule = view->rule;
+    const double level_mean = s->sum_h > 0 ? s->mean - kept / s->sum_h : 0.0;
     int64_t gradient_sum = 0, sum = 0;
     for (size_t i = 0; i < n; i++) {
         category_entry e = entry_at(view, (uint32_t)order[i]);
-        if (noise > 0) {
-            double g = level_mean * e.h + shrunk_deviation(e, mean, spread, noise);
+        if (s->noise > 0) {
+            double g = level_mean * e.h + shrunk_deviation(e, s);
             int64_t whole = llrint(g / rule->inverse_gradient_scale);
             if (rule->wide)
                 e.gradient = whole;
@@ -175,7 +181,21 @@ static inline const uint64_t *sort_entries(const category_view *view, size_t n, 
         scratch->gradient[i] = gradient_sum;
         scratch->sums[i] = sum;
     }
-    return order;
+}
+
+/* Sorted entries, codes in the low halves, one of the items. OUT kept: as above. */
+static inline const uint64_t *sort_entries(const category_view *view, size_t n, const category_shrinkage *s,
+                                           uint64_t *const items[2], double *kept)
+{
+    *kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t code = (uint32_t)items[0][i];
+        category_entry e = entry_at(view, code);
+        double deviation = shrunk_deviation(e, s);
+        *kept += deviation;
+        items[0][i] = (uint64_t)ordered_bits(e.h > 0 ? (float)(deviation / e.h) : 0.0f) << 32 | code;
+    }
+    return sort_items(items[0], items[1], n);
 }
 
 static double best_category(size_t n, const int64_t *hist, int any_missing, const int64_t *total,
@@ -206,7 +226,10 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
         noise = categories->noise;
         children.l2 += categories->extra_l2;
     }
-    const uint64_t *order = sort_entries(&view, n, noise, items, scratch);
+    double kept;
+    const category_shrinkage shrinkage = shrinkage_of(&view, items[0], n, noise);
+    const uint64_t *order = sort_entries(&view, n, &shrinkage, items, &kept);
+    shrunken_sums(&view, order, n, &shrinkage, kept, scratch);
 
     size_t place;
     int missing_left;

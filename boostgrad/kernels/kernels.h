@@ -107,6 +107,19 @@ typedef struct {
     uint32_t few_levels; /* a node with at most so many levels is split without any of these */
 } bg_category_rule;
 
+/* What a node is worth that is not split, and what a split must add: more than least_gain, and than this share of the
+ * children's scores. */
+typedef struct {
+    double score, least_gain, rounding;
+} bg_unsplit;
+
+/* In what order a level's nodes take the levels of a categorical feature; see level.h. */
+typedef struct {
+    uint64_t *codes; /* n_codes: the rest */
+    size_t n;
+    int smoothed;
+} bg_category_order;
+
 /* One tree as the predictor reads it: splits as in boostgrad.tree.model, thresholds as codes. */
 typedef struct {
     uint32_t slot;         /* which column of codes */
@@ -263,6 +276,20 @@ typedef struct {
                         bg_vector_scratch *scratch, bg_vector_result *out);
     double (*project_vectors)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
                               int64_t *wide, int64_t *total_wide);
+
+    /* Nodes that are split alike; see level.h. OUT right, left: += gains of the splits after each code but 0 (of the
+     * sets of the first entries, for a categorical feature), missing values to the right, and to the left unless that
+     * is NULL. */
+    void (*add_gains)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
+                      const bg_unsplit *node, bg_scan_scratch *scratch, double *right, double *left);
+    void (*add_category_gains)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_scan_rule *rule,
+                               const bg_category_rule *categories, const bg_category_order *order,
+                               const bg_unsplit *node, bg_scan_scratch *scratch, double *right, double *left);
+    void (*add_vector_gains)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
+                             const bg_unsplit *node, bg_vector_scratch *scratch, double *right, double *left);
+    /* OUT order: n_codes + 1 entries at most; with two pieces of scratch as of scan_categories. */
+    void (*order_categories)(const int64_t *hist, uint32_t n_codes, const bg_scan_rule *rule,
+                             const bg_category_rule *categories, uint64_t *const items[2], bg_category_order *order);
 } bg_kernels;
 
 /* Rows per block of the predict kernels: callers pass at most this many. */

@@ -46,10 +46,9 @@ static inline int64_t least_hessian(const bg_scan_rule *rule)
 /* The largest of the gains, as bits: doubles that are not negative are ordered as their bits are.
  * IN   scratch->sums (narrow), or scratch->gradient and scratch->sums (wide): packed running sums of the left child;
  *      missing: packed sums that join them there
- * OUT  first: the first place with enough rows to the left; scratch->gain_bits from there on, as long as enough rows are
- *      to the right */
+ * OUT  first, end: the places with enough rows to the left and to the right; scratch->gain_bits of those */
 static inline int64_t gains_of(size_t n, const int64_t *missing, const int64_t *total, const bg_scan_rule *rule,
-                               bg_scan_scratch *scratch, int wide, int plain, size_t *first)
+                               bg_scan_scratch *scratch, int wide, int plain, size_t *first, size_t *end)
 {
     const int64_t *restrict gradient = scratch->gradient, *restrict sums = scratch->sums;
     int64_t *restrict gain_bits = scratch->gain_bits;
@@ -69,6 +68,7 @@ static inline int64_t gains_of(size_t n, const int64_t *missing, const int64_t *
         i++;
     while (n > i && ((sums[n - 1] + missing_sums) & count_mask) > max_samples)
         n--;
+    *end = n;
     for (*first = i; i < n; i++) {
         int64_t left = sums[i] + missing_sums;
         int64_t left_gradient = wide ? gradient[i] + missing_gradient : left >> count_bits;
@@ -318,15 +318,15 @@ static inline __attribute__((always_inline)) double best_place(size_t n, const i
     static const int64_t nothing[2] = {0, 0};
     const double unit = unit_of_gains(rule, plain);
     const int64_t least = bits_of(floor / unit * (1 - 1e-14));
-    size_t first;
-    int64_t best = gains_of(n, nothing, total, rule, scratch, wide, plain, &first);
+    size_t first, end;
+    int64_t best = gains_of(n, nothing, total, rule, scratch, wide, plain, &first, &end);
     *missing_left = any_missing ? 0 : -1;
     if (best < least)
         best = 0;
     if (best > 0)
         *place = place_of(best, scratch, first);
     if (any_missing && n > 1) {
-        int64_t other = gains_of(n - 1, hist, total, rule, scratch, wide, plain, &first);
+        int64_t other = gains_of(n - 1, hist, total, rule, scratch, wide, plain, &first, &end);
         if (other > best && other >= least) {
             best = other;
             *missing_left = 1;

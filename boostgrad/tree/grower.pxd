@@ -20,7 +20,7 @@ cdef class TreeGrower:
     cdef readonly object matrix
     cdef list edges
     cdef RowRecords records
-    cdef HistogramPool pool
+    cdef readonly HistogramPool pool
     cdef Splitter splitter
     cdef RowPartition partition
     cdef LeafRows leaves
@@ -49,6 +49,7 @@ cdef class TreeGrower:
     cdef double gradient_variance(self)
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth, uint64_t key) noexcept nogil
     cdef bint may_split(self, int32_t node, int64_t n_leaves) noexcept nogil
+    cdef int start_nodes(self) noexcept nogil
     cdef int grow_nodes(self) noexcept nogil
     cdef int make_split(self, int32_t node) noexcept nogil
     cdef int settle(self, int32_t node) noexcept nogil

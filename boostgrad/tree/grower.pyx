@@ -235,21 +235,27 @@ cdef class TreeGrower:
         return (n_leaves < self.max_leaves and self.nodes[node].depth < self.max_depth
                 and self.nodes[node].count >= 2 * self.min_samples_leaf and self.nodes[node].count >= 2)
 
-    cdef int grow_nodes(self) noexcept nogil:
-        """Nodes, and the partition by them. Returns -1 without memory."""
-        cdef int32_t root, node
+    cdef int start_nodes(self) noexcept nogil:
+        """The root, with all rows. Returns -1 without memory."""
         self.n_nodes = 0
         self.n_ready = 0
         self.queue.n = 0
         self.n_leaves = 1
         self.sets.start_tree()
         self.partition.reset()
-        root = self.add_node(0, self.partition.n_rows, 0, mix(self.tree_seed))
-        if root < 0:
+        if self.add_node(0, self.partition.n_rows, 0, mix(self.tree_seed)) < 0:
             return -1
-        self.nodes[root].live = True
-        if self.may_split(root, 1):
-            if self.evaluate_root(root) != 0 or self.settle(root) != 0:
+        self.nodes[0].live = True
+        self.nodes[0].is_open = self.may_split(0, 1)
+        return 0
+
+    cdef int grow_nodes(self) noexcept nogil:
+        """Nodes, and the partition by them. Returns -1 without memory."""
+        cdef int32_t node
+        if self.start_nodes() != 0:
+            return -1
+        if self.nodes[0].is_open:
+            if self.evaluate_root(0) != 0 or self.settle(0) != 0:
                 return -1
         while self.queue.n > 0 and self.n_leaves < self.max_leaves:
             node = self.queue.pop()
@@ -433,7 +439,6 @@ cdef class TreeGrower:
         if slot < 0 or self.pool.build(slot, NULL, 0, self.partition.n_rows) != 0:
             return -1
         self.nodes[root].slot = slot
-        self.nodes[root].is_open = True
         self.pool.total(slot, self.nodes[root].total)
         self.search(root, -1, ALL_THREADS, True)
         return 0

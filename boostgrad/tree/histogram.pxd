@@ -25,7 +25,8 @@ cdef class HistogramPool:
     cdef readonly int lanes      # int64 a record: 2 wide, 1 narrow
     cdef int64_t **slots
     cdef int *free_slots
-    cdef int n_slots, n_free, max_slots
+    cdef int n_slots, n_free
+    cdef public int max_slots    # from the first tree on
     cdef int64_t **scratch       # one a helper thread
     cdef int64_t **compact       # one a thread: compact records of one tile, zero between two uses
     cdef char *touched           # which threads have added to the node that is being built
@@ -44,6 +45,7 @@ cdef class HistogramPool:
     cdef bint has_room(self, int n) noexcept nogil
     cdef void give(self, int slot) noexcept nogil
     cdef int64_t *at(self, int slot, int feature) noexcept nogil
+    cdef void build_alone(self, int slot, const uint32_t *rows, int64_t n, int worker) noexcept nogil
     cdef bint shares_rows(self, int64_t n) noexcept nogil
     cdef int build(self, int slot, const uint32_t *rows, int64_t begin, int64_t n) noexcept nogil
     cdef void merge(self, int slot, int feature) noexcept nogil

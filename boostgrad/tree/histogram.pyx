@@ -200,6 +200,12 @@ cdef class HistogramPool:
         """Histograms of the features of one tile by the calling thread alone, complete at once."""
         self.add_rows(self.slots[slot], rows, begin, n, tile, worker, True)
 
+    cdef void build_alone(self, int slot, const uint32_t *rows, int64_t n, int worker) noexcept nogil:
+        """All tiles of these rows, by the calling thread alone."""
+        cdef int t
+        for t in range(self.records.n_tiles):
+            self.build_tile(slot, &self.records.tiles[t], rows, 0, n, worker)
+
     cdef void add_chunk(self, const BuildContext *c, int64_t chunk, int worker) noexcept nogil:
         """A chunk of the rows, all features tile by tile, into the worker's own histogram; the first one's is the
         slot."""

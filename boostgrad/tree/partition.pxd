@@ -45,3 +45,4 @@ cdef class SparseRowPartition(RowPartition):
     cdef const uint16_t *stored_codes
     cdef const uint16_t *default_code
     cdef uint16_t[::1] scratch
+    cdef int laid_out           # whose column is there

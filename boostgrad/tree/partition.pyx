@@ -162,16 +162,20 @@ cdef class SparseRowPartition(RowPartition):
         self.stored_codes = <const uint16_t *> address_of(matrix.codes)
         self.default_code = <const uint16_t *> address_of(matrix.default_code)
         self.scratch = np.empty(matrix.n_rows, dtype=np.uint16)
+        self.laid_out = -1
 
     cdef const void *column(self, int feature) noexcept nogil:
-        """One column at a time is laid out, for the split at hand."""
+        """One column at a time is laid out, for the splits at hand."""
         cdef uint16_t *column = &self.scratch[0]
         cdef uint16_t zero = self.default_code[feature]
         cdef int64_t i
+        if feature == self.laid_out:
+            return column
         for i in range(self.n_rows):
             column[i] = zero
         for i in range(self.column_begin[feature], self.column_begin[feature + 1]):
             column[self.stored_rows[i]] = self.stored_codes[i]
+        self.laid_out = feature
         return column
 
 

@@ -1,7 +1,7 @@
 from libc.stdint cimport int64_t, uint16_t, uint32_t
 
 from boostgrad.native cimport bg_kernels, sparse_kernel
-from boostgrad.tree.records cimport RowRecords
+from boostgrad.tree.single_records cimport SingleRecords
 from boostgrad.tree.splitter cimport Splitter
 from boostgrad.tree.structs cimport Node, SplitChoice
 
@@ -37,7 +37,6 @@ cdef struct ChunkOutcome:
 cdef class SparseColumnSearch:
     cdef const bg_kernels *k
     cdef object matrix
-    cdef RowRecords records
     cdef Splitter splitter
     cdef int n_threads
     cdef int64_t n_rows, n_features, n_root
@@ -61,18 +60,15 @@ cdef class SparseColumnSearch:
     cdef uint32_t n_owners
     cdef Touch *touched                # by feature
     cdef uint32_t split
-    cdef const int64_t *row_records    # lanes a row: where the records lie, or laid out here
-    cdef int64_t *laid_out
+    cdef SingleRecords single
     cdef size_t hist_lanes, longest
     cdef int64_t *hist                 # one feature's histogram, a worker
     cdef uint32_t *left_rows
     cdef uint16_t *left_codes
-    cdef int64_t *totals               # a worker
-    cdef int64_t *least                # hessian or record, a worker
     cdef double least_weight           # of a side of an admissible split, l2 included
     cdef SplitChoice *choices          # (smaller, larger) a worker
     # of the tree
-    cdef int lanes, most_lanes
+    cdef int lanes
     cdef sparse_kernel kernel
     # of the node that is split
     cdef Node *smaller
@@ -84,7 +80,6 @@ cdef class SparseColumnSearch:
     cdef int n_gradients
 
     cdef int start_tree(self) except -1
-    cdef void lay(self, int64_t chunk, int worker) noexcept nogil
     cdef int take(self) noexcept nogil
     cdef void give(self, int slot) noexcept nogil
     cdef int take_root(self, int64_t *total) noexcept nogil

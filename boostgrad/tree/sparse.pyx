@@ -33,16 +33,14 @@ from libc.string cimport memcpy, memmove, memset
 
 import numpy as np
 
-from boostgrad.native cimport BG_VECTOR2, BG_VECTOR4, address_of, kernels, parallel_for
+from boostgrad.native cimport address_of, kernels, parallel_for
 from boostgrad.tree.records cimport RowRecords
+from boostgrad.tree.single_records cimport SingleRecords
 from boostgrad.tree.splitter cimport Splitter, improve
 from boostgrad.tree.structs cimport Node, SplitChoice
 
 # Columns a task takes at a time.
 DEF COLUMNS_PER_TASK = 32
-
-# Rows a task takes at a time.
-DEF ROWS_PER_TASK = 8192
 
 # Entries to part or to scan that are worth waking another thread for.
 DEF PARALLEL_ENTRIES = 20000
@@ -74,13 +72,12 @@ cdef class SparseColumnSearch:
         cdef const int64_t *column_begin = <const int64_t *> address_of(matrix.column_begin)
         self.k = kernels()
         self.matrix = matrix
-        self.records = records
+        self.single = SingleRecords(records, matrix.n_rows, n_threads, most_lanes)
         self.splitter = splitter
         self.n_threads = n_threads
         self.n_rows = matrix.n_rows
         self.n_features = matrix.n_features
         self.min_samples = max(params.min_samples_leaf, 1)
-        self.most_lanes = most_lanes
         self.n_codes = <const uint32_t *> address_of(matrix.n_codes)
         self.default_code = <const uint16_t *> address_of(matrix.default_code)
         self.rows = <const uint32_t *> address_of(matrix.rows)
@@ -99,12 +96,10 @@ cdef class SparseColumnSearch:
         self.hist = <int64_t *> malloc(n_threads * self.hist_lanes * sizeof(int64_t))
         self.left_rows = <uint32_t *> malloc(n_threads * self.longest * sizeof(uint32_t))
         self.left_codes = <uint16_t *> malloc(n_threads * self.longest * sizeof(uint16_t))
-        self.totals = <int64_t *> malloc(n_threads * 8 * sizeof(int64_t))
-        self.least = <int64_t *> malloc(n_threads * 8 * sizeof(int64_t))
         self.choices = <SplitChoice *> malloc(2 * n_threads * sizeof(SplitChoice))
         if (self.root == NULL or self.moved == NULL or self.outcomes == NULL or self.owner_of == NULL
                 or self.touched == NULL or self.hist == NULL or self.left_rows == NULL or self.left_codes == NULL
-                or self.totals == NULL or self.least == NULL or self.choices == NULL):
+                or self.choices == NULL):
             raise MemoryError()
         for feature in range(self.n_features):
             count = column_begin[feature + 1] - column_begin[feature]
@@ -128,42 +123,25 @@ cdef class SparseColumnSearch:
         free(self.outcomes)
         free(self.owner_of)
         free(self.touched)
-        free(self.laid_out)
         free(self.hist)
         free(self.left_rows)
         free(self.left_codes)
-        free(self.totals)
-        free(self.least)
         free(self.choices)
 
     cdef int start_tree(self) except -1:
         """All lists are free; the records of the rows are those of the tree."""
         cdef int i
         cdef int64_t least[4]
-        self.lanes = self.records.lanes
+        self.single.start_tree()
+        self.lanes = self.single.lanes
         if self.lanes == 4:
             self.kernel = self.k.sparse_vector
         else:
             self.kernel = self.k.sparse_wide if self.lanes == 2 else self.k.sparse_narrow
-        if self.records.kind == BG_VECTOR2 or self.records.kind == BG_VECTOR4:
-            self.row_records = <const int64_t *> self.records.numbers
-        else:
-            if self.laid_out == NULL:
-                self.laid_out = <int64_t *> malloc((self.most_lanes * self.n_rows + 2) * sizeof(int64_t))
-                if self.laid_out == NULL:
-                    raise MemoryError()
-            self.row_records = self.laid_out
-        memset(self.totals, 0, self.n_threads * 8 * sizeof(int64_t))
         memset(self.owner_of, 0, self.n_rows * sizeof(uint32_t))
         self.n_owners = 1
-        for i in range(self.n_threads):
-            self.least[8 * i] = (<int64_t> 1) << 62
-        with nogil:
-            parallel_for(lay_chunk, <void *> self, (self.n_rows + ROWS_PER_TASK - 1) // ROWS_PER_TASK, self.n_threads)
         memset(least, 0, sizeof(least))
-        least[self.lanes - 1] = 1 if self.lanes == 1 else (<int64_t> 1) << 62  # 1: a record of one row
-        for i in range(self.n_threads):
-            least[self.lanes - 1] = min(least[self.lanes - 1], self.least[8 * i])
+        least[self.lanes - 1] = 1 if self.lanes == 1 else self.single.least[0]  # 1: a record of one row
         # the bound needs hessians that are not negative
         self.prunes = self.splitter.rule.plain and least[self.lanes - 1] >= 0
         self.least_weight = self.splitter.leaf_rule.l2 + fmax(
@@ -172,26 +150,6 @@ cdef class SparseColumnSearch:
         for i in range(self.n_lists):
             self.free_lists[i] = self.n_lists - 1 - i
         return 0
-
-    cdef void lay(self, int64_t chunk, int worker) noexcept nogil:
-        """The records of some rows, and their sum."""
-        cdef int64_t first = chunk * ROWS_PER_TASK
-        cdef int64_t n = min(<int64_t> ROWS_PER_TASK, self.n_rows - first)
-        cdef int64_t *total = self.totals + 8 * worker
-        cdef const int64_t *records = self.row_records + first * self.lanes
-        cdef int64_t least = self.least[8 * worker]
-        cdef int64_t i
-        cdef int lane
-        if self.row_records == self.laid_out:
-            self.k.lay_records(self.records.kind, self.records.numbers, self.records.number_bytes,
-                               self.records.packing, first, n, self.laid_out)
-        for i in range(n):
-            for lane in range(self.lanes):
-                total[lane] += records[self.lanes * i + lane]
-        if self.lanes > 1:
-            for i in range(n):
-                least = min(least, records[self.lanes * i + self.lanes - 1])
-            self.least[8 * worker] = least
 
     # -- lists of columns ----------------------------------------------------------------------------------------------
 
@@ -224,14 +182,12 @@ cdef class SparseColumnSearch:
 
     cdef int take_root(self, int64_t *total) noexcept nogil:
         """The list of all columns, or -1 without memory; OUT total: packed sums of all rows."""
-        cdef int slot = self.take(), worker, lane
+        cdef int slot = self.take()
         if slot < 0 or fill(&self.lists[slot], self.root, self.n_root) != 0:
             return -1
         self.lists[slot].n_entries = self.root_entries
         self.lists[slot].owner = 0
-        for worker in range(self.n_threads):
-            for lane in range(self.lanes):
-                total[lane] += self.totals[8 * worker + lane]
+        self.single.total(total)
         return slot
 
     # -- finding splits ------------------------------------------------------------------------------------------------
@@ -326,7 +282,7 @@ cdef class SparseColumnSearch:
             memset(self.touched, 0, self.n_features * sizeof(Touch))
             self.split = 1
         for i in range(n):
-            record = self.row_records + self.lanes * <int64_t> rows[i]
+            record = self.single.rows + self.lanes * <int64_t> rows[i]
             weight = self.splitter.hessian_sum(record)
             self.splitter.gradient_sums(record, gradient)
             for j in range(self.n_gradients):
@@ -472,7 +428,7 @@ cdef class SparseColumnSearch:
         memset(hist, 0, n_codes * self.lanes * sizeof(int64_t))
         self.kernel(&self.own_rows[column.begin] if column.own else self.rows + column.begin,
                     &self.own_codes[column.begin] if column.own else self.codes + column.begin,
-                    column.count, self.row_records, hist, sums)
+                    column.count, self.single.rows, hist, sums)
         for lane in range(self.lanes):
             hist[zero + lane] = node.total[lane] - sums[lane]
         self.splitter.reset(&found)
@@ -518,10 +474,6 @@ cdef int fill(ColumnList *to, const NodeColumn *columns, int64_t n) noexcept nog
         memcpy(to.columns, columns, n * sizeof(NodeColumn))
     to.n = n
     return 0
-
-
-cdef void lay_chunk(void *search, int64_t chunk, int worker) noexcept nogil:
-    (<SparseColumnSearch> search).lay(chunk, worker)
 
 
 cdef void visit_chunk(void *search, int64_t chunk, int worker) noexcept nogil:

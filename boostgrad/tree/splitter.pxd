@@ -1,6 +1,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from boostgrad.native cimport bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch
+from boostgrad.native cimport (bg_category_order, bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule,
+                               bg_scan_scratch, bg_unsplit)
 from boostgrad.tree.structs cimport SplitChoice
 
 cdef struct LeafRule:
@@ -49,4 +50,9 @@ cdef class Splitter:
     cdef void find_set(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
                        uint8_t *goes_left) noexcept nogil
     cdef double node_score(self, const int64_t *total) noexcept nogil
+    cdef bg_unsplit unsplit(self, const int64_t *total) noexcept nogil
+    cdef void add_gains(self, const int64_t *hist, uint32_t n_codes, int feature, const bg_category_order *order,
+                        const int64_t *total, int worker, double *right, double *left) noexcept nogil
+    cdef void order_categories(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
+                               int worker, bg_category_order *order) noexcept nogil
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil

@@ -11,7 +11,8 @@ from libc.stdlib cimport free, malloc
 
 import numpy as np
 
-from boostgrad.native cimport address_of, bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule, bg_scan_scratch, kernels
+from boostgrad.native cimport (address_of, bg_category_order, bg_category_rule, bg_kernels, bg_scan_result, bg_scan_rule,
+                               bg_scan_scratch, bg_unsplit, kernels)
 from boostgrad.tree.structs cimport SplitChoice
 
 # A gain below this share of the children's scores is rounding, not a reason to split.
@@ -187,6 +188,29 @@ cdef class Splitter:
     cdef double node_score(self, const int64_t *total) noexcept nogil:
         """The score of a node that is not split."""
         return score(self.gradient_sum(total), self.hessian_sum(total), &self.leaf_rule)
+
+    cdef bg_unsplit unsplit(self, const int64_t *total) noexcept nogil:
+        cdef bg_unsplit node
+        node.score = self.node_score(total)
+        node.least_gain = self.min_split_gain
+        node.rounding = RELATIVE_NOISE
+        return node
+
+    cdef void add_gains(self, const int64_t *hist, uint32_t n_codes, int feature, const bg_category_order *order,
+                        const int64_t *total, int worker, double *right, double *left) noexcept nogil:
+        """OUT right, left: += the node's gains at each place of the feature, with missing values to the right and to
+        the left. order: that of the entries of a categorical feature."""
+        cdef bg_unsplit node = self.unsplit(total)
+        if self.is_categorical[feature]:
+            self.k.add_category_gains(hist, n_codes, total, &self.rule, self.rule_of(feature), order, &node,
+                                      &self.scratch[worker], right, left)
+        else:
+            self.k.add_gains(hist, n_codes, total, &self.rule, &node, &self.scratch[worker], right, left)
+
+    cdef void order_categories(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
+                               int worker, bg_category_order *order) noexcept nogil:
+        """OUT order: how all nodes of a level take the entries of a categorical feature, by this histogram."""
+        self.k.order_categories(hist, n_codes, &self.rule, self.rule_of(feature), self.items + 2 * worker, order)
 
     cdef void finish(self, SplitChoice *choice, const int64_t *total) noexcept nogil:
         """The gain over the unsplit node; 0 where it is not worth it."""

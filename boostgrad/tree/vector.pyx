@@ -23,7 +23,8 @@ from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport (BG_VECTOR2, BG_VECTOR4, address_of, bg_scan_result, bg_scan_rule, bg_vector_result,
+from boostgrad.native cimport (BG_VECTOR2, BG_VECTOR4, address_of, bg_category_order, bg_scan_result,
+                               bg_scan_rule, bg_unsplit, bg_vector_result,
                                bg_vector_scratch, kernels, parallel_for)
 from boostgrad.tree.grower cimport TreeGrower
 from boostgrad.tree.records cimport RowRecords
@@ -277,6 +278,33 @@ cdef class VectorSplitter(Splitter):
         rule.inverse_gradient_scale = self.k.project_vectors(hist, n_codes, total, &self.vector_rule, wide, total_wide)
         self.k.scan_categories(wide, n_codes, total_wide, &rule, self.rule_of(feature), &self.scratch[worker],
                                self.items + 2 * worker, found, goes_left)
+
+    cdef void add_gains(self, const int64_t *hist, uint32_t n_codes, int feature, const bg_category_order *order,
+                        const int64_t *total, int worker, double *right, double *left) noexcept nogil:
+        """Of a categorical feature, the gains along the direction in which its levels differ most in the node."""
+        cdef bg_unsplit node = self.unsplit(total)
+        cdef int64_t *wide = self.projected + worker * (2 * self.room + 8)
+        cdef int64_t *total_wide = wide + 2 * self.room
+        cdef bg_scan_rule rule = self.rule
+        cdef double gradient, curvature
+        if not self.is_categorical[feature]:
+            self.k.add_vector_gains(hist, n_codes, total, &self.vector_rule, &node, &self.vector_scratch[worker], right,
+                                    left)
+            return
+        rule.inverse_gradient_scale = self.k.project_vectors(hist, n_codes, total, &self.vector_rule, wide, total_wide)
+        gradient = <double> total_wide[0] * rule.inverse_gradient_scale
+        curvature = self.hessian_sum(total) + rule.l2
+        node.score = gradient * gradient / curvature if curvature > 0 else 0.0
+        self.k.add_category_gains(wide, n_codes, total_wide, &rule, self.rule_of(feature), order, &node,
+                                  &self.scratch[worker], right, left)
+
+    cdef void order_categories(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
+                               int worker, bg_category_order *order) noexcept nogil:
+        cdef int64_t *wide = self.projected + worker * (2 * self.room + 8)
+        cdef bg_scan_rule rule = self.rule
+        rule.inverse_gradient_scale = self.k.project_vectors(hist, n_codes, total, &self.vector_rule, wide,
+                                                             wide + 2 * self.room)
+        self.k.order_categories(wide, n_codes, &rule, self.rule_of(feature), self.items + 2 * worker, order)
 
     cdef void find_set(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total,
                        uint8_t *goes_left) noexcept nogil:

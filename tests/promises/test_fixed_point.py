@@ -96,8 +96,9 @@ def test_weights_over_twelve_orders_of_magnitude():
 
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
+@pytest.mark.parametrize("policy", ["leafwise", "symmetric"])
 @pytest.mark.parametrize("seed", range(3))
-def test_weight_two_is_two_rows(task, seed):
+def test_weight_two_is_two_rows(task, policy, seed):
     """Same splits; values to rounding. min_samples_leaf=1, for it counts rows and not weights. Tied gains may be
     broken differently, for sums round differently: classes have equal gradients, so each row has a weight of its own
     beside the number of its repetitions."""
@@ -106,7 +107,7 @@ def test_weight_two_is_two_rows(task, seed):
     own = rng.random(150) + 0.5 if task != "regression" else np.ones(150)
     y = {"regression": signal, "binary": signal > 0.5, "multiclass": np.digitize(signal, [0, 1])}[task]
     cls = BoostGradRegressor if task == "regression" else BoostGradClassifier
-    options = dict(n=10, min_samples_leaf=1, max_leaf_nodes=6, l2_regularization=1.0)
+    options = dict(n=10, min_samples_leaf=1, max_leaf_nodes=6, l2_regularization=1.0, grow_policy=policy)
     weighted = ours(cls, **options).fit(X, y, sample_weight=times * own)
     repeated = ours(cls, **options)
     repeated.fit(np.repeat(X, times, axis=0), np.repeat(y, times), sample_weight=np.repeat(own, times))

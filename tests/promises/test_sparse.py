@@ -18,6 +18,8 @@ CASES = {
     "binary": {},
     "multiclass": {},
     "depthwise": {"grow_policy": "depthwise", "max_depth": 5},
+    "symmetric": {"grow_policy": "symmetric", "max_depth": 6, "max_leaf_nodes": 64},
+    "symmetric vector leaves": {"grow_policy": "symmetric", "multi_strategy": "multi_output_tree"},
     "weighted": {"l2_regularization": 1.0},
     "penalties": {"l1_regularization": 0.5, "max_delta_step": 0.4},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 2},
@@ -28,7 +30,7 @@ CASES = {
     "vector leaves, two targets": {"multi_strategy": "multi_output_tree", "l1_regularization": 0.5},
     "vector leaves, many classes": {"n_estimators": 4, "min_samples_leaf": 5, "early_stopping": True},
 }
-N_CLASSES = {"multiclass": 3, "vector leaves": 4, "vector leaves, many classes": 35}
+N_CLASSES = {"multiclass": 3, "vector leaves": 4, "symmetric vector leaves": 3, "vector leaves, many classes": 35}
 
 
 def problem(case, n=N_ROWS):

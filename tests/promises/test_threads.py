@@ -42,7 +42,7 @@ def assert_same(models, X):
         assert model._raw(X).tobytes() == raw
 
 
-@pytest.mark.parametrize("policy", ["leafwise", "depthwise"])
+@pytest.mark.parametrize("policy", ["leafwise", "depthwise", "symmetric"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("loss", ["regression", "binary", "multiclass"])
 def test_models_are_the_same_bytes(data, loss, weighted, policy):
@@ -68,7 +68,7 @@ def test_other_parameters(data, options):
     assert_same([model_of("regression", X, signal, None, n_jobs=n, **options) for n in THREADS], X[:5000])
 
 
-@pytest.mark.parametrize("policy", ["leafwise", "depthwise"])
+@pytest.mark.parametrize("policy", ["leafwise", "depthwise", "symmetric"])
 @pytest.mark.parametrize("leaves", [4, 9, 31, 120])
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "mape", "poisson", "huber"])
 def test_small_tables(loss, leaves, policy):

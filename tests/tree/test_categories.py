@@ -13,14 +13,14 @@ from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns
 from boostgrad.losses import get_loss
 from boostgrad.params import CategoryParams, TreeParams
-from boostgrad.tree.grower import TreeGrower
+from boostgrad.tree.growers import grower_for
 from boostgrad.tree.model import CategorySets, Ensemble
 from boostgrad.tree.predictor import Predictor, add_binned
 
 STUMP = TreeParams(max_leaf_nodes=2, min_samples_leaf=1, min_child_weight=0.0, learning_rate=1.0)
 PARAMS = TreeParams(max_leaf_nodes=20, min_samples_leaf=1, min_child_weight=0.0)
 FREE = CategoryParams(few_levels=100_000)
-POLICIES = ["leafwise", "depthwise"]
+POLICIES = ["leafwise", "depthwise", "symmetric"]
 NAMES = ("feature", "threshold", "missing_left", "left", "right", "leaf_value")
 
 
@@ -42,7 +42,7 @@ def problem(seed=0, n=600, levels=(12, 5, 60), n_numeric=2, missing=0.1):
 
 def assert_grows(codes, n_codes, categorical, gradient, hessian, params, categories=None, n_threads=1, dtype=None):
     matrix = reference.binned(codes, n_codes, dtype, categorical)
-    grower = TreeGrower(matrix, reference.edges_between(matrix), params, n_threads, 0, categories)
+    grower = grower_for(matrix, reference.edges_between(matrix), params, n_threads, 0, categories)
     grown = grower.grow(reference.gradient_pairs(gradient, hessian), 0, 0)
     reference.assert_same_tree(grown, matrix, gradient, hessian, params, categories=categories)
     return grown
@@ -91,7 +91,10 @@ def test_whole_trees(policy, dtype, kind, categories, seed):
     h = hessian if kind == "wide" else 1.0
     params = replace(PARAMS, grow_policy=policy)
     grown = assert_grows(codes, n_codes, categorical, gradient, h, params, categories, dtype=dtype)
-    assert grown.tree.categories is not None
+    assert grown.tree.categories is not None or (kind, policy) == (
+        "outlier",
+        "symmetric",
+    )  # all rules follow the outlier
 
 
 @pytest.mark.parametrize(
@@ -108,10 +111,11 @@ def test_whole_trees(policy, dtype, kind, categories, seed):
     ids=lambda o: "-".join(o),
 )
 @pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("policy", ["leafwise", "symmetric"])
 @pytest.mark.parametrize("seed", range(3))
-def test_constraints(options, constant, seed):
+def test_constraints(options, constant, policy, seed):
     codes, n_codes, categorical, gradient, hessian = problem(seed)
-    params = replace(PARAMS, max_leaf_nodes=8, **options)
+    params = replace(PARAMS, max_leaf_nodes=8, grow_policy=policy, **options)
     grown = assert_grows(codes, n_codes, categorical, gradient, 0.5 if constant else hessian, params)
     assert grown.tree.statistics.leaf_count.min() >= params.min_samples_leaf
     assert grown.tree.statistics.leaf_cover.min() >= params.min_child_weight
@@ -208,7 +212,7 @@ def test_noise_is_not_split_on():
     gradient = reference.exact(rng.standard_normal(20_000) + 0.1 * (codes[:, 1] == 2))
     matrix = reference.binned(codes, [402, 4], categorical=[True, False])
     for categories, feature in ((CategoryParams(noise=1.0), 1), (FREE, 0)):
-        grower = TreeGrower(matrix, reference.edges_between(matrix), STUMP, 1, 0, categories)
+        grower = grower_for(matrix, reference.edges_between(matrix), STUMP, 1, 0, categories)
         assert grower.grow(reference.gradient_pairs(gradient, 1.0), 0, 0).tree.feature.tolist() == [feature]
 
 
@@ -222,7 +226,7 @@ def test_rows_are_where_the_tree_says(n, dtype):
     matrix = reference.binned(codes, n_codes, dtype, categorical)
     found = []
     for n_threads in (1, 2, 5):
-        grower = TreeGrower(matrix, reference.edges_between(matrix), PARAMS, n_threads, 0)
+        grower = grower_for(matrix, reference.edges_between(matrix), PARAMS, n_threads, 0)
         tree = (grown := grower.grow(reference.gradient_pairs(gradient, 1.0), 0, 0)).tree
         raw = np.zeros(n)
         grower.add_leaf_values(raw[None])
@@ -250,7 +254,7 @@ def test_every_instruction_set_gives_the_same_bytes(high, constant):
             columns = columns_of(codes, categorical, n_codes)
             mapper = BinMapper.fit(columns)
             matrix = mapper.transform(columns)
-            grower = TreeGrower(matrix, mapper.edges, PARAMS, 1, 0)
+            grower = grower_for(matrix, mapper.edges, PARAMS, 1, 0)
             grown = grower.grow(reference.gradient_pairs(gradient, 1.0 if constant else hessian), 0, 0)
             ensemble = Ensemble([grown.tree], np.zeros(1), codes.shape[1], None, "squared_error")
             raw = np.zeros((1, 8000))

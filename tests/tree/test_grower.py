@@ -7,10 +7,10 @@ import pytest
 import reference
 
 from boostgrad.params import TreeParams
-from boostgrad.tree.grower import TreeGrower
+from boostgrad.tree.growers import grower_for
 
 PARAMS = TreeParams(min_samples_leaf=1, min_child_weight=0.0)
-POLICIES = ["leafwise", "depthwise"]
+POLICIES = ["leafwise", "depthwise", "symmetric"]
 
 
 def problem(seed=0, n=800, n_features=5, n_codes=40, missing=0.1):
@@ -23,7 +23,7 @@ def problem(seed=0, n=800, n_features=5, n_codes=40, missing=0.1):
 
 def assert_grows(codes, gradient, hessian, params, n_threads=1, seed=0, **options):
     matrix = reference.binned(codes, **options)
-    grower = TreeGrower(matrix, reference.edges_between(matrix), params, n_threads, seed)
+    grower = grower_for(matrix, reference.edges_between(matrix), params, n_threads, seed)
     grown = grower.grow(reference.gradient_pairs(gradient, hessian), 0, 0)
     reference.assert_same_tree(grown, matrix, gradient, hessian, params)
     return grown
@@ -52,6 +52,8 @@ def test_whole_trees(policy, dtype, kind, missing, seed):
 @pytest.mark.parametrize("max_leaf_nodes", [2, 3, 31, 64, 65, 300, None])
 @pytest.mark.parametrize("n_threads", [1, 2, 4])  # several: nodes side by side, some of which are worked out in vain
 def test_max_leaf_nodes(policy, max_leaf_nodes, n_threads):
+    if policy == "symmetric" and max_leaf_nodes in (300, None):
+        pytest.skip("hundreds of levels, slow to check by brute force")
     codes, gradient, hessian = problem(1, n=700)
     params = replace(PARAMS, grow_policy=policy, max_leaf_nodes=max_leaf_nodes)
     for h in (hessian, 1.0):
@@ -75,7 +77,7 @@ def test_max_depth(policy, max_depth, max_leaf_nodes):
             if child >= 0:
                 depth[child] = depth[s] + 1
     assert depth.max() + 1 <= max_depth
-    if max_leaf_nodes is None and max_depth <= 3:
+    if max_leaf_nodes is None and max_depth <= 3 and policy != "symmetric":
         assert tree.n_leaves == 2**max_depth
     if policy == "depthwise":
         assert (np.diff(depth) >= 0).all()
@@ -102,12 +104,12 @@ def test_constraints(policy, options):
         assert assert_grows(codes, gradient, h, params).tree.n_leaves > 2
 
 
-def test_policies_differ_in_order_only():
+def test_leafwise_and_depthwise_differ_in_order_only():
     """Without a limit of leaves both make the same splits."""
     codes, gradient, hessian = problem(4)
     trees = [
         assert_grows(codes, gradient, hessian, replace(PARAMS, min_samples_leaf=20, max_leaf_nodes=None, grow_policy=p))
-        for p in POLICIES
+        for p in ("leafwise", "depthwise")
     ]
     a, b = (sorted(zip(g.tree.feature, g.code, g.tree.statistics.split_count, strict=True)) for g in trees)
     assert a == b
@@ -144,7 +146,7 @@ def test_inexact_gradients_agree_to_rounding(seed):
     hessian = (hessian + 0.01 * rng.random(2000)).astype(np.float32).astype(float)
     matrix = reference.binned(codes)
     for h in (hessian, 1.0):
-        grower = TreeGrower(matrix, reference.edges_between(matrix), PARAMS, 1, 0)
+        grower = grower_for(matrix, reference.edges_between(matrix), PARAMS, 1, 0)
         grown = grower.grow(reference.gradient_pairs(gradient, h), 0, 0)
         reference.assert_same_tree(grown, matrix, gradient, h, PARAMS, rtol=1e-7)
 
@@ -153,12 +155,12 @@ def test_a_grower_starts_every_tree_afresh():
     codes, gradient, hessian = problem(7)
     matrix = reference.binned(codes)
     params = replace(PARAMS, max_leaf_nodes=40)
-    reused = TreeGrower(matrix, reference.edges_between(matrix), params, 1, 0)
+    reused = grower_for(matrix, reference.edges_between(matrix), params, 1, 0)
     rng = np.random.default_rng(0)
     for number in range(6):
         g = reference.exact(gradient * rng.random() + rng.standard_normal(len(gradient)))
         pairs = reference.gradient_pairs(g, hessian)
-        fresh = TreeGrower(matrix, reference.edges_between(matrix), params, 1, 0)
+        fresh = grower_for(matrix, reference.edges_between(matrix), params, 1, 0)
         a, b = reused.grow(pairs, 0, number).tree, fresh.grow(pairs, 0, number).tree
         for name in ("feature", "threshold", "missing_left", "left", "right", "leaf_value"):
             assert getattr(a, name).tobytes() == getattr(b, name).tobytes()
@@ -173,7 +175,7 @@ def test_outputs_are_grown_from_their_own_pairs():
     gradients = [gradient, -2 * gradient, reference.exact(gradient**2)]
     for output, g in enumerate(gradients):
         pairs.fill(output, g, hessian)
-    grower = TreeGrower(matrix, reference.edges_between(matrix), PARAMS, 1, 0)
+    grower = grower_for(matrix, reference.edges_between(matrix), PARAMS, 1, 0)
     for output, g in enumerate(gradients):
         grown = grower.grow(pairs, output, output)
         assert grown.tree.output == output
@@ -193,15 +195,16 @@ def test_parallel_scan_and_growth(n_threads, policy):
         assert getattr(one, name).tobytes() == getattr(many, name).tobytes()
 
 
+@pytest.mark.parametrize("policy", ["leafwise", "symmetric"])
 @pytest.mark.parametrize("max_leaf_nodes", range(3, 16))
-def test_rows_of_leaves_are_in_order(max_leaf_nodes):
+def test_rows_of_leaves_are_in_order(max_leaf_nodes, policy):
     """Also those of nodes whose split another thread had worked out before leaves ran out."""
     codes, gradient, hessian = problem(4, n=900, n_features=3)
     matrix = reference.binned(codes)
-    params = replace(PARAMS, max_leaf_nodes=max_leaf_nodes)
+    params = replace(PARAMS, max_leaf_nodes=max_leaf_nodes, grow_policy=policy)
     found = []
     for n_threads in (1, 2, 5):
-        grower = TreeGrower(matrix, reference.edges_between(matrix), params, n_threads, 0)
+        grower = grower_for(matrix, reference.edges_between(matrix), params, n_threads, 0)
         grower.grow(reference.gradient_pairs(gradient, hessian), 0, 0)
         rows, begin = grower.rows_by_leaf()
         assert len(begin) == max_leaf_nodes + 1
@@ -226,7 +229,7 @@ def test_many_random_trees(seed):
         l1_regularization=float(rng.random() * (rng.random() < 0.5)),
         l2_regularization=float(rng.random()),
         max_delta_step=float(rng.random() * (rng.random() < 0.5)),
-        grow_policy=POLICIES[seed % 2],
+        grow_policy=POLICIES[seed % 3],
     )
     for h in (hessian, 1.0):
         assert_grows(codes, gradient, h, params, n_threads=1 + seed % 3, seed=seed)

@@ -23,7 +23,10 @@ def fitted(task, X, signal, **options):
 
 
 @pytest.mark.parametrize("task", ["regression", "binary", "multiclass"])
-@pytest.mark.parametrize("options", [{}, {"max_leaf_nodes": 2}, {"n_estimators": 1}, {"grow_policy": "depthwise"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_leaf_nodes": 2}, {"n_estimators": 1}, {"grow_policy": "depthwise"}, {"grow_policy": "symmetric"}],
+)
 def test_same_bits_as_predict(task, options):
     X, signal, rng = problem(0)
     model = fitted(task, X, signal, **options)

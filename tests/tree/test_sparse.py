@@ -9,14 +9,11 @@ import reference
 from boostgrad.data.matrix import SparseBinnedMatrix
 from boostgrad.losses import GradientPairs
 from boostgrad.params import TreeParams
-from boostgrad.tree.grower import TreeGrower
-from boostgrad.tree.growers import grower_for
+from boostgrad.tree.growers import KINDS, grower_for
 from boostgrad.tree.predictor import add_binned
-from boostgrad.tree.sparse_grower import SparseTreeGrower, SparseVectorTreeGrower
-from boostgrad.tree.vector import VectorTreeGrower
 
 PARAMS = TreeParams(min_samples_leaf=1, min_child_weight=0.0)
-POLICIES = ["leafwise", "depthwise"]
+POLICIES = ["leafwise", "depthwise", "symmetric"]
 
 
 def problem(seed=0, n=900, n_features=6, n_codes=30, density=0.2, missing=0.1):
@@ -65,8 +62,8 @@ def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees
     edges = reference.edges_between(dense)
     n_outputs = 1 if gradient.ndim == 1 else len(gradient)
     growers = [grower_for(m, edges, params, n_threads, 3, n_values=n_outputs) for m in (matrix, dense)]
-    kinds = [SparseTreeGrower, TreeGrower] if n_outputs == 1 else [SparseVectorTreeGrower, VectorTreeGrower]
-    assert [type(grower) for grower in growers] == kinds
+    symmetric, vectors = params.grow_policy == "symmetric", n_outputs > 1
+    assert [type(grower) for grower in growers] == [KINDS[sparse, symmetric, vectors] for sparse in (True, False)]
     for number in range(n_trees):
         pairs = pairs_of(gradient if number == 0 else gradient[..., ::-1].copy(), hessian)
         ours, theirs = (grower.grow(pairs, 0, number) for grower in growers)
