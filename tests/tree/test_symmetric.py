@@ -272,3 +272,18 @@ def test_faces_save_load_and_stop(table, tmp_path):
         np.testing.assert_array_equal(loaded.apply(X), face.apply(X))
         assert dump_bytes(loaded.ensemble_) == dump_bytes(face.ensemble_)
     assert faces[2].n_iter_ < 400
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_rows_go_where_they_were_counted(table, strategy):
+    """By sets of levels and by numbers, with missing values on either side."""
+    X, signal = table
+    classes = np.digitize(signal, [-0.5, 0.5])
+    options = SHAPE | {"n_estimators": 10, "early_stopping": False, "min_samples_leaf": 7}
+    model = BoostGradClassifier(categorical_features=[4], multi_strategy=strategy, **options).fit(X, classes)
+    trees = model.ensemble_.trees
+    leaves = model.apply(X).reshape(len(X), len(trees))
+    for tree, column in zip(trees, leaves.T, strict=True):
+        np.testing.assert_array_equal(np.bincount(column, minlength=tree.n_leaves), tree.statistics.leaf_count)
+        assert tree.statistics.leaf_count.min() >= 7
+    assert any(tree.categories is not None for tree in trees)
