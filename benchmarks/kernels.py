@@ -40,6 +40,7 @@ from benchmarks.kernels_h import (
     ScanRule,
     ScanScratch,
     Tree,
+    Unsplit,
     load_kernels,
 )
 from benchmarks.measure import boostgrad_isa, machine
@@ -282,7 +283,8 @@ def records(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
 
 
 def scans(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
-    """Best split of a feature whose 255 bins all have rows, none missing. The twin begins with the rows."""
+    """Best split of a feature whose 255 bins all have rows, none missing, and its gains at all places, as a level adds
+    them up. The twins begin with the rows."""
     rng = np.random.default_rng(2)
     n_codes, n, scale, count_bits, calls = 256, 20_000, 1024.0, 22, 1000
     codes = rng.integers(1, n_codes, size=n)
@@ -326,6 +328,22 @@ def scans(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
             np.testing.assert_allclose(result.gain, best.score, rtol=1e-12, err_msg=f"scan, {kind}")
         bins = n_codes - 1
         yield Case(f"split scan, {kind}", "bin", work, calls * bins, twin, bins, idle, known="scan")
+
+        whole = [values.sum() / scale_of for values, scale_of in ((gradient, scale), (hessian, hessian_scale))]
+        unsplit = Unsplit(whole[0] ** 2 / (whole[1] + 1.0), 0.0, 1e-12)
+        gains = np.zeros(n_codes)
+        to_add = [ctypes.byref(rule), ctypes.byref(unsplit), ctypes.byref(scratch), address(gains), None]
+        work = repeated(calls, k.add_gains, address(hist), n_codes, address(total), *to_add)
+        idle = repeated(calls, k.add_gains, address(hist), 1, address(total), *to_add)
+        twin = None
+        if reference:
+
+            def twin(sums=(codes, gradient / scale, hessian / hessian_scale, n_codes, params)):
+                return reference.place_gains(*sums)
+
+            k.add_gains(address(hist), n_codes, address(total), *to_add)
+            np.testing.assert_allclose(gains[:bins], twin()[0], rtol=1e-9, err_msg=f"gains, {kind}")
+        yield Case(f"gains of a node of a level, {kind}", "bin", work, calls * bins, twin, bins, idle)
 
 
 def partitions(k: Kernels, reference, n_rows: int) -> Iterator[Case]:

@@ -37,6 +37,10 @@ class ScanScratch(Structure):
     _fields_ = [(name, c_void_p) for name in ("gradient", "sums", "gain_bits")]
 
 
+class Unsplit(Structure):
+    _fields_ = [(name, c_double) for name in ("score", "least_gain", "rounding")]
+
+
 class Node(Structure):
     _fields_ = [
         ("slot", c_u32),
@@ -137,6 +141,7 @@ MIRRORS = {
     "bg_scan_rule": ScanRule,
     "bg_scan_result": ScanResult,
     "bg_scan_scratch": ScanScratch,
+    "bg_unsplit": Unsplit,
     "bg_node": Node,
     "bg_tree": Tree,
     "bg_kernels": Kernels,

@@ -341,6 +341,15 @@ def _gains_along(places, totals, params, children):
     return np.where(enough & (gain > np.maximum(params.min_split_gain, 1e-12 * both)), gain, 0.0), both
 
 
+def place_gains(codes, gradient, hessian, n_codes, params):
+    """What a node gains by a split after each code but 0: with missing values to the right, and to the left."""
+    sums = _fast_histogram(codes, gradient, hessian, n_codes)
+    totals = [s.sum() for s in sums]
+    right = [np.cumsum(s[1:]) for s in sums]
+    left = [along + s[0] for along, s in zip(right, sums, strict=True)]
+    return tuple(_gains_along(places, totals, params, params)[0] for places in (right, left))
+
+
 def _rules_of(feature, nodes, codes, n_codes, gradient, hessian, params, categorical, categories, variance):
     """All rules of a feature."""
     sums = [

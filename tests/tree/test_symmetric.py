@@ -1,11 +1,13 @@
 """Symmetric trees: what they promise beside what all trees do; whole trees by brute force are in test_grower.py."""
 
+from ctypes import byref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import reference
 
+from benchmarks.kernels_h import ScanRule, ScanScratch, Unsplit, load_kernels
 from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival, native
 from boostgrad.io.native import dump_bytes
 from boostgrad.losses import GradientPairs
@@ -48,6 +50,42 @@ def bytes_of(grown):
 def rules(grown, s):
     words = {} if grown.tree.categories is None else grown.tree.categories.words()
     return (int(grown.tree.feature[s]), int(grown.code[s]), bool(grown.tree.missing_left[s]), tuple(words.get(s, ())))
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("missing", [0.0, 0.3])
+@pytest.mark.parametrize("options", [{}, {"l1_regularization": 3.0, "max_delta_step": 0.1}, {"min_split_gain": 2.0}])
+def test_the_kernel_adds_what_its_twin_does(wide, missing, options):
+    """With each instruction set, to the same bits."""
+    rng = np.random.default_rng(3)
+    n, n_codes, scale, count_bits, found = 500, 37, 1024.0, 20, set()
+    params = replace(PARAMS, l2_regularization=1.0, min_child_weight=2.0, **options)
+    codes = rng.integers(1, n_codes, n) * (rng.random(n) >= missing)
+    gradient = np.rint(scale * (rng.standard_normal(n) + (codes > 20))).astype(np.int64)
+    hessian = rng.integers(1, 900, n) if wide else np.ones(n, dtype=np.int64)
+    unit = 1 / scale if wide else 1.0
+    g, h, count = (np.bincount(codes, weights=w, minlength=n_codes).astype(np.int64) for w in (gradient, hessian, None))
+    hist = np.column_stack([g, (h << count_bits) + count]) if wide else (g << count_bits) + count
+    total = np.ascontiguousarray(hist.sum(axis=0))
+    plain = not params.l1_regularization
+    rule = ScanRule(
+        1 / scale, unit, params.l1_regularization, 1.0, params.max_delta_step, 2.0, 3, count_bits, wide, plain
+    )
+    score = float(reference.score(gradient.sum() / scale, hessian.sum() * unit, params))
+    unsplit = Unsplit(score, params.min_split_gain, 1e-12)
+    expected = reference.place_gains(codes, gradient / scale, hessian * unit, n_codes, params)
+    assert max(map(np.max, expected)) > 0
+    for isa in native.available_isas():
+        room, gains = np.zeros((3, n_codes + 8), dtype=np.int64), np.ones((2, n_codes))
+        scratch = ScanScratch(*(line.ctypes.data for line in room))
+        load_kernels(isa).add_gains(
+            hist.ctypes.data, n_codes, total.ctypes.data, byref(rule), byref(unsplit), byref(scratch),
+            gains[0].ctypes.data, gains[1].ctypes.data,
+        )  # fmt: skip
+        np.testing.assert_allclose(gains[:, :-1] - 1, expected, rtol=1e-9, atol=1e-9)
+        assert (gains[:, -1] == 1).all()
+        found.add(gains.tobytes())
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3, 9])
@@ -234,3 +272,18 @@ def test_faces_save_load_and_stop(table, tmp_path):
         np.testing.assert_array_equal(loaded.apply(X), face.apply(X))
         assert dump_bytes(loaded.ensemble_) == dump_bytes(face.ensemble_)
     assert faces[2].n_iter_ < 400
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_rows_go_where_they_were_counted(table, strategy):
+    """By sets of levels and by numbers, with missing values on either side."""
+    X, signal = table
+    classes = np.digitize(signal, [-0.5, 0.5])
+    options = SHAPE | {"n_estimators": 10, "early_stopping": False, "min_samples_leaf": 7}
+    model = BoostGradClassifier(categorical_features=[4], multi_strategy=strategy, **options).fit(X, classes)
+    trees = model.ensemble_.trees
+    leaves = model.apply(X).reshape(len(X), len(trees))
+    for tree, column in zip(trees, leaves.T, strict=True):
+        np.testing.assert_array_equal(np.bincount(column, minlength=tree.n_leaves), tree.statistics.leaf_count)
+        assert tree.statistics.leaf_count.min() >= 7
+    assert any(tree.categories is not None for tree in trees)
