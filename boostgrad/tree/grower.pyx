@@ -5,8 +5,9 @@
     RowRecords -> HistogramPool.build -> Splitter.scan -> RowPartition.split -> two children -> GrowthQueue.push
                                                                              -> LeafRows, when all is split
 
-The growth policy is the order of the queue and nothing else. Large nodes are split by all threads together, small ones
-side by side, a thread each::
+Leaf-wise or depth-wise is the order of the queue and nothing else (symmetric trees: ``boostgrad.tree.symmetric``). Large
+nodes are split by all threads together, which share their rows, or their tiles where there are many; small ones side by
+side, a thread each::
 
     2 threads   [ root ][ 0.7M rows ][ 0.3M ][ A | B ][ C | D ] ...      A and C next in the queue, B and D after them
 """
