@@ -2,6 +2,7 @@
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
 
 cdef extern from "kernels.h" nogil:
     ctypedef struct bg_packing:
@@ -206,3 +207,12 @@ cdef inline void *address_of(array) except? NULL:
     PyObject_GetBuffer(array, &buffer, PyBUF_SIMPLE)
     PyBuffer_Release(&buffer)
     return buffer.buf
+
+
+cdef inline int resize(void **memory, size_t n_bytes) noexcept nogil:
+    """Make a piece of memory, NULL or realloc's, so many bytes. Returns -1 without memory; the old piece stays then."""
+    cdef void *moved = realloc(memory[0], n_bytes)
+    if moved == NULL and n_bytes > 0:
+        return -1
+    memory[0] = moved
+    return 0

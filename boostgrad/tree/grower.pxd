@@ -8,6 +8,7 @@ from boostgrad.tree.partition cimport RowPartition
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter
 from boostgrad.tree.structs cimport Node, SplitChoice
+from boostgrad.tree.vector cimport GradientSketch
 
 cdef struct SearchContext:
     void *grower
@@ -22,6 +23,7 @@ cdef class TreeGrower:
     cdef RowRecords records
     cdef readonly HistogramPool pool
     cdef Splitter splitter
+    cdef GradientSketch sketch  # of trees with vector leaves; None: of others
     cdef RowPartition partition
     cdef LeafRows leaves
     cdef GrowthQueue queue
@@ -45,6 +47,7 @@ cdef class TreeGrower:
     cdef int n_batch, n_ready
 
     cdef int start_records(self, gradient_pairs, int number) except -1
+    cdef int start_vectors(self, unit, int number) except -1
     cdef int start_histograms(self) except -1
     cdef double gradient_variance(self)
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth, uint64_t key) noexcept nogil

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport address_of, parallel_for
+from boostgrad.native cimport address_of, parallel_for, resize
 from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
@@ -30,8 +30,10 @@ from boostgrad.tree.partition cimport RowPartition
 from boostgrad.tree.records cimport RowRecords, Tile
 from boostgrad.tree.splitter cimport Splitter, improve, leaf_value, shrunk
 from boostgrad.tree.structs cimport Node, SplitChoice
+from boostgrad.tree.vector cimport GradientSketch, VectorSplitter
 from boostgrad.params import CategoryParams
 from boostgrad.tree.model import CategorySets, Tree, TreeStatistics
+from boostgrad.tree.vector import fields_for
 
 # Codes to scan that are worth waking another thread for.
 DEF PARALLEL_CODES = 4000
@@ -85,6 +87,8 @@ cdef class TreeGrower:
         Orders tied splits.
     categories : CategoryParams or None
         None: the defaults.
+    n_values : int
+        Of a leaf; more than one: a value for each output (``boostgrad.tree.vector``).
     """
 
     def __cinit__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
@@ -94,7 +98,13 @@ cdef class TreeGrower:
         self.edges = edges
         self.n_threads = n_threads
         self.n_features = matrix.n_features
-        self.splitter = Splitter(matrix, params, n_threads, categories)
+        self.n_lanes = 2
+        if n_values > 1:
+            self.splitter = VectorSplitter(matrix, params, n_threads, categories)
+            self.sketch = GradientSketch(matrix.n_rows, n_values, fields_for(n_values), n_threads)
+            self.n_lanes = self.sketch.lanes
+        else:
+            self.splitter = Splitter(matrix, params, n_threads, categories)
         self.queue = GrowthQueue(params.grow_policy)
         self.max_leaves = unlimited if params.max_leaf_nodes is None else min(params.max_leaf_nodes, matrix.n_rows)
         self.max_depth = unlimited if params.max_depth is None else params.max_depth
@@ -102,11 +112,10 @@ cdef class TreeGrower:
         self.total_codes = int(matrix.n_codes.sum())
         self.tie_seed = seed
         self.n_values = n_values
-        self.n_lanes = 2
         self.noise_share = categories.noise if matrix.categorical.any() else 0.0
-        self.choices = <SplitChoice *> realloc(NULL, 2 * n_threads * sizeof(SplitChoice))
+        self.choices = <SplitChoice *> malloc(2 * n_threads * sizeof(SplitChoice))
         self.sets = LevelSets(matrix, n_threads)
-        self.batch = <int32_t *> realloc(NULL, (n_threads + LOOK_AHEAD) * sizeof(int32_t))
+        self.batch = <int32_t *> malloc((n_threads + LOOK_AHEAD) * sizeof(int32_t))
         if self.choices == NULL or self.batch == NULL:
             raise MemoryError()
 
@@ -124,7 +133,7 @@ cdef class TreeGrower:
         free(self.leaf_values)
 
     def grow(self, gradient_pairs, int output, int number):
-        """Grow a tree to the gradients of one output.
+        """Grow a tree to the gradients of one output, or of as many as a leaf has values, from this one on.
 
         Parameters
         ----------
@@ -172,11 +181,21 @@ cdef class TreeGrower:
 
     cdef int start_records(self, gradient_pairs, int number) except -1:
         """What the rows add to histograms, and how those are read."""
+        if self.sketch is not None:
+            return self.start_vectors(gradient_pairs.unit, number)
         self.splitter.set_noise(self.noise_share * self.gradient_variance())
         self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, gradient_pairs.largest[0],
                                 gradient_pairs.largest[1], <uint32_t> self.tree_seed)
         self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
                                  self.records.packing.count_bits, self.records.lanes == 2)
+        return 0
+
+    cdef int start_vectors(self, unit, int number) except -1:
+        """The same, of trees with vector leaves."""
+        self.sketch.start_tree(self.pairs, self.pair_width, self.constant_hessian, self.tie_seed, number, unit)
+        self.sketch.lay_down(<uint32_t> self.tree_seed, self.records)
+        self.splitter.set_noise(self.noise_share * self.sketch.variance() if self.noise_share > 0 else 0)
+        (<VectorSplitter> self.splitter).start_vectors(self.sketch)
         return 0
 
     def rows_by_leaf(self):
@@ -212,12 +231,10 @@ cdef class TreeGrower:
         return squares / hessian if hessian > 0 else 0
 
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth, uint64_t key) noexcept nogil:
-        cdef Node *nodes
         if self.n_nodes == self.room:
-            nodes = <Node *> realloc(self.nodes, (2 * self.room + 64) * sizeof(Node))
-            if nodes == NULL:
+            if resize(<void **> &self.nodes, (2 * self.room + 64) * sizeof(Node)) != 0:
                 return -1
-            self.nodes = self.queue.nodes = nodes
+            self.queue.nodes = self.nodes
             self.room = 2 * self.room + 64
         memset(&self.nodes[self.n_nodes], 0, sizeof(Node))
         self.nodes[self.n_nodes].begin = begin
@@ -521,14 +538,12 @@ cdef class TreeGrower:
     cdef int sum_leaves(self) noexcept nogil:
         """Values and covers of the leaves, from full-precision sums. Returns -1 without memory."""
         cdef int64_t n = self.n_values * <int64_t> self.n_leaves, i
-        cdef double *values = <double *> realloc(self.leaf_values, 3 * n * sizeof(double))
-        cdef double *sums = values + n  # (gradient, hessian) of each leaf, output by output
+        cdef double *sums  # (gradient, hessian) of each leaf, output by output
         cdef int v
-        if values == NULL:
+        if (resize(<void **> &self.leaf_values, 3 * n * sizeof(double)) != 0
+                or self.leaves.start_tree(self.n_leaves) != 0):
             return -1
-        self.leaf_values = values
-        if self.leaves.start_tree(self.n_leaves) != 0:
-            return -1
+        sums = self.leaf_values + n
         self.number_leaves()
         self.leaves.number_rows()
         for v in range(self.n_values):
@@ -536,7 +551,7 @@ cdef class TreeGrower:
                                 self.constant_hessian, sums + 2 * v * <int64_t> self.n_leaves) != 0:
                 return -1
         for i in range(n):
-            values[i] = leaf_value(sums[2 * i], sums[2 * i + 1], &self.splitter.leaf_rule)
+            self.leaf_values[i] = leaf_value(sums[2 * i], sums[2 * i + 1], &self.splitter.leaf_rule)
         return 0
 
     cdef double leaf_cover(self, int64_t leaf) noexcept nogil:

@@ -18,10 +18,9 @@ from typing import Any
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import TreeGrower
-from boostgrad.tree.sparse_grower import SparseTreeGrower, SparseVectorTreeGrower
-from boostgrad.tree.sparse_symmetric import SparseSymmetricTreeGrower, SparseSymmetricVectorTreeGrower
-from boostgrad.tree.symmetric import SymmetricTreeGrower, SymmetricVectorTreeGrower
-from boostgrad.tree.vector import VectorTreeGrower
+from boostgrad.tree.sparse_grower import SparseTreeGrower
+from boostgrad.tree.sparse_symmetric import SparseSymmetricTreeGrower
+from boostgrad.tree.symmetric import SymmetricTreeGrower
 
 # Each grower has a copy of the codes; all of them together take at most so much memory.
 MOST_BYTES = 2**30
@@ -29,16 +28,12 @@ MOST_BYTES = 2**30
 # Turns of all threads over trees, at most: of two threads with three trees one would be idle for long.
 MOST_WASTE = 1.25
 
-# By whether a table is sparse, trees are symmetric, and leaves are vectors.
-KINDS: dict[tuple[bool, bool, bool], type[TreeGrower]] = {
-    (False, False, False): TreeGrower,
-    (False, False, True): VectorTreeGrower,
-    (False, True, False): SymmetricTreeGrower,
-    (False, True, True): SymmetricVectorTreeGrower,
-    (True, False, False): SparseTreeGrower,
-    (True, False, True): SparseVectorTreeGrower,
-    (True, True, False): SparseSymmetricTreeGrower,
-    (True, True, True): SparseSymmetricVectorTreeGrower,
+# By whether a table is sparse, and trees are symmetric.
+KINDS: dict[tuple[bool, bool], type[TreeGrower]] = {
+    (False, False): TreeGrower,
+    (False, True): SymmetricTreeGrower,
+    (True, False): SparseTreeGrower,
+    (True, True): SparseSymmetricTreeGrower,
 }
 
 
@@ -107,7 +102,6 @@ def grower_for(
     categories: CategoryParams | None = None,
     n_values: int = 1,
 ) -> TreeGrower:
-    """A TreeGrower for the kind of table that it is, for the order of growth, and for leaves of so many values."""
-    sparse, symmetric = isinstance(matrix, SparseBinnedMatrix), params.grow_policy == "symmetric"
-    kind = KINDS[sparse, symmetric, n_values > 1]
+    """A TreeGrower for the kind of table that it is, and for the order of growth."""
+    kind = KINDS[isinstance(matrix, SparseBinnedMatrix), params.grow_policy == "symmetric"]
     return kind(matrix, edges, params, n_threads, seed, categories, n_values)

@@ -1,8 +1,9 @@
 """The open leaves of a tree that is growing."""
 
 from libc.stdint cimport int32_t
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 
+from boostgrad.native cimport resize
 from boostgrad.tree.structs cimport Node
 
 
@@ -27,12 +28,9 @@ cdef class GrowthQueue:
 
     cdef int push(self, int32_t node) noexcept nogil:
         cdef int at = self.n, parent
-        cdef int32_t *heap
         if self.n == self.room:
-            heap = <int32_t *> realloc(self.heap, (2 * self.room + 64) * sizeof(int32_t))
-            if heap == NULL:
+            if resize(<void **> &self.heap, (2 * self.room + 64) * sizeof(int32_t)) != 0:
                 return -1
-            self.heap = heap
             self.room = 2 * self.room + 64
         self.n += 1
         while at > 0:

@@ -8,10 +8,10 @@ apart, and that of a feature begins ``offset`` records into the slot::
 """
 
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-from boostgrad.native cimport BG_COMPACT, BG_COMPACT_ROWS, address_of, bg_kernels, kernels, parallel_for
+from boostgrad.native cimport BG_COMPACT, BG_COMPACT_ROWS, address_of, bg_kernels, kernels, parallel_for, resize
 from boostgrad.tree.records cimport RowRecords
 
 # Updates (rows times features) that are worth waking another thread for.
@@ -117,20 +117,13 @@ cdef class HistogramPool:
 
     cdef int take(self) noexcept nogil:
         """A free slot, or -1 where memory for one more is not to be had."""
-        cdef int64_t **slots
-        cdef int *free_slots
         cdef int64_t *memory
         if self.n_free == 0:
             if self.n_slots == self.max_slots:
                 return -1
-            slots = <int64_t **> realloc(self.slots, (self.n_slots + 1) * sizeof(int64_t *))
-            if slots == NULL:
+            if (resize(<void **> &self.slots, (self.n_slots + 1) * sizeof(int64_t *)) != 0
+                    or resize(<void **> &self.free_slots, (self.n_slots + 1) * sizeof(int)) != 0):
                 return -1
-            self.slots = slots
-            free_slots = <int *> realloc(self.free_slots, (self.n_slots + 1) * sizeof(int))
-            if free_slots == NULL:
-                return -1
-            self.free_slots = free_slots
             memory = self.allocate()
             if memory == NULL:
                 return -1

@@ -6,10 +6,10 @@ The partition knows rows by leaf; here it is turned around once, so that both pa
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from boostgrad.native cimport parallel_for
+from boostgrad.native cimport parallel_for, resize
 from boostgrad.tree.partition cimport RowPartition
 
 # Rows a block sums up at least; the order of the sums follows from it, so it must not depend on the threads.
@@ -41,10 +41,8 @@ cdef class LeafRows:
 
     cdef int start_tree(self, int n_leaves) noexcept nogil:
         """Make room for so many leaves; the caller fills ``begin``. Returns -1 without memory."""
-        cdef void *memory = realloc(self.begin, (n_leaves + 1) * sizeof(int64_t))
-        if memory == NULL:
+        if resize(<void **> &self.begin, (n_leaves + 1) * sizeof(int64_t)) != 0:
             return -1
-        self.begin = <int64_t *> memory
         self.n_leaves = n_leaves
         self.bytes_each = 1 if n_leaves <= 256 else 2 if n_leaves <= 65536 else 4
         self.rows_per_block = max(<int64_t> ROWS_PER_BLOCK, 64 * <int64_t> n_leaves)
@@ -62,10 +60,8 @@ cdef class LeafRows:
         """OUT out: (n_leaves, 2) sums of gradients and hessians, block by block, whatever the threads. Returns -1
         without memory."""
         cdef int64_t leaf, block
-        cdef void *memory = realloc(self.partial, self.n_blocks * TURNS * self.n_leaves * 2 * sizeof(double))
-        if memory == NULL:
+        if resize(<void **> &self.partial, self.n_blocks * TURNS * self.n_leaves * 2 * sizeof(double)) != 0:
             return -1
-        self.partial = <double *> memory
         self.pairs = pairs
         self.pair_width = pair_width
         parallel_for(sum_rows, <void *> self, self.n_blocks, self.n_threads)

@@ -7,12 +7,12 @@
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport address_of
+from boostgrad.native cimport address_of, resize
 from boostgrad.tree.structs cimport Node
 
 
@@ -57,10 +57,8 @@ cdef class LevelSets:
                 break
         if self.n_words + n_words > self.room:
             room = 2 * (self.n_words + n_words)
-            bits = <uint32_t *> realloc(self.bits, room * sizeof(uint32_t))
-            if bits == NULL:
+            if resize(<void **> &self.bits, room * sizeof(uint32_t)) != 0:
                 return -1
-            self.bits = bits
             self.room = room
         bits = self.bits + self.n_words
         memset(bits, 0, n_words * sizeof(uint32_t))

@@ -28,12 +28,12 @@ until it is looked at again. The bound is exact, with room for rounding, so the 
 
 from libc.math cimport INFINITY, fabs, fmax, sqrt
 from libc.stdint cimport int64_t, uint16_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 import numpy as np
 
-from boostgrad.native cimport address_of, kernels, parallel_for
+from boostgrad.native cimport address_of, kernels, parallel_for, resize
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.single_records cimport SingleRecords
 from boostgrad.tree.splitter cimport Splitter, improve
@@ -155,17 +155,10 @@ cdef class SparseColumnSearch:
 
     cdef int take(self) noexcept nogil:
         """An empty list, or -1 without memory."""
-        cdef ColumnList *lists
-        cdef int *free_lists
         if self.n_free == 0:
-            lists = <ColumnList *> realloc(self.lists, (self.n_lists + 1) * sizeof(ColumnList))
-            if lists == NULL:
+            if (resize(<void **> &self.lists, (self.n_lists + 1) * sizeof(ColumnList)) != 0
+                    or resize(<void **> &self.free_lists, (self.n_lists + 1) * sizeof(int)) != 0):
                 return -1
-            self.lists = lists
-            free_lists = <int *> realloc(self.free_lists, (self.n_lists + 1) * sizeof(int))
-            if free_lists == NULL:
-                return -1
-            self.free_lists = free_lists
             memset(&self.lists[self.n_lists], 0, sizeof(ColumnList))
             self.free_lists[0] = self.n_lists
             self.n_lists += 1
@@ -463,12 +456,9 @@ cdef inline double at_least_zero(double x) noexcept nogil:
 
 cdef int fill(ColumnList *to, const NodeColumn *columns, int64_t n) noexcept nogil:
     """Returns -1 without memory."""
-    cdef NodeColumn *memory
     if to.room < n:
-        memory = <NodeColumn *> realloc(to.columns, n * sizeof(NodeColumn))
-        if memory == NULL:
+        if resize(<void **> &to.columns, n * sizeof(NodeColumn)) != 0:
             return -1
-        to.columns = memory
         to.room = n
     if n:
         memcpy(to.columns, columns, n * sizeof(NodeColumn))

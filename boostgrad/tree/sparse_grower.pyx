@@ -10,9 +10,6 @@ from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.partition cimport SparseRowPartition
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.sparse cimport SparseColumnSearch
-from boostgrad.tree.vector cimport GradientSketch, VectorSplitter, start_vectors
-from boostgrad.params import CategoryParams
-from boostgrad.tree.vector import fields_for
 
 
 cdef class SparseTreeGrower(TreeGrower):
@@ -21,7 +18,7 @@ cdef class SparseTreeGrower(TreeGrower):
     Parameters
     ----------
     matrix : SparseBinnedMatrix
-    edges, params, n_threads, seed, categories : as of TreeGrower
+    edges, params, n_threads, seed, categories, n_values : as of TreeGrower
     """
 
     cdef SparseColumnSearch search
@@ -70,26 +67,3 @@ cdef class SparseTreeGrower(TreeGrower):
 
     cdef bint is_full(self) noexcept nogil:
         return False  # columns of entries are not bounded
-
-
-cdef class SparseVectorTreeGrower(SparseTreeGrower):
-    """Grows the trees of a VectorTreeGrower from a SparseBinnedMatrix.
-
-    Parameters
-    ----------
-    matrix : SparseBinnedMatrix
-    edges, params, n_threads, seed, categories : as of TreeGrower
-    n_values : int
-        Outputs.
-    """
-
-    cdef GradientSketch sketch
-
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
-        self.splitter = VectorSplitter(matrix, params, n_threads, categories or CategoryParams())
-        self.sketch = GradientSketch(matrix.n_rows, n_values, fields_for(n_values), n_threads)
-        self.n_lanes = self.sketch.lanes
-        super().__init__(matrix, edges, params, n_threads, seed, categories, n_values)
-
-    cdef int start_records(self, gradient_pairs, int number) except -1:
-        return start_vectors(self, self.sketch, gradient_pairs.unit, number)

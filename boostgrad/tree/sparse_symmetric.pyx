@@ -9,12 +9,12 @@ node's total less all else. So rows need not be parted column by column::
 """
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport address_of, parallel_for
+from boostgrad.native cimport address_of, parallel_for, resize
 from boostgrad.tree.leaves cimport LeafRows
 from boostgrad.tree.level_gains cimport LevelGains
 from boostgrad.tree.partition cimport SparseRowPartition
@@ -23,10 +23,7 @@ from boostgrad.tree.single_records cimport SingleRecords
 from boostgrad.tree.splitter cimport improve
 from boostgrad.tree.structs cimport Node
 from boostgrad.tree.symmetric cimport SymmetricTreeGrower
-from boostgrad.tree.vector cimport GradientSketch, VectorSplitter, start_vectors
 from boostgrad.data.matrix import BinnedMatrix
-from boostgrad.params import CategoryParams
-from boostgrad.tree.vector import fields_for
 
 # Entries to read that are worth waking another thread for.
 DEF PARALLEL_ENTRIES = 20000
@@ -38,7 +35,7 @@ cdef class SparseSymmetricTreeGrower(SymmetricTreeGrower):
     Parameters
     ----------
     matrix : SparseBinnedMatrix
-    edges, params, n_threads, seed, categories : as of SymmetricTreeGrower
+    edges, params, n_threads, seed, categories, n_values : as of SymmetricTreeGrower
     """
 
     cdef SingleRecords single
@@ -94,13 +91,10 @@ cdef class SparseSymmetricTreeGrower(SymmetricTreeGrower):
     cdef int make_histogram_room(self) noexcept nogil:
         """Returns -1 without memory."""
         cdef size_t each = (2 * <size_t> self.n_pairs * self.most_codes * self.n_lanes + 15) // 8 * 8
-        cdef int64_t *memory
         if each <= self.hists_each:
             return 0
-        memory = <int64_t *> realloc(self.hists, self.n_threads * each * sizeof(int64_t))
-        if memory == NULL:
+        if resize(<void **> &self.hists, self.n_threads * each * sizeof(int64_t)) != 0:
             return -1
-        self.hists = memory
         self.hists_each = each
         return 0
 
@@ -160,29 +154,6 @@ cdef class SparseSymmetricTreeGrower(SymmetricTreeGrower):
 
     cdef int give_places(self, int32_t node, int32_t smaller, int32_t larger) noexcept nogil:
         return 0  # histograms are not kept
-
-
-cdef class SparseSymmetricVectorTreeGrower(SparseSymmetricTreeGrower):
-    """Grows the trees of a SymmetricVectorTreeGrower from a SparseBinnedMatrix.
-
-    Parameters
-    ----------
-    matrix : SparseBinnedMatrix
-    edges, params, n_threads, seed, categories : as of SymmetricTreeGrower
-    n_values : int
-        Outputs.
-    """
-
-    cdef GradientSketch sketch
-
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
-        self.splitter = VectorSplitter(matrix, params, n_threads, categories or CategoryParams())
-        self.sketch = GradientSketch(matrix.n_rows, n_values, fields_for(n_values), n_threads)
-        self.n_lanes = self.sketch.lanes
-        super().__init__(matrix, edges, params, n_threads, seed, categories, n_values)
-
-    cdef int start_records(self, gradient_pairs, int number) except -1:
-        return start_vectors(self, self.sketch, gradient_pairs.unit, number)
 
 
 cdef void look_at_feature(void *grower, int64_t feature, int worker) noexcept nogil:

@@ -21,16 +21,13 @@ Where a level has more histograms than there may be at a time, its nodes come in
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, qsort, realloc
+from libc.stdlib cimport free, qsort
 
-from boostgrad.native cimport parallel_for
+from boostgrad.native cimport parallel_for, resize
 from boostgrad.tree.grower cimport TreeGrower
 from boostgrad.tree.level_gains cimport LevelGains
 from boostgrad.tree.splitter cimport improve
 from boostgrad.tree.structs cimport Node, SplitChoice
-from boostgrad.tree.vector cimport GradientSketch, VectorSplitter, start_vectors
-from boostgrad.params import CategoryParams
-from boostgrad.tree.vector import fields_for
 
 # Codes to scan, and codes to read, that are worth waking another thread for.
 DEF PARALLEL_CODES = 12000
@@ -45,7 +42,7 @@ cdef class SymmetricTreeGrower(TreeGrower):
 
     Parameters
     ----------
-    matrix, edges, params, n_threads, seed, categories : as of TreeGrower
+    matrix, edges, params, n_threads, seed, categories, n_values : as of TreeGrower
         ``max_depth`` is a bound on levels. Where ``max_leaf_nodes`` does not allow a level as a whole, the nodes that
         gain most are split.
     """
@@ -78,27 +75,14 @@ cdef class SymmetricTreeGrower(TreeGrower):
 
     cdef int make_room(self) noexcept nogil:
         """For the nodes of the next level. Returns -1 without memory."""
-        cdef int32_t *numbers
-        cdef double *ranked
         cdef int room = 4 * self.n_leaves
         if self.room_of_levels >= room:
             return 0
-        numbers = <int32_t *> realloc(self.level, room * sizeof(int32_t))
-        if numbers == NULL:
+        if (resize(<void **> &self.level, room * sizeof(int32_t)) != 0
+                or resize(<void **> &self.next_level, room * sizeof(int32_t)) != 0
+                or resize(<void **> &self.tasks, room * sizeof(int32_t)) != 0
+                or resize(<void **> &self.ranked, room * sizeof(double)) != 0):
             return -1
-        self.level = numbers
-        numbers = <int32_t *> realloc(self.next_level, room * sizeof(int32_t))
-        if numbers == NULL:
-            return -1
-        self.next_level = numbers
-        numbers = <int32_t *> realloc(self.tasks, room * sizeof(int32_t))
-        if numbers == NULL:
-            return -1
-        self.tasks = numbers
-        ranked = <double *> realloc(self.ranked, room * sizeof(double))
-        if ranked == NULL:
-            return -1
-        self.ranked = ranked
         self.room_of_levels = room
         return 0
 
@@ -417,28 +401,6 @@ cdef class SymmetricTreeGrower(TreeGrower):
 
     cdef int settle(self, int32_t node) noexcept nogil:
         return 0  # its next split is its level's
-
-
-cdef class SymmetricVectorTreeGrower(SymmetricTreeGrower):
-    """Grows symmetric trees with vector leaves from a BinnedMatrix.
-
-    Parameters
-    ----------
-    matrix, edges, params, n_threads, seed, categories : as of SymmetricTreeGrower
-    n_values : int
-        Outputs.
-    """
-
-    cdef GradientSketch sketch
-
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
-        self.splitter = VectorSplitter(matrix, params, n_threads, categories or CategoryParams())
-        self.sketch = GradientSketch(matrix.n_rows, n_values, fields_for(n_values), n_threads)
-        self.n_lanes = self.sketch.lanes
-        super().__init__(matrix, edges, params, n_threads, seed, categories, n_values)
-
-    cdef int start_records(self, gradient_pairs, int number) except -1:
-        return start_vectors(self, self.sketch, gradient_pairs.unit, number)
 
 
 cdef int descending(const void *a, const void *b) noexcept nogil:

@@ -1,7 +1,6 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from boostgrad.native cimport bg_kernels, bg_scan_result, bg_vector_result, bg_vector_rule, bg_vector_scratch
-from boostgrad.tree.grower cimport TreeGrower
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter
 
@@ -22,6 +21,8 @@ cdef class GradientSketch:
     cdef double[:, ::1] weights  # (n_fields + 1, n_outputs): what each field is a sum of, and behind that the hessian
     cdef uint32_t seed
 
+    cdef int start_tree(self, const double *pairs, int width, double constant_hessian, uint64_t seed, int number,
+                        object unit) except -1
     cdef object weights_of_tree(self, uint64_t seed, int number, object unit)
     cdef int lay_down(self, uint32_t seed, RowRecords records) except -1
     cdef void sketch(self, int64_t task) noexcept nogil
@@ -42,6 +43,3 @@ cdef class VectorSplitter(Splitter):
                        bg_vector_result *out) noexcept nogil
     cdef void search_set(self, const int64_t *hist, uint32_t n_codes, int feature, const int64_t *total, int worker,
                          bg_scan_result *found, uint8_t *goes_left) noexcept nogil
-
-
-cdef int start_vectors(TreeGrower grower, GradientSketch sketch, object unit, int number) except -1

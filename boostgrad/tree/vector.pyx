@@ -26,11 +26,9 @@ import numpy as np
 from boostgrad.native cimport (BG_VECTOR2, BG_VECTOR4, address_of, bg_category_order, bg_scan_result,
                                bg_scan_rule, bg_unsplit, bg_vector_result,
                                bg_vector_scratch, kernels, parallel_for)
-from boostgrad.tree.grower cimport TreeGrower
 from boostgrad.tree.records cimport RowRecords
 from boostgrad.tree.splitter cimport Splitter, beats
 from boostgrad.tree.structs cimport SplitChoice
-from boostgrad.params import CategoryParams
 from boostgrad.runtime import stream
 
 # Rows a task lays down.
@@ -82,6 +80,15 @@ cdef class GradientSketch:
         self.sizes = &view[0]
         address = <size_t> address_of(records)
         self.records = <int64_t *> ((address + 63) // 64 * 64)
+
+    cdef int start_tree(self, const double *pairs, int width, double constant_hessian, uint64_t seed, int number,
+                        object unit) except -1:
+        """The fields of the tree with that number are of these gradients."""
+        self.pairs = pairs
+        self.width = width
+        self.constant_hessian = constant_hessian
+        self.weights = self.weights_of_tree(seed, number, unit)
+        return 0
 
     cdef object weights_of_tree(self, uint64_t seed, int number, object unit):
         """What each field is a sum of, and behind that the hessian; shape (n_fields + 1, n_outputs)."""
@@ -310,40 +317,6 @@ cdef class VectorSplitter(Splitter):
                        uint8_t *goes_left) noexcept nogil:
         cdef bg_scan_result found
         self.search_set(hist, n_codes, feature, total, 0, &found, goes_left)
-
-
-cdef class VectorTreeGrower(TreeGrower):
-    """Grows one tree for all outputs, from a BinnedMatrix.
-
-    Parameters
-    ----------
-    matrix, edges, params, n_threads, seed, categories : as of TreeGrower
-    n_values : int
-        Outputs.
-    """
-
-    cdef GradientSketch sketch
-
-    def __init__(self, matrix, list edges, params, int n_threads, uint64_t seed, categories=None, int n_values=1):
-        super().__init__(matrix, edges, params, n_threads, seed, categories, n_values)
-        self.splitter = VectorSplitter(matrix, params, n_threads, categories or CategoryParams())
-        self.sketch = GradientSketch(matrix.n_rows, n_values, fields_for(n_values), n_threads)
-        self.n_lanes = self.sketch.lanes
-
-    cdef int start_records(self, gradient_pairs, int number) except -1:
-        return start_vectors(self, self.sketch, gradient_pairs.unit, number)
-
-
-cdef int start_vectors(TreeGrower grower, GradientSketch sketch, object unit, int number) except -1:
-    """What the rows add to the sums of the tree with that number, and how those are read."""
-    sketch.pairs = grower.pairs
-    sketch.width = grower.pair_width
-    sketch.constant_hessian = grower.constant_hessian
-    sketch.weights = sketch.weights_of_tree(grower.tie_seed, number, unit)
-    sketch.lay_down(<uint32_t> grower.tree_seed, grower.records)
-    grower.splitter.set_noise(grower.noise_share * sketch.variance() if grower.noise_share > 0 else 0)
-    (<VectorSplitter> grower.splitter).start_vectors(sketch)
-    return 0
 
 
 def signs(seed, number, d, n_outputs):

@@ -62,8 +62,8 @@ def assert_grows(codes, default, gradient, hessian, params, n_threads=1, n_trees
     edges = reference.edges_between(dense)
     n_outputs = 1 if gradient.ndim == 1 else len(gradient)
     growers = [grower_for(m, edges, params, n_threads, 3, n_values=n_outputs) for m in (matrix, dense)]
-    symmetric, vectors = params.grow_policy == "symmetric", n_outputs > 1
-    assert [type(grower) for grower in growers] == [KINDS[sparse, symmetric, vectors] for sparse in (True, False)]
+    symmetric = params.grow_policy == "symmetric"
+    assert [type(grower) for grower in growers] == [KINDS[sparse, symmetric] for sparse in (True, False)]
     for number in range(n_trees):
         pairs = pairs_of(gradient if number == 0 else gradient[..., ::-1].copy(), hessian)
         ours, theirs = (grower.grow(pairs, 0, number) for grower in growers)

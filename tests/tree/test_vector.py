@@ -13,7 +13,7 @@ from boostgrad.tree.grower import TreeGrower
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor, add_binned
 from boostgrad.tree.row_predictor import RowPredictor
-from boostgrad.tree.vector import MOST_FIELDS, VectorTreeGrower
+from boostgrad.tree.vector import MOST_FIELDS
 from tests import reference
 
 PARAMS = TreeParams(min_samples_leaf=3, min_child_weight=0.0, max_leaf_nodes=12)
@@ -90,7 +90,7 @@ def test_every_split_is_the_best_one(policy, n_outputs, dtype):
     params = replace(PARAMS, grow_policy=policy, l2_regularization=0.5)
     codes, gradient, _ = problem(n_outputs, seed=n_outputs)
     matrix = reference.binned(codes, dtype=dtype)
-    grown = VectorTreeGrower(matrix, reference.edges_between(matrix), params, 1, 0, None, n_outputs).grow(
+    grown = TreeGrower(matrix, reference.edges_between(matrix), params, 1, 0, None, n_outputs).grow(
         pairs_of(gradient, 1.0), 0, 0
     )
     tree, ones = grown.tree, np.ones(len(codes))
@@ -115,7 +115,7 @@ def test_hessians_of_the_rows_share_one():
     codes, gradient, hessian = problem(3, seed=1)
     hessian[1] *= 16.0
     matrix = reference.binned(codes)
-    grown = VectorTreeGrower(matrix, reference.edges_between(matrix), PARAMS, 1, 0, None, 3).grow(
+    grown = TreeGrower(matrix, reference.edges_between(matrix), PARAMS, 1, 0, None, 3).grow(
         pairs_of(gradient, hessian), 0, 0
     )
     share = hessian.sum(axis=1) / hessian.sum(axis=1).mean()
@@ -139,7 +139,7 @@ def test_equal_outputs_give_the_tree_of_one(n_outputs, constant):
     one = TreeGrower(matrix, edges, PARAMS, 1, 0).grow(reference.gradient_pairs(gradient, hessian), 0, 0).tree
     many = np.repeat(gradient[None], n_outputs, axis=0)
     many = pairs_of(many, hessian if constant else np.repeat(hessian[None], n_outputs, axis=0))
-    tree = VectorTreeGrower(matrix, edges, PARAMS, 1, 0, None, n_outputs).grow(many, 0, 0).tree
+    tree = TreeGrower(matrix, edges, PARAMS, 1, 0, None, n_outputs).grow(many, 0, 0).tree
     for name in ("feature", "threshold", "missing_left", "left", "right"):
         np.testing.assert_array_equal(getattr(tree, name), getattr(one, name))
     np.testing.assert_array_equal(tree.leaf_value, np.repeat(one.leaf_value, n_outputs, axis=1))
@@ -151,9 +151,7 @@ def test_many_outputs_are_sketched_by_the_stream_of_the_seed():
     codes, gradient, hessian = problem(K, seed=2)
     matrix = reference.binned(codes)
     edges, pairs = reference.edges_between(matrix), pairs_of(gradient, hessian)
-    trees = [
-        VectorTreeGrower(matrix, edges, PARAMS, 1, s, None, K).grow(pairs, 0, n) for s, n in ((0, 0), (0, 0), (1, 0))
-    ]
+    trees = [TreeGrower(matrix, edges, PARAMS, 1, s, None, K).grow(pairs, 0, n) for s, n in ((0, 0), (0, 0), (1, 0))]
     assert trees[0].tree.leaf_value.tobytes() == trees[1].tree.leaf_value.tobytes()
     assert trees[0].tree.leaf_value.tobytes() != trees[2].tree.leaf_value.tobytes()
     for grown in trees:
@@ -167,10 +165,8 @@ def test_an_output_without_hessian_changes_nothing():
     gradient[2], hessian[2] = 0.0, 0.0
     matrix = reference.binned(codes)
     edges = reference.edges_between(matrix)
-    with_it = VectorTreeGrower(matrix, edges, PARAMS, 1, 0, None, 3).grow(pairs_of(gradient, hessian), 0, 0).tree
-    without = (
-        VectorTreeGrower(matrix, edges, PARAMS, 1, 0, None, 2).grow(pairs_of(gradient[:2], hessian[:2]), 0, 0).tree
-    )
+    with_it = TreeGrower(matrix, edges, PARAMS, 1, 0, None, 3).grow(pairs_of(gradient, hessian), 0, 0).tree
+    without = TreeGrower(matrix, edges, PARAMS, 1, 0, None, 2).grow(pairs_of(gradient[:2], hessian[:2]), 0, 0).tree
     np.testing.assert_array_equal(with_it.feature, without.feature)
     np.testing.assert_array_equal(with_it.leaf_value[:, :2], without.leaf_value)
     assert not with_it.leaf_value[:, 2].any()
@@ -181,7 +177,7 @@ def test_numbers_of_any_size(size):
     codes, gradient, hessian = problem(3, seed=4, n=300)
     gradient[0, 7] = 1e6
     matrix = reference.binned(codes)
-    grown = VectorTreeGrower(matrix, reference.edges_between(matrix), PARAMS, 1, 0, None, 3).grow(
+    grown = TreeGrower(matrix, reference.edges_between(matrix), PARAMS, 1, 0, None, 3).grow(
         pairs_of(gradient * size, hessian * size), 0, 0
     )
     splits, leaves = rows_of_nodes(grown.tree, codes, grown.code)
@@ -198,9 +194,7 @@ def test_sets_of_levels(n_outputs):
     categorical = np.array([False, True, False, True])
     matrix = reference.binned(codes, categorical=categorical)
     edges = reference.edges_between(matrix)
-    grown = VectorTreeGrower(matrix, edges, PARAMS, 1, 0, CategoryParams(), n_outputs).grow(
-        pairs_of(gradient, 1.0), 0, 0
-    )
+    grown = TreeGrower(matrix, edges, PARAMS, 1, 0, CategoryParams(), n_outputs).grow(pairs_of(gradient, 1.0), 0, 0)
     tree, ones = grown.tree, np.ones(len(codes))
     sets = {
         s: {1 + 32 * w + b for w, word in enumerate(words) for b in range(32) if int(word) >> b & 1}
@@ -230,7 +224,7 @@ def test_threads_and_instruction_sets_do_not_matter(n_outputs):
         for isa in native.available_isas():
             native.use_isa(isa)
             for n_threads in (1, 2, 3, 5):
-                grower = VectorTreeGrower(matrix, edges, TreeParams(), n_threads, 3, None, n_outputs)
+                grower = TreeGrower(matrix, edges, TreeParams(), n_threads, 3, None, n_outputs)
                 tree = grower.grow(pairs, 0, 0).tree
                 raw = np.zeros((n_outputs, len(codes)))
                 grower.add_leaf_values(raw)
@@ -246,7 +240,7 @@ def test_all_ways_of_predicting_agree(max_leaf_nodes):
     codes, gradient, hessian = problem(3, seed=9, n=1500)
     params = replace(PARAMS, max_leaf_nodes=max_leaf_nodes, min_samples_leaf=1)
     matrix = reference.binned(codes)
-    grower = VectorTreeGrower(matrix, reference.edges_between(matrix), params, 2, 0, None, 3)
+    grower = TreeGrower(matrix, reference.edges_between(matrix), params, 2, 0, None, 3)
     raws, trees = np.zeros((2, 3, len(codes))), []
     for number in range(3):
         grown = grower.grow(pairs_of(gradient * (number + 1), hessian), 0, number)
