@@ -5,10 +5,18 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize, sparse
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+from sklearn.neural_network import MLPClassifier
 
 from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad.estimators.regressor import _regression_losses
+from boostgrad.losses import CallableLoss, DistributionLoss, Loss, Poisson, get_loss, registered_losses
 
 PARAMETERS = {"n_estimators": 20, "random_state": 0}
 
@@ -98,3 +106,255 @@ def test_files_and_row_predictors_refuse(tmp_path):
         model.predictor()
     assert not hasattr(model.set_params(init=None).fit(X, y), "init_")
     model.save(tmp_path / "model")
+
+
+# ---- all losses ------------------------------------------------------------------------------------------------------
+
+
+class Known(BaseEstimator):
+    """Predicts what it was told to, from the first columns of X."""
+
+    def __init__(self, n_columns=None):
+        self.n_columns = n_columns
+
+    def fit(self, X, y):
+        self.fitted_ = True
+        return self
+
+    def predict(self, X):
+        X = np.asarray(X)
+        return X[:, 0] if self.n_columns is None else X[:, : self.n_columns]
+
+
+def shares(n=300, n_columns=3):
+    """Of targets and predictions that every loss takes."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.1, 0.9, (n, n_columns))
+    return X, np.clip(X[:, 0] + 0.05 * rng.standard_normal(n), 0.01, 0.99)
+
+
+def target_for(loss, y):
+    return np.ceil(5 * y) if loss.name in ("poisson_nll", "negative_binomial_nll") else y
+
+
+def raw_by_search(loss, prediction):
+    """The raw predictions of which a loss of one output makes these."""
+
+    def beyond(raw, p):
+        return loss.inverse_link(np.array([[raw]]))[0, 0] - p
+
+    return np.array([optimize.brentq(beyond, -50, 50, (p,), xtol=1e-13) for p in prediction])
+
+
+@pytest.mark.parametrize("name", _regression_losses())
+def test_boosting_starts_from_what_init_predicts_whatever_the_loss(name):
+    if not registered_losses()[name].__module__.startswith("boostgrad."):
+        pytest.skip("a loss of another test")
+    X, y = shares()
+    quantile = 0.3 if name in ("quantile", "expectile") else None
+    parameters = {"quantile": quantile, "learning_rate": 1e-9, "n_estimators": 1, "random_state": 0}
+    loss = get_loss(name, **({} if quantile is None else {"quantile": quantile}))
+    if isinstance(loss, DistributionLoss):
+        is_log = name != "normal_nll"
+        expected = np.column_stack([np.log(X[:, 0]) if is_log else X[:, 0], np.zeros(len(X))])[:, : loss.n_outputs]
+    else:
+        expected = raw_by_search(loss, X[:, 0])
+    y = target_for(loss, y)
+    model = BoostGradRegressor(name, init=Known(), **parameters).fit(X, y)
+    plain = BoostGradRegressor(name, **parameters).fit(X, y, offset=expected)
+    np.testing.assert_allclose(model.ensemble_.base_score, plain.ensemble_.base_score, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(model.predict(X), plain.predict(X, offset=expected), rtol=1e-6, atol=1e-8)
+    if name != "poisson_nll" and name != "negative_binomial_nll":  # y is something else than predicted
+        assert np.abs(model.predict(X) - X[:, 0]).mean() < 0.03  # but for the constant, which fits the noise
+
+
+def test_the_spread_of_a_distribution_is_found_on_top_of_init():
+    rng = np.random.default_rng(0)
+    X = rng.random((4000, 2))
+    y = 1000 + 500 * X[:, 0] + 20 * rng.standard_normal(4000)
+    model = BoostGradRegressor("normal_nll", init=LinearRegression(), **PARAMETERS).fit(X, y)
+    residual = y - model.init_.predict(X)
+    np.testing.assert_allclose(model.ensemble_.base_score, [residual.mean(), np.log(residual.std())], atol=1e-6)
+    y = np.exp(3 * X[:, 0] + 0.8 * rng.standard_normal(4000))
+    means = Known().fit(X, y)
+    X[:, 0] = np.exp(3 * X[:, 0] + 0.32)
+    model = BoostGradRegressor("lognormal_nll", init=means, **PARAMETERS).fit(X, y)
+    np.testing.assert_allclose(model.ensemble_.base_score, [-0.32, np.log(0.8)], atol=0.05)
+    model.set_params(learning_rate=1e-9).fit(X, y)
+    np.testing.assert_allclose(model.predict(X) / X[:, 0], 1, atol=0.05)  # means of distributions
+    np.testing.assert_allclose(model.predict_distribution(X).mean(), model.predict(X))
+
+
+def test_quantiles_start_from_one_prediction_or_from_one_each():
+    X, y = table()
+    model = BoostGradRegressor("quantile", quantile=[0.1, 0.5, 0.9], init=LinearRegression(), **PARAMETERS).fit(X, y)
+    start = model.init_.predict(X)
+    levels = np.quantile(y - start, [0.1, 0.5, 0.9])
+    np.testing.assert_allclose(model.ensemble_.base_score, levels, atol=0.02)
+    assert (np.diff(model.predict(X), axis=1) >= 0).all()
+    expected = BoostGradRegressor("quantile", quantile=[0.1, 0.5, 0.9], **PARAMETERS).fit(
+        X, y, offset=np.column_stack([start] * 3)
+    )
+    np.testing.assert_array_equal(model.ensemble_.base_score, expected.ensemble_.base_score)
+    again = BoostGradRegressor("quantile", quantile=[0.1, 0.5, 0.9], init=model, **PARAMETERS).fit(X, y)
+    assert np.abs(again.ensemble_.base_score).max() < 0.1
+    with pytest.raises(ValueError, match=r"init: BoostGradRegressor predicts 3 number.* a row, and Quantiles.* 2\."):
+        BoostGradRegressor("quantile", quantile=[0.1, 0.9], init=model).fit(X, y)
+
+
+def squares(y, raw, weight):
+    return raw - y, np.ones(len(y))
+
+
+def poisson_by_hand(y, raw, weight):
+    return np.exp(raw) - y, np.exp(raw)
+
+
+def test_losses_of_functions_have_the_link_of_the_loss_they_name():
+    X, y = table()
+    y = np.abs(y)
+    named = CallableLoss(poisson_by_hand, inverse_link=Poisson())
+    model = BoostGradRegressor(named, init=PoissonRegressor(), **PARAMETERS).fit(X, y)
+    start = np.log(model.init_.predict(X))
+    plain = BoostGradRegressor(named, **PARAMETERS).fit(X, y, offset=start)
+    np.testing.assert_allclose(model.predict(X), plain.predict(X, offset=start), rtol=1e-9)
+    model = BoostGradRegressor(squares, init=LinearRegression(), **PARAMETERS).fit(X, y)
+    expected = BoostGradRegressor(init=LinearRegression(), **PARAMETERS).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), expected.predict(X), rtol=1e-9)
+    with pytest.raises(ValueError, match="init: .*inverse_link of .* is a function, of which.*give raw .* as offset"):
+        BoostGradRegressor(CallableLoss(poisson_by_hand, inverse_link=np.exp), init=PoissonRegressor()).fit(X, y)
+
+
+class Softmax(Loss):
+    """What a user writes who states no link."""
+
+    n_outputs = 3
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        p = self.inverse_link(raw)
+        for k in range(3):
+            out.fill(k, p[k] - (y == k), p[k] * (1 - p[k]))
+
+    def values(self, y, raw):
+        return -np.log(self.inverse_link(raw)[y.astype(int), np.arange(len(y))])
+
+    def inverse_link(self, raw):
+        e = np.exp(raw - raw.max(axis=0))
+        return e / e.sum(axis=0)
+
+
+def test_a_classifiers_own_loss_starts_from_scores():
+    X, y = table()
+    labels = np.digitize(y, [5.0, 8.0])
+    own = BoostGradClassifier(Softmax(), init=LogisticRegression(), **PARAMETERS).fit(X, labels)
+    ours = BoostGradClassifier(init=LogisticRegression(), **PARAMETERS).fit(X, labels)
+    np.testing.assert_allclose(own._start(X, None, None, len(X)), ours._start(X, None, None, len(X)), rtol=1e-12)
+
+
+def test_several_targets():
+    X, y = table()
+    Y = np.column_stack([y, -y, X[:, 0] * X[:, 1]])
+    model = BoostGradRegressor(init=LinearRegression(), **PARAMETERS).fit(X, Y)
+    start = model.init_.predict(X)
+    plain = BoostGradRegressor(**PARAMETERS).fit(X, Y, offset=start)
+    np.testing.assert_allclose(model.predict(X), plain.predict(X, offset=start), rtol=1e-9)
+    with pytest.raises(ValueError, match=r"init: LinearRegression predicts 2 number.* a row, and MultiOutput.* 3\."):
+        BoostGradRegressor(init=LinearRegression().fit(X, Y[:, :2])).fit(X, Y)
+    with pytest.raises(ValueError, match=r"init: LinearRegression predicts 1 number.* a row, and MultiOutput.* 3\."):
+        BoostGradRegressor(init=LinearRegression().fit(X, y)).fit(X, Y)
+    with pytest.raises(ValueError, match=r"init: LinearRegression predicts 3 number.* a row, and SquaredError.* 1\."):
+        BoostGradRegressor(init=LinearRegression().fit(X, Y)).fit(X, y)
+    Y[3, 1] = np.nan
+    with pytest.raises(ValueError, match="init: LinearRegression: Input y contains NaN"):
+        BoostGradRegressor(init=LinearRegression()).fit(X, Y)
+    BoostGradRegressor(init=LinearRegression().fit(X[4:], Y[4:]), **PARAMETERS).fit(X, Y)
+
+
+def test_predictions_that_are_no_numbers_are_refused():
+    X, y = table()
+    X[5, 0] = np.inf
+    with pytest.raises(ValueError, match="init: Known predicts inf for row 5"):
+        BoostGradRegressor(init=Known()).fit(X, y)
+
+
+# ---- several labels a row --------------------------------------------------------------------------------------------
+
+
+def label_table(n_labels=3):
+    X, y = table(400)
+    cuts = np.quantile(y, np.linspace(0.2, 0.8, n_labels))
+    return X, (y[:, None] > cuts).astype(int)
+
+
+@pytest.mark.parametrize("n_labels", [2, 3])
+@pytest.mark.parametrize(
+    "init",
+    [
+        OneVsRestClassifier(LogisticRegression()),
+        MLPClassifier(5, max_iter=20),
+        RandomForestClassifier(5, max_depth=3, random_state=0),
+        KNeighborsClassifier(20),
+        MultiOutputClassifier(LogisticRegression()),
+        ClassifierChain(LogisticRegression()),
+        BoostGradClassifier(n_estimators=5),
+    ],
+    ids=lambda init: type(init).__name__,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_labels_start_from_their_own_log_odds(init, n_labels):
+    X, Y = label_table(n_labels)
+    model = BoostGradClassifier(init=init, **PARAMETERS).fit(X, Y)
+    found = model.init_.predict_proba(X)
+    p = np.column_stack([of_label[:, 1] for of_label in found]) if isinstance(found, list) else found
+    p = np.clip(p, 1e-15, 1 - 1e-15)
+    start = np.log(p / (1 - p))
+    np.testing.assert_allclose(model._start(X, None, None, len(X)).T, start, rtol=1e-9)
+    np.testing.assert_allclose(model.decision_function(X[:5]), model.decision_function(X)[:5])
+    if 0.01 < p.min() and p.max() < 0.99:
+        plain = BoostGradClassifier(**PARAMETERS).fit(X, Y, offset=start)
+        np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X, start), atol=1e-9)
+
+
+def test_labels_of_which_one_never_occurs():
+    X, Y = label_table()
+    Y[:, 1] = 0
+    model = BoostGradClassifier(init=RandomForestClassifier(5, random_state=0), **PARAMETERS).fit(X, Y)
+    assert model.predict_proba(X)[:, 1].max() < 1e-6
+    with pytest.raises(ValueError, match=r"init: RandomForestClassifier has probabilities of 3 label.*, and y has 2"):
+        BoostGradClassifier(init=model.init_).fit(X, Y[:, ::2])
+    forest = RandomForestClassifier(5).fit(X, Y + 1)
+    with pytest.raises(ValueError, match="init: the classes of the estimator are not those of y"):
+        BoostGradClassifier(init=forest).fit(X, Y)
+    with pytest.raises(ValueError, match="init: the classes of the estimator are not those of y"):
+        BoostGradClassifier(init=forest).fit(X, Y[:, 0])
+
+
+# ---- containers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made_by", [("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "table")], ids=str)
+def test_columns_come_to_init_in_the_order_of_fit(made_by):
+    container = getattr(pytest.importorskip(made_by[0]), made_by[1])
+    X, _ = table()
+    columns = {name: X[:, j] for j, name in enumerate("abc")}
+    given, turned = container(columns), container({name: columns[name] for name in "cab"})
+    model = BoostGradRegressor(init=Known(), **PARAMETERS).fit(given, X[:, 0], X_val=turned, y_val=X[:, 0])
+    np.testing.assert_allclose(model.validation_score_, 0, atol=1e-12)
+    np.testing.assert_array_equal(model.predict(turned), model.predict(given))
+    for last in model.staged_predict(turned):
+        np.testing.assert_allclose(last, X[:, 0], atol=1e-9)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        np.testing.assert_array_equal(model.predict(X), model.predict(given))
+
+
+@pytest.mark.parametrize("form", ["coo", "csr", "csc", "lil", "dok", "bsr", "dia"])
+@pytest.mark.parametrize("kind", ["matrix", "array"])
+def test_sparse_tables_of_all_forms(form, kind):
+    X, y = table(300)
+    X[X < 0.3] = 0
+    made = getattr(sparse, f"{form}_{kind}")(X)
+    weight = np.arange(300) % 3 > 0
+    for more in ({"early_stopping": True}, {"early_stopping": False}):
+        model = BoostGradRegressor(init=LinearRegression(), **PARAMETERS, **more).fit(made, y, weight)
+        dense = BoostGradRegressor(init=LinearRegression(), **PARAMETERS, **more).fit(X, y, weight)
+        np.testing.assert_allclose(model.predict(made), dense.predict(X), rtol=1e-6)

@@ -104,6 +104,43 @@ def read_series(y: Any, label: str) -> Any:
     return from_array(np.asarray(y), label)
 
 
+def taken(values: Any, rows: np.ndarray | None, name: str) -> Any:
+    """Some rows of a table or a column, in a container of the same kind; None: all of them."""
+    from sklearn.utils import _safe_indexing
+
+    if rows is None:
+        return values
+    if hasattr(values, "tocsr"):  # of a sparse matrix in another format rows cannot be taken
+        values = values.tocsr()
+    if not hasattr(values, "__getitem__") and hasattr(values, "__array__"):
+        return np.asarray(values)[rows]
+    try:
+        if module_of(values) == "narwhals":
+            return values[rows]
+        if module_of(values) == "pyarrow":  # which older scikit-learns do not know
+            return values.take(rows)
+        return _safe_indexing(values, rows)
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
+        raise ValueError(f"of {name}, a {type(values).__name__}, rows cannot be taken: {error}") from error
+
+
+def in_order(X: Any, names: tuple[str, ...] | None) -> Any:
+    """A frame whose columns have these names with its columns in their order; all else as it is."""
+    if names is None or not is_frame(X):
+        return X
+    arrow = _is_a(X, "pyarrow", "Table", "RecordBatch")
+    if not arrow and not hasattr(X, "columns"):
+        return in_order(_by_capsule(X), names)
+    present = tuple(X.schema.names if arrow else X.columns)
+    if present == names or set(present) != set(names):
+        return X
+    if _is_a(X, "pandas", "DataFrame"):
+        return X[list(names)]
+    if arrow or module_of(X) in ("polars", "narwhals"):
+        return X.select(list(names))
+    return _by_narwhals(X).select(list(names)).to_native()
+
+
 def _is_capsule_table(X: Any) -> bool:
     if is_series(X) or _is_a(X, "pandas", "Series"):  # one column has the interface, too
         return False

@@ -14,12 +14,13 @@ from boostgrad.boosting import Rows, Trained, pairs_at_start, train
 from boostgrad.callbacks import BestPredictions, EarlyStopping, Progress
 from boostgrad.data.binning import BinMapper
 from boostgrad.data.columns import Columns, as_columns
+from boostgrad.data.containers import in_order
 from boostgrad.data.levels import MAX_LEVELS
 from boostgrad.data.schema import TableSchema
 from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.dataset import BoostGradDataset
+from boostgrad.estimators import initial
 from boostgrad.estimators.fitted import FittedState, ensemble_of
-from boostgrad.estimators.initial import fitted_init, raw_of_init
 from boostgrad.estimators.samples import Given, Samples
 from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
@@ -214,8 +215,8 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _started(self, given: Given, samples: Samples, held_out: Samples | None, loss: Loss, fitted: dict[str, Any]):
         """Training and validation samples with the predictions of ``init`` in their offsets."""
-        init = fitted["init_"] = fitted_init(self.init, given.X, given.y, samples.rows, samples.weight)
-        raw = raw_of_init(init, given.X, loss, fitted.get("classes_"))
+        init = fitted["init_"] = initial.fitted_init(self.init, given, samples)
+        raw = self._raw_of_init(init, given.X, loss, fitted)
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
 
     def _check_offset(self, given: Given, offset: np.ndarray | None, loss: Loss) -> None:
@@ -341,7 +342,8 @@ class BoostGrad(FittedState, BaseEstimator):
         target = self._encode_validation_target(samples.y, fitted, "y_val")
         loss.check_target(target)
         if "init_" in fitted:
-            samples = samples.with_offset(raw_of_init(fitted["init_"], given.X, loss, fitted.get("classes_")))
+            X = in_order(given.X, table.schema.names)
+            samples = samples.with_offset(self._raw_of_init(fitted["init_"], X, loss, fitted))
         return self._weighted(replace(samples, y=target), fitted)
 
     # -- predict ------------------------------------------------------------------------------------------------------
@@ -374,7 +376,7 @@ class BoostGrad(FittedState, BaseEstimator):
             start = checked_offset(offset, exposure, n_rows)
             self._check_offset(Given(None, None, exposure=exposure), start, self._loss)
         if "init_" in self.__dict__:
-            raw = raw_of_init(self.init_, X, self._loss, getattr(self, "classes_", None))
+            raw = self._raw_of_init(self.init_, in_order(X, self._schema.names), self._loss, self.__dict__)
             start = raw if start is None else start + raw
         return start
 
@@ -478,6 +480,10 @@ class BoostGrad(FittedState, BaseEstimator):
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
         raise NotImplementedError
 
+    def _raw_of_init(self, init: Any, X: Any, loss: Loss, fitted: dict[str, Any]) -> np.ndarray:
+        """What a fitted ``init`` predicts, as raw predictions, shape (n_outputs, n_rows)."""
+        return initial.raw_of(initial.numbers(init, X), loss, init)
+
     def _adapted(self, loss: Loss, samples: Samples) -> Loss:
         """The loss to train with, once the training samples are known."""
         return loss
@@ -579,8 +585,3 @@ def documented(face: type[BoostGrad]) -> type[BoostGrad]:
             "{attributes}", ATTRIBUTES.replace("\n", "\n    ")
         )
     return face
-
-
-def n_predictions(loss: Loss) -> int:
-    """How many numbers a row the loss predicts."""
-    return len(loss.inverse_link(np.zeros((loss.n_outputs, 1))))

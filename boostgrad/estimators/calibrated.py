@@ -11,9 +11,9 @@ from sklearn.base import clone
 
 from boostgrad import params
 from boostgrad.conformal import ConformityScores
+from boostgrad.data.containers import taken
 from boostgrad.estimators.base import BoostGrad
 from boostgrad.estimators.samples import Samples
-from boostgrad.estimators.scoring import taken
 from boostgrad.inputs import checked_offset, checked_weight
 from boostgrad.losses import Loss
 from boostgrad.runtime import seed_of

@@ -11,7 +11,8 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from boostgrad import conformal
-from boostgrad.estimators.base import documented, n_predictions
+from boostgrad.estimators import initial
+from boostgrad.estimators.base import documented
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
 from boostgrad.inputs import check_finite, label_family, label_indicators, plain_array, plain_labels, target_column
 from boostgrad.losses import (
@@ -22,6 +23,7 @@ from boostgrad.losses import (
     MultilabelLogLoss,
     MultinomialLogLoss,
     UnnamedLoss,
+    n_predictions,
 )
 from boostgrad.metrics.classes import class_metric, label_metric
 
@@ -365,6 +367,12 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         if len(unknown):
             raise ValueError(f"{name}, row {unknown[0]}: label {y[unknown].tolist()[0]!r} does not occur in y of fit.")
         return positions.astype(np.float64)
+
+    def _raw_of_init(self, init, X, loss, fitted):
+        known = fitted["classes_"]
+        if isinstance(loss, MultilabelLogLoss):
+            return initial.raw_of(initial.labels(init, X, len(known)), loss, init)
+        return initial.probabilities_as_raw(initial.classes(init, X, known), loss, init)
 
     def _make_loss(self, fitted):
         n_classes = len(fitted["classes_"])

@@ -1,70 +1,124 @@
-"""An estimator that boosting starts from: fitted, and its predictions as raw ones."""
+"""An estimator that boosting starts from: fitted, and its predictions as raw ones.
+
+What the face predicts decides what the estimator is asked for: ``numbers``, ``classes`` or ``labels``, each with the
+shape (n_predictions, n_rows). What raw predictions these are, the loss knows (``Loss.raw_of``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from boostgrad.losses import Loss
+from boostgrad.data.containers import taken
+from boostgrad.estimators.samples import Given, Samples
+from boostgrad.losses import Loss, n_predictions
+from boostgrad.losses.base import centred_log
 
-# Probabilities and means stay this far from where their logarithms end.
-TINY = 1e-15
 
-
-def fitted_init(estimator: Any, X: Any, y: Any, rows: np.ndarray | None, weight: np.ndarray | None) -> Any:
-    """The estimator, if it is fitted; else a copy that is fitted to these rows of a table.
-
-    Parameters
-    ----------
-    estimator : estimator
-    X, y : as they were given to fit
-    rows : ndarray of intp or None
-        None: all.
-    weight : ndarray of float64 or None
-        Of those rows.
-    """
+def fitted_init(estimator: Any, given: Given, samples: Samples) -> Any:
+    """The estimator, if it is fitted; else a copy that is fitted to these samples of what was given."""
     try:
         check_is_fitted(estimator)
         return estimator
     except NotFittedError:
         estimator = clone(estimator)
-    if rows is not None:
-        X, y = _safe_indexing(X, rows), _safe_indexing(y, rows)
-    if weight is None:
-        return estimator.fit(X, y)
-    if not has_fit_parameter(estimator, "sample_weight"):
-        raise ValueError(f"init: {type(estimator).__name__} takes no sample_weight, which fit was given.")
-    return estimator.fit(X, y, sample_weight=weight)
+    more = {}
+    if samples.weight is not None:
+        if not has_fit_parameter(estimator, "sample_weight"):
+            raise ValueError(f"init: {_name(estimator)} takes no sample_weight, which fit was given.")
+        more["sample_weight"] = samples.weight
+    if samples.groups is not None and has_fit_parameter(estimator, "groups"):
+        more["groups"] = samples.groups
+    X, y = taken(given.X, samples.rows, "X"), taken(given.y, samples.rows, "y")
+    with _said_of(estimator):
+        return estimator.fit(X, y, **more)
 
 
-def raw_of_init(estimator: Any, X: Any, loss: Loss, classes: np.ndarray | None) -> np.ndarray:
-    """Its predictions as raw ones of the loss, shape (n_outputs, n_rows)."""
-    if classes is None:
-        found = np.asarray(estimator.predict(X), dtype=np.float64)
-        return np.ascontiguousarray(np.atleast_2d(_linked(found.T, loss)))
-    if not hasattr(estimator, "predict_proba"):
-        raise ValueError(f"init: {type(estimator).__name__} has no predict_proba, which a classifier starts from.")
-    if np.shape(estimator.classes_) != classes.shape or not (np.asarray(estimator.classes_) == classes).all():
+def raw_of(prediction: np.ndarray, loss: Loss, estimator: Any) -> np.ndarray:
+    """What the estimator predicts as raw predictions of the loss, shape (n_outputs, n_rows)."""
+    wanted = n_predictions(loss)
+    if len(prediction) in (1, wanted):  # one may be enough for several: the loss says so
+        with _said_of(estimator):
+            raw = loss.raw_of(prediction)
+        if len(raw) == loss.n_outputs:
+            return np.ascontiguousarray(raw)
+    raise ValueError(f"init: {_name(estimator)} predicts {len(prediction)} number(s) a row, and {loss!r} {wanted}.")
+
+
+def numbers(estimator: Any, X: Any) -> np.ndarray:
+    """What it predicts of rows with one target or several."""
+    with _said_of(estimator):
+        return _finite(estimator.predict(X), estimator)
+
+
+def classes(estimator: Any, X: Any, known: np.ndarray) -> np.ndarray:
+    """Probabilities of the classes that the face knows."""
+    probability = _probabilities(estimator, X)
+    given = estimator.classes_
+    one_label = not isinstance(given, list) and np.shape(given) == known.shape
+    if not one_label or not (np.asarray(given) == known).all():
         raise ValueError("init: the classes of the estimator are not those of y.")
-    log_p = np.log(np.clip(estimator.predict_proba(X), TINY, 1.0).T)
-    if loss.n_outputs == 1:
-        return np.ascontiguousarray(log_p[1:] - log_p[:1])
-    return np.ascontiguousarray(log_p - log_p.mean(axis=0))
+    return _finite(probability, estimator)
 
 
-def _linked(prediction: np.ndarray, loss: Loss) -> np.ndarray:
-    if loss.link == "log":
-        return np.log(np.maximum(prediction, TINY))
-    if loss.link == "log1p":
-        return np.log1p(np.maximum(prediction, TINY - 1))
-    if loss.link == "logit":
-        p = np.clip(prediction, TINY, 1 - TINY)
-        return np.log(p / (1 - p))
-    if loss.link == "identity":
-        return prediction
-    raise ValueError(f"init: the link {loss.link!r} of loss {loss.name!r} has no inverse that is known; use offset.")
+def labels(estimator: Any, X: Any, n_labels: int) -> np.ndarray:
+    """Probability of each of several labels; an estimator says it of each, or of absence and presence of each."""
+    found = _probabilities(estimator, X)
+    if isinstance(found, list):
+        found = np.column_stack([_presence(*label) for label in zip(found, estimator.classes_, strict=True)])
+    n_found = np.shape(found)[1] if np.ndim(found) == 2 else 1
+    if n_found != n_labels:
+        raise ValueError(f"init: {_name(estimator)} has probabilities of {n_found} label(s), and y has {n_labels}.")
+    return _finite(found, estimator)
+
+
+def probabilities_as_raw(probability: np.ndarray, loss: Loss, estimator: Any) -> np.ndarray:
+    """Probabilities of classes as raw predictions; of a loss of one's own that states no link, as those of softmax."""
+    own = type(loss).raw_of is Loss.raw_of and type(loss).inverse_link is not Loss.inverse_link
+    if own and loss.link == "identity" and loss.n_outputs > 1:
+        return centred_log(probability)
+    return raw_of(probability, loss, estimator)
+
+
+def _probabilities(estimator: Any, X: Any) -> Any:
+    if not hasattr(estimator, "predict_proba"):
+        raise ValueError(f"init: {_name(estimator)} has no predict_proba, which a classifier starts from.")
+    with _said_of(estimator):
+        return estimator.predict_proba(X)
+
+
+def _presence(probability: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Of one label, from the probabilities of 0 and 1, of which only one may have occurred."""
+    if not np.isin(of, (0, 1)).all():
+        raise ValueError("init: the classes of the estimator are not those of y.")
+    at = np.flatnonzero(np.asarray(of) == 1)
+    return probability[:, at[0]] if len(at) else np.zeros(len(probability))
+
+
+def _finite(found: Any, estimator: Any) -> np.ndarray:
+    """By column, in float64."""
+    prediction = np.atleast_2d(np.asarray(found, dtype=np.float64).T)
+    bad = np.argwhere(~np.isfinite(prediction.T))
+    if len(bad):
+        row, column = bad[0]
+        raise ValueError(f"init: {_name(estimator)} predicts {prediction[column, row]} for row {row}.")
+    return prediction
+
+
+def _name(estimator: Any) -> str:
+    return type(estimator).__name__
+
+
+@contextmanager
+def _said_of(estimator: Any) -> Iterator[None]:
+    """What goes wrong within is said to be of the estimator."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"init: {_name(estimator)}: {error}") from error

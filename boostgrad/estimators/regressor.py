@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from boostgrad.conformal import check_coverage
-from boostgrad.estimators.base import documented, n_predictions
+from boostgrad.estimators.base import documented
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
 from boostgrad.estimators.intervals import has_intervals, intervals_of
 from boostgrad.estimators.samples import Given
@@ -23,6 +23,7 @@ from boostgrad.losses import (
     Quantiles,
     UnnamedLoss,
     get_loss,
+    n_predictions,
     registered_losses,
 )
 from boostgrad.metrics.numbers import NUMBER_METRICS

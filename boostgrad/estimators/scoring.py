@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.boosting import Current, Scores
-from boostgrad.data.containers import module_of
+from boostgrad.data.containers import taken
 from boostgrad.data.schema import TableSchema
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.fitted import ensemble_of
@@ -125,26 +125,6 @@ class Scored:
         if rows is None:
             return X
         return taken(X, rows, f"X{self.given.suffix}")
-
-
-def taken(values: Any, rows: np.ndarray | None, name: str) -> Any:
-    """Some rows of a container."""
-    from sklearn.utils import _safe_indexing
-
-    if rows is None:
-        return values
-    if hasattr(values, "tocsr"):  # of a sparse matrix in another format rows cannot be taken
-        values = values.tocsr()
-    if not hasattr(values, "__getitem__") and hasattr(values, "__array__"):
-        return np.asarray(values)[rows]
-    try:
-        if module_of(values) == "narwhals":
-            return values[rows]
-        if module_of(values) == "pyarrow":  # which older scikit-learns do not know
-            return values.take(rows)
-        return _safe_indexing(values, rows)
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ValueError(f"of {name}, a {type(values).__name__}, rows cannot be taken: {error}") from error
 
 
 def by_loss(scoring: Any) -> bool:

@@ -7,10 +7,10 @@ from typing import Any, Self
 
 import numpy as np
 
+from boostgrad.data.containers import taken
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.base import BoostGrad, documented
 from boostgrad.estimators.samples import Given
-from boostgrad.estimators.scoring import taken
 from boostgrad.inputs import checked_weight, survival_bounds
 from boostgrad.losses import AFT, Cox, Loss, get_loss, losses_of
 from boostgrad.metrics import Concordance, concordance_index

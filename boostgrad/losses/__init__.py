@@ -1,6 +1,15 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
-from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, losses_of, register, registered_losses
+from boostgrad.losses.base import (
+    GradientPairs,
+    Loss,
+    RowsByLeaf,
+    get_loss,
+    losses_of,
+    n_predictions,
+    register,
+    registered_losses,
+)
 from boostgrad.losses.distributions import (
     DistributionLoss,
     GammaNLL,
@@ -71,6 +80,7 @@ __all__ = [
     "Tweedie",
     "UnnamedLoss",
     "get_loss",
+    "n_predictions",
     "register",
     "registered_losses",
 ]

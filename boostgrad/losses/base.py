@@ -11,6 +11,9 @@ import numpy as np
 
 from boostgrad.losses import _loops
 
+# Probabilities and means stay this far from where their logarithms end.
+TINY = 1e-15
+
 # Rows whose losses are computed at a time: arrays of so many stay in the second-level cache.
 MEAN_BLOCK = 16_384
 
@@ -115,7 +118,8 @@ class Loss:
     name : str
         Under which it is registered.
     link : str
-        What turns a prediction into a raw one: "identity", "log", "logit", ...; "log" is what ``exposure`` needs.
+        What turns a prediction into a raw one: "identity", "log", "log1p", "logit" or, for probabilities of classes,
+        "multinomial_logit"; "log" is what ``exposure`` needs.
     target : str
         What a target is: "numbers" (or classes), one a row; "queries" (relevances of rows that have groups); "times"
         (lower and upper bounds). It decides which estimators take the loss.
@@ -247,6 +251,32 @@ class Loss:
         """:meth:`inverse_link` of a single row, shape (n_outputs,); override it where a service would notice."""
         return self.inverse_link(raw[:, None])[:, 0]
 
+    def raw_of(self, prediction: np.ndarray) -> np.ndarray:
+        """The way back from :meth:`inverse_link`: raw predictions to start from, where ``init`` predicts.
+
+        Parameters
+        ----------
+        prediction : ndarray of float64, shape (n_predictions, n_rows)
+            What is outside of the range of the link counts as at its end.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_outputs, n_rows)
+            Up to a constant, which is found on top of it. Here what ``link`` says, and the log odds of the second
+            where two classes have one output.
+
+        Raises
+        ------
+        ValueError
+            If the way back is not known.
+        """
+        if self.n_outputs == 1 and len(prediction) == 2:
+            return log_odds_of_second(prediction)
+        if self.link not in LINKS:
+            known = ", ".join(map(repr, LINKS))
+            raise ValueError(f"the link {self.link!r} of {self!r} is none of {known}; give raw predictions as offset")
+        return LINKS[self.link](prediction)
+
     def spread(self, raw: np.ndarray) -> np.ndarray | float:
         """How widely targets are scattered about the prediction of each row, but for a factor that all rows share; for
         prediction intervals of losses that predict one number."""
@@ -266,6 +296,42 @@ class Loss:
     def pairs(self, n_rows: int, weighted: bool) -> GradientPairs:
         """Room for the gradients of that many rows."""
         return GradientPairs.empty(self.n_outputs, n_rows, None if weighted else self.constant_hessian)
+
+
+def n_predictions(loss: Loss) -> int:
+    """How many numbers a row the loss predicts."""
+    return len(loss.inverse_link(np.zeros((loss.n_outputs, 1))))
+
+
+def log_of_means(mean: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(mean, TINY))
+
+
+def log_odds(p: np.ndarray) -> np.ndarray:
+    p = np.clip(p, TINY, 1 - TINY)
+    return np.log(p) - np.log1p(-p)
+
+
+def log_odds_of_second(p: np.ndarray) -> np.ndarray:
+    """Of two classes, from the probabilities of both, shape (2, n_rows); shape (1, n_rows)."""
+    log_p = np.log(np.clip(p, TINY, 1.0))
+    return log_p[1:] - log_p[:1]
+
+
+def centred_log(p: np.ndarray) -> np.ndarray:
+    """Scores whose softmax the probabilities are, with mean 0."""
+    log_p = np.log(np.clip(p, TINY, 1.0))
+    return log_p - log_p.mean(axis=0)
+
+
+# From predictions to raw ones.
+LINKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "identity": np.array,
+    "log": log_of_means,
+    "log1p": lambda prediction: np.log1p(np.maximum(prediction, TINY - 1)),
+    "logit": log_odds,
+    "multinomial_logit": centred_log,
+}
 
 
 def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndarray | None) -> np.ndarray:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import Loss, best_constant, register
+from boostgrad.losses.base import LINKS, Loss, best_constant, register
 
 # Raw predictions that are logarithms count as no larger, and no smaller, where the loss is computed.
 LARGEST_LOG = 300.0
@@ -53,6 +53,12 @@ class DistributionLoss(Loss):
         if offset is not None:
             return best_constant(self, y, weight, offset)
         return self.moments(y, weight)
+
+    def raw_of(self, prediction):
+        """The prediction is the mean, which the first raw prediction is about; 0 for the others."""
+        raw = np.zeros((self.n_outputs, prediction.shape[1]))
+        raw[0] = LINKS["log" if self.log_outputs[0] else "identity"](prediction[0])
+        return raw
 
     def score(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         """Derivatives of the loss by the raw predictions, shape (n_outputs, n_rows)."""
@@ -144,6 +150,11 @@ class LogNormalNLL(NormalNLL):
 
     def values(self, y, raw):
         return super().values(y, raw) + y  # y is its logarithm
+
+    def raw_of(self, prediction):
+        """The prediction as the median. Where it is the mean in truth, the constant that is found on top of it is minus
+        half the variance of log y, so that boosting starts from a distribution with that mean."""
+        return super().raw_of(LINKS["log"](prediction))
 
     def inverse_link(self, raw):
         return _exp(raw[:1] + 0.5 * _exp(2.0 * raw[1:]))

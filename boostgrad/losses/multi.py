@@ -157,5 +157,8 @@ class MultiOutput(Loss):
     def damp(self, steps):
         return self.loss.damp(steps)
 
+    def raw_of(self, prediction):
+        return np.concatenate([self.loss.raw_of(of_target[None]) for of_target in prediction])
+
     def inverse_link(self, raw):
         return np.concatenate([self.loss.inverse_link(raw[k : k + 1]) for k in range(self.n_outputs)])

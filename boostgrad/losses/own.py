@@ -85,6 +85,16 @@ class OwnLoss(Loss):
             return self.inverse.inverse_link(raw)
         return np.asarray(self.inverse(self._shape(raw)), dtype=np.float64).reshape(raw.shape)
 
+    def raw_of(self, prediction):
+        if self.inverse is None:
+            return super().raw_of(prediction)
+        if isinstance(self.inverse, Loss):
+            return self.inverse.raw_of(prediction)
+        raise ValueError(
+            f"the inverse_link of {self!r} is a function, of which the way back is not known; give raw predictions as "
+            "offset, or inverse_link as the loss whose predictions these are"
+        )
+
 
 class CallableLoss(OwnLoss):
     """A loss of a function of whole arrays.

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import GradientPairs, Loss, best_constant, register
-
-# Class probabilities of a constant model stay this far from 0 and 1.
-TINY = 1e-15
+from boostgrad.losses.base import TINY, GradientPairs, Loss, best_constant, register
 
 # Newton's steps of the raw predictions of classes are damped beyond this size.
 LONG_STEP = 10.0

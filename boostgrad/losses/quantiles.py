@@ -61,5 +61,9 @@ class Quantiles(Loss):
     def renew_leaves(self, y, raw, weight, output, leaves, n_threads=1):
         return self.each[output].renew_leaves(y, raw[output : output + 1], weight, 0, leaves, n_threads)
 
+    def raw_of(self, prediction):
+        """A prediction of each level, or one that all levels start from: constants on top of it tell them apart."""
+        return np.array(np.broadcast_to(prediction, (self.n_outputs, prediction.shape[1])))
+
     def inverse_link(self, raw):
         return np.sort(raw, axis=0)

@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss, mean_squared_error
 from boostgrad import BoostGradRegressor, native
 from boostgrad.losses import (
     BinaryLogLoss,
+    CallableLoss,
     GradientPairs,
     Loss,
     MultinomialLogLoss,
@@ -591,3 +592,56 @@ def test_softmax_of_parts_of_a_table(n_classes, n_rows):
         np.testing.assert_array_equal(top, raw.max(axis=0))
         np.testing.assert_allclose(top + np.log(total), special.logsumexp(raw, axis=0), rtol=1e-14)
     np.testing.assert_array_equal(_loops.softmax(np.asfortranarray(raw)), p)
+
+
+# ---- the way back from predictions -----------------------------------------------------------------------------------
+
+FURTHER = {
+    "normal_nll": {},
+    "lognormal_nll": {},
+    "gamma_nll": {},
+    "poisson_nll": {},
+    "negative_binomial_nll": {},
+    "multi_output": {"loss": "poisson", "n_outputs": 2},
+    "quantiles": {"quantiles": [0.1, 0.5, 0.9]},
+    "lambdarank": {},
+    "rank_map": {},
+    "pairwise": {},
+    "xendcg": {},
+    "cox": {},
+    "aft": {},
+}
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [get_loss(name, **parameters) for name, parameters, _ in ALL]
+    + [get_loss(name, **parameters) for name, parameters in FURTHER.items()],
+    ids=repr,
+)
+def test_raw_of_is_the_way_back_from_predictions(loss, seed):
+    raw = np.random.default_rng(seed).uniform(-2, 2, (loss.n_outputs, 50))
+    predictions = loss.inverse_link(raw)
+    back = loss.raw_of(predictions)
+    assert back.shape == raw.shape and back.dtype == np.float64
+    expected = predictions * np.exp(0.5) if loss.name == "lognormal_nll" else predictions  # medians, of a variance of 1
+    np.testing.assert_allclose(loss.inverse_link(back), expected, rtol=1e-9)
+    if loss.name.endswith("_nll"):
+        np.testing.assert_array_equal(back[1:], 0)
+    extreme = loss.raw_of(np.array([0.0, 1.0, -5.0, 5.0] * len(predictions)).reshape(-1, 4))
+    assert np.isfinite(extreme).all()
+
+
+def test_all_losses_are_asked_for_the_way_back():
+    ours = {name for name, cls in registered_losses().items() if cls.__module__.startswith("boostgrad.")}
+    assert ours == set(CASES) | set(FURTHER) | {"unnamed"}
+
+
+def test_a_link_that_nobody_knows_has_no_way_back():
+    class Cloglog(SquaredError):
+        link = "cloglog"
+
+    with pytest.raises(ValueError, match=r"the link 'cloglog' of Cloglog\(\) is none of 'identity', .*; give.*offset"):
+        Cloglog().raw_of(np.ones((1, 3)))
+    with pytest.raises(ValueError, match=r"inverse_link of CallableLoss\(<lambda>\) is a function.*offset"):
+        CallableLoss(lambda *_: None, inverse_link=np.exp).raw_of(np.ones((1, 3)))
