@@ -312,7 +312,9 @@ class BoostParams:
         OneOf((None,)),
         Having("a scikit-learn estimator", ("fit", "predict")),
         doc="Estimator from whose predictions boosting starts, at fit and predict; a copy is fitted to the training "
-        "rows unless it is fitted already. None: a constant.",
+        "rows, with y as it was given, unless it is fitted already. It predicts what the model does: numbers, "
+        'probabilities, scores of rows of a query, or for survival analysis logarithms of risks ("cox"; such as '
+        'scikit-survival\'s CoxPHSurvivalAnalysis) or times ("aft"). None: a constant.',
     )
     callbacks: Any = parameter(None, OneOf((None,)), Callbacks(), doc="Callbacks, called in their order.")
     n_jobs: int | None = parameter(

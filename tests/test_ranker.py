@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -207,3 +208,36 @@ def test_lambdarank_gradients_are_lightgbms():
     prediction = ours.fit(A, b, groups=g).predict(A)
     theirs = booster.predict(A)
     np.testing.assert_allclose(prediction, theirs, rtol=1e-3, atol=1e-4)
+
+
+# ---- boosting on top of another model --------------------------------------------------------------------------------
+
+
+def test_init_predicts_scores():
+    model = ranker(init=LinearRegression()).fit(X, y, groups=groups)
+    np.testing.assert_allclose(model.init_.coef_, LinearRegression().fit(X, y).coef_)
+    start, start_new = model.init_.predict(X), model.init_.predict(X_new)
+    plain = ranker().fit(X, y, groups=groups, offset=start)
+    np.testing.assert_allclose(model.predict(X_new), plain.predict(X_new, start_new), rtol=1e-9)
+    for ours, theirs in zip(model.staged_predict(X_new), plain.staged_predict(X_new, start_new), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X_new), model.predict(X_new))
+    both = {"groups_val": groups_new, "X_val": X_new, "y_val": y_new}
+    by_metric = ranker(init=LinearRegression(), scoring="ndcg").fit(X, y, groups=groups, **both)
+    by_scorer = ranker(init=LinearRegression(), scoring=lambda m, X, y, groups: m.score(X, y, groups=groups))
+    by_scorer.fit(X, y, groups=groups, **both)
+    np.testing.assert_allclose(by_metric.validation_score_, by_scorer.validation_score_, rtol=1e-9)
+    start_score = ndcg(y_new, by_metric.init_.predict(X_new), groups_new)
+    assert by_metric.validation_score_[0] == pytest.approx(start_score)
+    with pytest.raises(ValueError, match="init: LinearRegression predicts 2 number.* a row"):
+        ranker(init=LinearRegression().fit(X, np.column_stack([y, y]))).fit(X, y, groups=groups)
+
+
+def test_init_may_be_a_ranker():
+    first = ranker(n_estimators=10).fit(X, y, groups=groups)
+    second = ranker(n_estimators=10, init=first).fit(X, y, groups=groups)
+    assert second.init_ is first
+    whole = ranker(n_estimators=20).fit(X, y, groups=groups)
+    np.testing.assert_allclose(second.score(X, y, groups=groups), whole.score(X, y, groups=groups), atol=0.02)
+    unfitted = ranker(n_estimators=10, init=ranker(n_estimators=10)).fit(X, y, groups=groups)
+    np.testing.assert_array_equal(unfitted.predict(X), second.predict(X))  # it is told of the queries, too

@@ -4,7 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, clone
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -235,3 +236,77 @@ def test_too_few_events_do_not_tell_a_scale():
     ]
     assert few[:, 1].sum() < 20
     assert models[0]._loss.scale == models[1]._loss.scale
+
+
+# ---- boosting on top of another model --------------------------------------------------------------------------------
+
+
+class Told(BaseEstimator):
+    """Predicts a multiple of the first column, or its exponential."""
+
+    def __init__(self, factor=1.0, times=False):
+        self.factor, self.times = factor, times
+
+    def fit(self, X, y):
+        self.y_ = y
+        return self
+
+    def predict(self, X):
+        raw = self.factor * np.asarray(X)[:, 0]
+        return np.exp(raw) if self.times else raw
+
+
+def structured(y):
+    return np.array([(event == 1, time) for time, event in y], dtype=[("event", bool), ("time", float)])
+
+
+@pytest.mark.parametrize("loss", ["cox", "aft", AFT("logistic", 0.5)], ids=str)
+@pytest.mark.parametrize("early", [False, True])
+def test_init_predicts_risks_or_times(loss, early):
+    init = Told(-1.0) if loss == "cox" else Told(1.0, times=True)
+    model = survival(loss=loss, init=init, early_stopping=early).fit(X, structured(y))
+    assert model.init_.y_.dtype.names == ("event", "time") and len(model.init_.y_) == (540 if early else 600)
+    start, start_new = init.factor * X[:, 0], init.factor * X_new[:, 0]
+    plain = survival(loss=loss, early_stopping=early).fit(X, y, offset=start)
+    np.testing.assert_allclose(model.predict(X_new), plain.predict(X_new, start_new), rtol=1e-9)
+    curves = plain.predict_survival_function(X_new[:5], offset=start_new[:5])
+    np.testing.assert_allclose(model.predict_survival_function(X_new[:5]), curves, rtol=1e-9)
+    for ours, theirs in zip(model.staged_predict(X_new), plain.staged_predict(X_new, start_new), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X_new), model.predict(X_new))
+
+
+@pytest.mark.parametrize("loss", ["cox", "aft"])
+def test_init_may_be_a_model_of_the_same_kind(loss):
+    first = survival(loss=loss, n_estimators=5).fit(X, y)
+    second = survival(loss=loss, n_estimators=1, learning_rate=1e-9, init=first).fit(X, y)
+    assert np.ptp(second.predict(X_new) - first.predict(X_new)) < 1e-6  # a constant and the beginning of a tree
+    by_scorer = survival(loss=loss, init=first, scoring=lambda m, X, y: m.score(X, y)).fit(
+        X, y, X_val=X_new, y_val=y_new
+    )
+    by_metric = survival(loss=loss, init=first, scoring="concordance_index").fit(X, y, X_val=X_new, y_val=y_new)
+    np.testing.assert_allclose(by_scorer.validation_score_, by_metric.validation_score_)
+    assert by_metric.validation_score_[0] == pytest.approx(first.score(X_new, y_new))
+
+
+def test_init_of_scikit_survival():
+    linear = pytest.importorskip("sksurv.linear_model")
+    given = structured(y)
+    model = survival(init=linear.CoxPHSurvivalAnalysis()).fit(X, given)
+    expected = linear.CoxPHSurvivalAnalysis().fit(X, given)
+    np.testing.assert_allclose(model.init_.coef_, expected.coef_)
+    plain = survival().fit(X, given, offset=expected.predict(X))
+    np.testing.assert_allclose(model.predict(X_new), plain.predict(X_new, expected.predict(X_new)), rtol=1e-6)
+    assert model.score(X_new, structured(y_new)) >= survival().fit(X, y).score(X_new, y_new)
+    times = survival(loss="aft", init=linear.IPCRidge()).fit(X, given)
+    np.testing.assert_allclose(
+        times._start(X, None, None, len(X))[0], np.log(linear.IPCRidge().fit(X, given).predict(X))
+    )
+    with pytest.raises(ValueError, match="init: CoxPHSurvivalAnalysis predicts -.* 'aft' starts from times"):
+        survival(loss="aft", init=linear.CoxPHSurvivalAnalysis()).fit(X, given)
+    with pytest.raises(ValueError, match="init: a model with loss 'cox' predicts risks"):
+        survival(loss="aft", init=survival()).fit(X, given)
+    with pytest.raises(ValueError, match="init: LinearRegression predicts 2 number.* a row"):
+        survival(init=LinearRegression()).fit(X, y)
+    with pytest.raises(ValueError, match="init: CoxPHSurvivalAnalysis takes no sample_weight"):
+        survival(init=linear.CoxPHSurvivalAnalysis()).fit(X, given, np.arange(600) % 3)

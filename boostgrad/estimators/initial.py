@@ -42,13 +42,20 @@ def fitted_init(estimator: Any, given: Given, samples: Samples) -> Any:
 
 def raw_of(prediction: np.ndarray, loss: Loss, estimator: Any) -> np.ndarray:
     """What the estimator predicts as raw predictions of the loss, shape (n_outputs, n_rows)."""
-    wanted = n_predictions(loss)
-    if len(prediction) in (1, wanted):  # one may be enough for several: the loss says so
-        with _said_of(estimator):
-            raw = loss.raw_of(prediction)
-        if len(raw) == loss.n_outputs:
-            return np.ascontiguousarray(raw)
-    raise ValueError(f"init: {_name(estimator)} predicts {len(prediction)} number(s) a row, and {loss!r} {wanted}.")
+    if len(prediction) > 1:
+        counted(prediction, n_predictions(loss), loss, estimator)
+    with _said_of(estimator):
+        raw = np.ascontiguousarray(loss.raw_of(prediction))
+    if len(raw) != loss.n_outputs:  # one prediction is enough for several where the loss says so
+        counted(prediction, n_predictions(loss), loss, estimator)
+    return raw
+
+
+def counted(prediction: np.ndarray, wanted: int, loss: Loss, estimator: Any) -> np.ndarray:
+    """The prediction, if it is of as many numbers a row as are wanted."""
+    if len(prediction) != wanted:
+        raise ValueError(f"init: {_name(estimator)} predicts {len(prediction)} number(s) a row, and {loss!r} {wanted}.")
+    return prediction
 
 
 def numbers(estimator: Any, X: Any) -> np.ndarray:

@@ -67,14 +67,13 @@ class BoostGradRanker(BoostGrad):
         tol=1e-7,
         scoring="loss",
         multi_strategy="auto",
+        init=None,
         callbacks=None,
         n_jobs=None,
         verbose=0,
         random_state=None,
     ):
         self._keep(locals())
-
-    init = None  # there is no estimator that ranks or that predicts risks to start from
 
     def fit(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 
 from boostgrad.data.containers import taken
 from boostgrad.dataset import BoostGradDataset
+from boostgrad.estimators import initial
 from boostgrad.estimators.base import BoostGrad, documented
 from boostgrad.estimators.samples import Given
 from boostgrad.inputs import checked_weight, survival_bounds
@@ -79,14 +80,13 @@ class BoostGradSurvival(BoostGrad):
         tol=1e-7,
         scoring="loss",
         multi_strategy="auto",
+        init=None,
         callbacks=None,
         n_jobs=None,
         verbose=0,
         random_state=None,
     ):
         self._keep(locals())
-
-    init = None  # there is no estimator that ranks or that predicts risks to start from
 
     def fit(
         self,
@@ -215,6 +215,25 @@ class BoostGradSurvival(BoostGrad):
 
     def _encode_validation_target(self, y, fitted, name):
         return y
+
+    def _raw_of_init(self, init, X, loss, fitted):
+        """Risks as they are, and for "aft" logarithms of times; what :meth:`predict` gives of such a model are none."""
+        prediction = initial.numbers(init, X)
+        if not isinstance(loss, AFT):
+            return initial.counted(prediction, loss.n_outputs, loss, init)
+        if isinstance(init, BoostGradSurvival):
+            if isinstance(init._loss, AFT):
+                return -prediction
+            raise ValueError(
+                f"init: a model with loss {init._loss.name!r} predicts risks, and 'aft' starts from times."
+            )
+        bad = np.argwhere(prediction <= 0)
+        if len(bad):
+            raise ValueError(
+                f"init: {type(init).__name__} predicts {prediction[tuple(bad[0])]:g} for row {bad[0, 1]}, and 'aft' "
+                "starts from times, which are positive."
+            )
+        return initial.raw_of(prediction, loss, init)
 
     def _make_loss(self, fitted):
         if isinstance(self.loss, Loss) and self.loss.target == "times":
