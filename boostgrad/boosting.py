@@ -37,12 +37,15 @@ class Rows:
         None: 1 for all rows.
     offset : ndarray of float64, shape (n_outputs, n_rows), or None
         Added to the raw predictions before boosting; the model predicts what comes on top of it.
+    constant : bool
+        Whether boosting begins with the best constant on top of the offset, or with the offset alone.
     """
 
     matrix: BinnedMatrix | SparseBinnedMatrix
     y: Any
     weight: np.ndarray | None
     offset: np.ndarray | None = None
+    constant: bool = True
 
     def raw(self, base_score: np.ndarray) -> np.ndarray:
         """Raw predictions before the first tree, where the table is: in memory or in a file."""
@@ -238,13 +241,13 @@ def pairs_at_start(rows: Rows, n_rows: int, loss: Loss, n_threads: int) -> Gradi
 
 def _base_score(rows: Rows, loss: Loss) -> np.ndarray:
     given = (rows.y, rows.weight) if rows.offset is None else (rows.y, rows.weight, rows.offset)
-    base_score = np.asarray(loss.init_raw(*given), dtype=np.float64)
+    base_score = np.asarray(loss.init_raw(*given), dtype=np.float64)  # of which a loss may keep something
     if base_score.shape != (loss.n_outputs,) or not np.isfinite(base_score).all():
         raise ValueError(
             f"init_raw of loss {loss.name or type(loss).__name__!r} must give {loss.n_outputs} finite number(s): it "
             f"gave {base_score.tolist()!r}"
         )
-    return base_score
+    return base_score if rows.constant else np.zeros(loss.n_outputs)
 
 
 def _check_finite(pairs, loss: Loss) -> None:

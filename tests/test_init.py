@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from scipy import optimize, sparse
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier
 
-from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad import BoostGradClassifier, BoostGradDataset, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.estimators.regressor import _regression_losses
 from boostgrad.losses import CallableLoss, DistributionLoss, Loss, Poisson, get_loss, registered_losses
 
@@ -275,6 +275,74 @@ def test_predictions_that_are_no_numbers_are_refused():
     X[5, 0] = np.inf
     with pytest.raises(ValueError, match="init: Known predicts inf for row 5"):
         BoostGradRegressor(init=Known()).fit(X, y)
+
+
+# ---- zero ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(
+    ("face", "parameters"),
+    [
+        (BoostGradRegressor, {}),
+        (BoostGradRegressor, {"loss": "poisson", "scoring": "r2"}),
+        (BoostGradRegressor, {"loss": "normal_nll"}),
+        (BoostGradRegressor, {"loss": "quantile", "quantile": [0.2, 0.8]}),
+        (BoostGradClassifier, {}),
+        (BoostGradRanker, {}),
+        (BoostGradSurvival, {}),
+        (BoostGradSurvival, {"loss": "aft"}),
+    ],
+)
+def test_zero_is_no_constant(face, parameters, early, tmp_path):
+    X, y = table()
+    y = np.digitize(np.abs(y), [5.0, 8.0]) if face in (BoostGradClassifier, BoostGradRanker) else np.abs(y) + 0.1
+    y = np.column_stack([y, np.ones(len(y))]) if face is BoostGradSurvival else y
+    few = {"n_estimators": 3, "early_stopping": early, "random_state": 0}
+    model = face(init="zero", **few, **parameters).fit(X, y)
+    assert (model.ensemble_.base_score == 0).all() and not hasattr(model, "init_")
+    outset = face(init="zero", **{**few, "n_estimators": 1, "learning_rate": 1e-12}, **parameters).fit(X, y)
+    np.testing.assert_allclose(outset._raw(X), 0, atol=1e-9)
+    model.save(tmp_path / "model")
+    again = face.load(tmp_path / "model")
+    assert again.init == "zero" and (again.predict(X) == model.predict(X)).all()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X), model.predict(X))
+
+
+def test_zero_is_as_in_scikit_learn():
+    X, y = table()
+    theirs = GradientBoostingRegressor(init="zero", n_estimators=1, max_leaf_nodes=4, min_samples_leaf=20).fit(X, y)
+    ours = BoostGradRegressor(init="zero", n_estimators=1, max_leaf_nodes=4, max_bins=1000).fit(X, y)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-6)
+    offset = BoostGradRegressor(init="zero", **PARAMETERS).fit(X, y, offset=np.full(len(y), 3.0))
+    moved = BoostGradRegressor(init="zero", **PARAMETERS).fit(X, y - 3.0)
+    np.testing.assert_allclose(offset.predict(X), moved.predict(X), atol=1e-9)
+    dataset = BoostGradRegressor(init="zero", **PARAMETERS).fit(BoostGradDataset(X, y))
+    np.testing.assert_array_equal(
+        dataset.predict(X), BoostGradRegressor(init="zero", **PARAMETERS).fit(X, y).predict(X)
+    )
+    ours.predictor()
+
+
+def test_zero_where_levels_have_statistics():
+    rng = np.random.default_rng(0)
+    level = rng.integers(0, 40, 800)
+    frame = pd.DataFrame({"a": pd.Categorical(level), "b": rng.random(800)})
+    y = 100 + level + rng.standard_normal(800)
+    few = {**PARAMETERS, "target_statistics": "always"}
+    of_level = {}
+    for init in (None, "zero"):
+        model = BoostGradRegressor(init=init, **few).fit(frame, y)
+        (statistic,) = [info for info in model.ensemble_.features if info.kind == "statistic"]
+        of_level[init] = np.array(statistic.values)[: len(statistic.levels)]
+    np.testing.assert_allclose(of_level["zero"] / of_level["zero"].mean(), 1, atol=0.3)  # steps from 0, all of them up
+    assert of_level["zero"].min() > 60 and of_level[None].min() < -10
+
+
+def test_raw_scores_are_no_init():
+    X, y = table()
+    with pytest.raises(ValueError, match="The 'init' parameter .*raw predictions are given to fit as offset"):
+        BoostGradRegressor(init=np.zeros(len(y))).fit(X, y)
 
 
 # ---- several labels a row --------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ class BoostGrad(FittedState, BaseEstimator):
     def _fit(self, given: Given, given_val: Given) -> Self:
         self._check_parameters()
         given, given_val = given.unpacked(), given_val.unpacked()
-        if self.init is not None and any(isinstance(part.X, BoostGradDataset) for part in (given, given_val)):
+        if self._starts_from_estimator() and any(isinstance(part.X, BoostGradDataset) for part in (given, given_val)):
             raise ValueError(
                 "init needs the data, of which a BoostGradDataset holds bins; pass its predictions as offset."
             )
@@ -123,7 +123,7 @@ class BoostGrad(FittedState, BaseEstimator):
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
         loss.check_target(samples.y)
-        if self.init is not None:
+        if self._starts_from_estimator():
             samples, held_out = self._started(given, samples, held_out, loss, fitted)
         loss = self._adapted(loss, samples)
         if loss.small_targets and samples.y is not given.y:
@@ -135,7 +135,7 @@ class BoostGrad(FittedState, BaseEstimator):
         elif held_out is not None:
             held_out = replace(held_out, columns=table)
         samples = replace(samples, columns=table)
-        training = _binned(samples, loss)
+        training = replace(_binned(samples, loss), constant=not self._starts_from_zero())
         validation = None if held_out is None else _binned(held_out, loss)
 
         stopping = [EarlyStopping(self.n_iter_no_change, self.tol)] if stops else []
@@ -196,7 +196,8 @@ class BoostGrad(FittedState, BaseEstimator):
         if not which:
             return None
         prepared = loss.prepare(samples.y, samples.weight, samples.groups)
-        start = pairs_at_start(Rows(None, prepared, samples.weight, samples.offset), len(samples), loss, n_threads)
+        known = Rows(None, prepared, samples.weight, samples.offset, constant=not self._starts_from_zero())
+        start = pairs_at_start(known, len(samples), loss, n_threads)
         return TargetStatistics(columns, which, rows, start, int(stream(seed, "statistics").integers(2**62)))
 
     def _samples(self, given: Given, columns: BinnedFrame | None = None) -> Samples:
@@ -243,6 +244,12 @@ class BoostGrad(FittedState, BaseEstimator):
         for name in filter(parameters.ALL.__contains__, self._get_param_names()):
             parameters.check(type(self).__name__, name, getattr(self, name))
         check_scoring(type(self).__name__, self.scoring, self._own_metrics)
+
+    def _starts_from_zero(self) -> bool:
+        return isinstance(self.init, str)
+
+    def _starts_from_estimator(self) -> bool:
+        return self.init is not None and not self._starts_from_zero()
 
     def _has_vector_leaves(self, loss: Loss) -> bool:
         """Whether an iteration is one tree for all outputs."""
@@ -567,7 +574,7 @@ feature_names_in_ : ndarray of str, shape (n_features_in_,)
 n_iter_ : int
     Iterations of the model: all, or those up to the best one where early stopping was on.
 init_ : estimator
-    What boosting started from, fitted; only where ``init`` was given.
+    What boosting started from, fitted; only where ``init`` is an estimator.
 train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0,)
     Scores of the model after 0, 1, ... iterations, the higher the better: negative mean losses, or what ``scoring``
     says. They have the weights that training had, those of ``class_weight`` included. Empty where there was no

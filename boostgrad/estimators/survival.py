@@ -251,7 +251,9 @@ class BoostGradSurvival(BoostGrad):
             return loss
         for _ in range(3):  # location and scale in turns
             target = loss.prepare(samples.y, samples.weight)
-            raw = np.repeat(loss.init_raw(target, samples.weight, samples.offset)[:, None], len(samples), axis=1)
+            raw = np.zeros((1, len(samples)))
+            if not self._starts_from_zero():
+                raw += loss.init_raw(target, samples.weight, samples.offset)[:, None]
             loss = loss.with_best_scale(target, raw if samples.offset is None else raw + samples.offset, samples.weight)
         return loss
 
