@@ -102,6 +102,9 @@ def test_rows_of_weight_0_take_their_offsets_along():
     np.testing.assert_array_equal(model.predict(X), plain.predict(X))
 
 
+VALIDATION = {"X_val": np.zeros((5, 3)), "y_val": np.zeros(5)}
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -112,12 +115,14 @@ def test_rows_of_weight_0_take_their_offsets_along():
         ({"exposure": np.ones(600)}, "exposure needs a loss with a logarithmic link, which 'squared_error' is not"),
         ({"offset_val": np.zeros(600)}, "offset_val needs X_val and y_val"),
         ({"exposure_val": np.zeros(600)}, "exposure_val needs X_val and y_val"),
-        ({"X_val": np.zeros((5, 3)), "y_val": np.zeros(5), "offset_val": np.zeros(4)}, "offset_val must have one"),
+        ({**VALIDATION, "offset": np.zeros(600), "offset_val": np.zeros(4)}, "offset_val must have one"),
         (
-            {"X_val": np.zeros((5, 3)), "y_val": np.zeros(5), "exposure_val": np.zeros(5)},
-            "exposure_val must be positive",
+            {**VALIDATION, "offset_val": np.zeros(5)},
+            "offset and offset_val must .*: offset_val is there, offset is not",
         ),
-        ({"X_val": np.zeros((5, 3)), "y_val": np.zeros(5), "exposure_val": np.ones(5)}, "exposure_val needs a loss"),
+        ({**VALIDATION, "offset": np.zeros(600)}, "offset and offset_val must .*: offset is there, offset_val is not"),
+        ({**VALIDATION, "exposure": np.ones(600)}, "exposure and exposure_val must be given together where X_val is"),
+        ({**VALIDATION, "exposure_val": np.ones(5)}, "exposure and exposure_val must be given together where X_val is"),
     ],
 )
 def test_bad_offsets(more, message):
@@ -126,6 +131,13 @@ def test_bad_offsets(more, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y, **more)
     assert not hasattr(model, "ensemble_")
+
+
+def test_bad_exposures_of_validation_rows():
+    X, y, _ = table()
+    given = {**VALIDATION, "exposure": np.ones(600)}
+    with pytest.raises(ValueError, match="exposure_val must be positive"):
+        BoostGradRegressor(loss=Poisson(), **PARAMETERS).fit(X, np.abs(y), exposure_val=np.zeros(5), **given)
 
 
 def test_bad_offsets_of_predictions():

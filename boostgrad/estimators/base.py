@@ -86,7 +86,7 @@ class BoostGrad(FittedState, BaseEstimator):
             Raw predictions to start from: the model learns what to add to them. The predicting methods take an
             ``offset``, too; where it is not given there, it is 0.
         offset_val : as offset, default=None
-            Of the validation data.
+            Of the validation data; needed where there are an offset and X_val.
 
         Returns
         -------
@@ -110,7 +110,7 @@ class BoostGrad(FittedState, BaseEstimator):
                 "init needs the data, of which a BoostGradDataset holds bins; pass its predictions as offset."
             )
         samples = self._samples(given).with_weight()
-        given_val.check_complete()
+        given_val.check_complete(given)
         seed = seed_of(self.random_state)
         n_threads = effective_threads(self.n_jobs)
 

@@ -119,7 +119,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             For losses with a logarithmic link: how much each row was exposed to what y counts (insured years, say).
             The model predicts per unit of exposure; its logarithm is added to ``offset``. Positive.
         exposure_val : as exposure, default=None
-            Of the validation data.
+            Of the validation data; needed where there are an exposure and X_val.
 
         Returns
         -------

@@ -34,13 +34,22 @@ class Given:
                 raise ValueError(f"{name}{self.suffix} must be given to the BoostGradDataset, not beside it.")
         return replace(self, y=self.X.y, sample_weight=self.X.sample_weight)
 
-    def check_complete(self) -> None:
-        """Validation data: X_val and y_val together, nothing else without them."""
+    def check_complete(self, training: Given) -> None:
+        """Validation data: X_val and y_val together, nothing else without them, and what predictions start from if the
+        training data have it."""
         if (self.X is None) != (self.y is None):
             raise ValueError(f"X{self.suffix} and y{self.suffix} must be given together.")
         for name in ("sample_weight", "offset", "exposure", "groups"):
             if self.X is None and getattr(self, name) is not None:
                 raise ValueError(f"{name}{self.suffix} needs X{self.suffix} and y{self.suffix}.")
+        for name in ("offset", "exposure"):
+            one, other = getattr(training, name) is None, getattr(self, name) is None
+            if self.X is not None and one != other:
+                there, missing = (name, name + self.suffix) if other else (name + self.suffix, name)
+                raise ValueError(
+                    f"{name} and {name}{self.suffix} must be given together where X{self.suffix} is: {there} is there, "
+                    f"{missing} is not."
+                )
 
 
 @dataclass(frozen=True, eq=False)
