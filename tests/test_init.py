@@ -9,6 +9,7 @@ from scipy import optimize, sparse
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.metrics import get_scorer
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -426,3 +427,35 @@ def test_sparse_tables_of_all_forms(form, kind):
         model = BoostGradRegressor(init=LinearRegression(), **PARAMETERS, **more).fit(made, y, weight)
         dense = BoostGradRegressor(init=LinearRegression(), **PARAMETERS, **more).fit(X, y, weight)
         np.testing.assert_allclose(model.predict(made), dense.predict(X), rtol=1e-6)
+
+
+# ---- what else there is ----------------------------------------------------------------------------------------------
+
+
+class FittedOnce(Known):
+    """One that was fitted elsewhere, and cannot be again."""
+
+    def fit(self, X, y):
+        raise AssertionError("fitted again")
+
+
+def test_a_fitted_init_stays_fitted_where_folds_calibrate():
+    X, y = table()
+    X[:, 0] = y
+    elsewhere = FittedOnce()
+    elsewhere.fitted_ = True
+    for init in (elsewhere, LinearRegression()):
+        model = BoostGradRegressor(init=init, **PARAMETERS).fit(X, y).calibrate(X, y, cv=4)
+        assert np.ptp(model.predict_interval(X, 0.9), axis=1).max() < 1e-6
+        assert not hasattr(init, "coef_")
+
+
+@pytest.mark.parametrize("scoring", ["r2", "neg_mean_absolute_error"])
+def test_scores_know_of_init(scoring):
+    X, y = table()
+    given = {"X_val": X[600:], "y_val": y[600:]}
+    by_metric = BoostGradRegressor(init=LinearRegression(), scoring=scoring, **PARAMETERS)
+    by_scorer = BoostGradRegressor(init=LinearRegression(), scoring=get_scorer(scoring), **PARAMETERS)
+    scores = [model.fit(X[:600], y[:600], **given).validation_score_ for model in (by_metric, by_scorer)]
+    np.testing.assert_allclose(*scores, rtol=1e-9)
+    assert scores[0][-1] == pytest.approx(get_scorer(scoring)(by_metric, X[600:], y[600:]))

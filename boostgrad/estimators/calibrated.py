@@ -57,6 +57,7 @@ class CalibratedBoostGrad(BoostGrad):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Scores of rows by models that were fitted to other rows, and which rows these are."""
         model = clone(self).set_params(n_estimators=self.n_iter_, early_stopping=False, callbacks=None, verbose=0)
+        model.init = self.init  # one that is fitted stays fitted, as in fit; clone would forget what it learned
         scores, rows = [], []
         for train, test in folds:
             model.fit(taken(X, train, "X"), taken(y, train, "y"), **_each(given, train))
