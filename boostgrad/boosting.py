@@ -212,6 +212,7 @@ def train(
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
+            pairs.to_units()
             grown = growers.each(grow, range(0, loss.n_outputs, n_values))
             trees += [of_output.tree for of_output in grown]
             if redraws is not None:
@@ -236,6 +237,7 @@ def pairs_at_start(rows: Rows, n_rows: int, loss: Loss, n_threads: int) -> Gradi
     pairs = loss.pairs(n_rows, weighted=rows.weight is not None)
     loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
     _check_finite(pairs, loss)
+    pairs.to_units()
     return pairs
 
 
@@ -251,7 +253,7 @@ def _base_score(rows: Rows, loss: Loss) -> np.ndarray:
 
 
 def _check_finite(pairs, loss: Loss) -> None:
-    if all(map(isfinite, pairs.largest)):
+    if all(map(isfinite, pairs.largest.flat)):
         return
     output, row, lane = (int(index[0]) for index in np.nonzero(~np.isfinite(pairs.pairs)))
     what = ("gradient", "hessian")[lane]

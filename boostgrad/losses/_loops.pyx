@@ -129,8 +129,9 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
             parallel_for(parametric_block, &context, n_blocks, n_threads)
         else:
             parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
-    raise_largest(out.largest, context.largest, n_blocks)
+    raise_largest(out.largest[0], context.largest, n_blocks)
     free(context.largest)
+    out.largest[1:] = out.largest[0]
 
 
 cdef void raise_largest(out, const double *of_blocks, int64_t n_blocks):

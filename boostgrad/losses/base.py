@@ -34,10 +34,13 @@ class GradientPairs:
     pairs : ndarray of float64, C order
     constant_hessian : float or None
         The hessian of every row where it is one number and therefore not stored.
-    largest : ndarray of float64, shape (2,)
-        An upper bound of \\|gradient\\| and of the hessian over all rows and outputs.
+    largest : ndarray of float64, shape (n_outputs, 2)
+        Upper bounds of \\|gradient\\| and of the hessian over all rows, for each output: histograms round by them.
     unit : ndarray of float64, shape (n_outputs,), or None
         What a score of each output is divided by where one tree is grown for all of them; None: 1.
+    hessian_unit : ndarray of float64, shape (n_outputs,)
+        Powers of two: what counts as a hessian of 1 for penalties and least sums of hessians. 1 but where a loss says
+        otherwise, because hessians are as large as the unit of the target makes them. See :meth:`settle_unit`.
     room : ndarray of float64, shape (n_outputs, n_rows, 2), or None
         For a loss that may find its hessians to be one number after all, iteration by iteration: room for whole pairs,
         of which ``pairs`` is the front part then. See :meth:`fill_all`.
@@ -47,19 +50,24 @@ class GradientPairs:
     constant_hessian: float | None
     largest: np.ndarray
     unit: np.ndarray | None = None
+    hessian_unit: np.ndarray = None  # type: ignore[assignment]
     room: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.hessian_unit is None:
+            self.hessian_unit = np.ones(len(self.pairs))
 
     @classmethod
     def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:
         width = 2 if constant_hessian is None else 1
-        return cls(np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros(2))
+        return cls(np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros((n_outputs, 2)))
 
     def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None, n_threads: int = 1) -> None:
         """Store whole arrays (or numbers) of one output; for losses written in numpy. ``hessian`` is not read where
         constant."""
         if self.constant_hessian is not None:
             hessian = None
-        _loops.fill_pairs(self.pairs[output], gradient, hessian, self.largest, n_threads)
+        _loops.fill_pairs(self.pairs[output], gradient, hessian, self.largest[output], n_threads)
 
     def fill_all(self, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
         """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
@@ -72,6 +80,28 @@ class GradientPairs:
         hessian = np.broadcast_to(hessian, gradient.shape)
         for output in range(len(gradient)):
             self.fill(output, gradient[output], hessian[output], n_threads)
+
+    def of_output(self, output: int) -> GradientPairs:
+        """The part of one output, for a loss of one; filling it fills this."""
+        one = slice(output, output + 1)
+        return GradientPairs(
+            self.pairs[one], self.constant_hessian, self.largest[one], hessian_unit=self.hessian_unit[one]
+        )
+
+    def settle_unit(self, output: int, weight: np.ndarray | None) -> None:
+        """The mean hessian of a row is the unit from now on, so that it does not matter what the target is measured in.
+        For losses to call that have filled an output whose hessians are not numbers of their own, but 1 / variance or
+        the like."""
+        total = float(self.pairs[output, :, 1].sum())
+        mean = total / (self.n_rows if weight is None else float(weight.sum()))
+        known = 0 < mean < np.inf
+        self.hessian_unit[output] = 2.0 ** round(np.log2(mean)) if known else 1.0
+
+    def to_units(self) -> None:
+        """Divide the pairs of each output by its unit, which changes no Newton step."""
+        for k in np.flatnonzero(self.hessian_unit != 1.0):
+            self.pairs[k] /= self.hessian_unit[k]
+            self.largest[k] /= self.hessian_unit[k]
 
     @property
     def n_rows(self) -> int:

@@ -74,6 +74,8 @@ class DistributionLoss(Loss):
         for k, is_log in enumerate(self.log_outputs):
             hessian = np.maximum(information[k], np.abs(gradient[k])) if is_log else information[k]
             out.fill(k, w * gradient[k], w * hessian)
+            if not is_log:  # its information has the unit of y
+                out.settle_unit(k, weight)
 
     def distribution(self, raw: np.ndarray) -> Any:
         """Frozen distribution of scipy.stats, whose parameters are arrays of shape (n_rows,)."""

@@ -115,12 +115,11 @@ class MultiOutput(Loss):
     def _units(self, y: Targets, constants: np.ndarray, weight, offset) -> np.ndarray:
         raw = np.repeat(constants[:, None], len(y), axis=1) if offset is None else offset + constants[:, None]
         pairs = GradientPairs.empty(self.n_outputs, len(y), None)
-        self.gradients(y, raw, weight, pairs)
+        self.gradients(y, raw, None, pairs)
+        gradient, hessian = pairs.pairs[:, :, 0], pairs.pairs[:, :, 1]
+        w = np.ones(len(y)) if weight is None else weight
         with np.errstate(all="ignore"):
-            # where weights are w, gradients are w times those of the loss
-            unit = np.sum(pairs.pairs[:, :, 0] ** 2, axis=1) / np.sum(pairs.pairs[:, :, 1], axis=1)
-            if weight is not None:
-                unit *= np.sum(weight) / np.sum(weight**2)
+            unit = (gradient**2 @ w) / (hessian @ w)
         return np.where(np.isfinite(unit) & (unit > 0), unit, 1.0)
 
     def pairs(self, n_rows, weighted):
@@ -135,9 +134,7 @@ class MultiOutput(Loss):
             w = y.weight(k, weight)
             if w is None and out.constant_hessian is None:
                 ones = w = np.ones(len(y)) if ones is None else ones
-            one = GradientPairs(out.pairs[k : k + 1], out.constant_hessian, np.zeros(2))
-            self.loss.gradients(y.columns[k], raw[k : k + 1], w, one, n_threads)
-            out.largest[:] = np.maximum(out.largest, one.largest)
+            self.loss.gradients(y.columns[k], raw[k : k + 1], w, out.of_output(k), n_threads)
 
     def values(self, y, raw):
         total = np.zeros(raw.shape[1])

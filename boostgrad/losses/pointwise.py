@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import TINY, GradientPairs, Loss, best_constant, register
+from boostgrad.losses.base import TINY, Loss, best_constant, register
 
 # Newton's steps of the raw predictions of classes are damped beyond this size.
 LONG_STEP = 10.0
@@ -160,8 +160,7 @@ class MultilabelLogLoss(Loss):
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         for k, labels in enumerate(y):
-            of_label = GradientPairs(out.pairs[k : k + 1], None, out.largest)
-            _loops.binary_log_loss(labels, raw[k : k + 1], weight, of_label, n_threads)
+            _loops.binary_log_loss(labels, raw[k : k + 1], weight, out.of_output(k), n_threads)
 
     def values(self, y, raw):
         total = np.zeros(raw.shape[1])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from boostgrad.losses.base import GradientPairs, Loss, register
+from boostgrad.losses.base import Loss, register
 from boostgrad.losses.regression import Quantile
 
 
@@ -47,9 +47,7 @@ class Quantiles(Loss):
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         for k, loss in enumerate(self.each):
-            one = GradientPairs(out.pairs[k : k + 1], out.constant_hessian, np.zeros(2))
-            loss.gradients(y, raw[k : k + 1], weight, one, n_threads)
-            out.largest[:] = np.maximum(out.largest, one.largest)
+            loss.gradients(y, raw[k : k + 1], weight, out.of_output(k), n_threads)
 
     def values(self, y, raw):
         ordered = np.sort(raw, axis=0)

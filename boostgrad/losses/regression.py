@@ -144,6 +144,10 @@ class RelativeError(QuantileOfResiduals):
     def parameters(self):
         return {"least": self.parameter}
 
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        super().gradients(y, raw, weight, out, n_threads)
+        out.settle_unit(0, weight)
+
     def quantile_weights(self, y, weight):
         return (1.0 if weight is None else weight) / np.maximum(np.abs(y), self.parameter)
 

@@ -184,8 +184,9 @@ cdef class TreeGrower:
         if self.sketch is not None:
             return self.start_vectors(gradient_pairs.unit, number)
         self.splitter.set_noise(self.noise_share * self.gradient_variance())
-        self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, gradient_pairs.largest[0],
-                                gradient_pairs.largest[1], <uint32_t> self.tree_seed)
+        largest = gradient_pairs.largest[self.first_output]
+        self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, largest[0], largest[1],
+                                <uint32_t> self.tree_seed)
         self.splitter.start_tree(self.records.packing.gradient_scale, self.records.hessian_unit,
                                  self.records.packing.count_bits, self.records.lanes == 2)
         return 0

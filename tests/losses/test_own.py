@@ -83,7 +83,7 @@ def test_hessians_may_be_one_number_in_some_iterations_alone(other):
     assert pairs.constant_hessian is None and pairs.pairs.shape == (1, 6, 2)
     np.testing.assert_array_equal(pairs.pairs[0, :, 0], 2.0)
     np.testing.assert_array_equal(pairs.pairs[0, :, 1], hessian[0])
-    np.testing.assert_array_equal(pairs.largest, [2.0, np.abs(hessian).max()])
+    np.testing.assert_array_equal(pairs.largest, [[2.0, np.abs(hessian).max()]])
     loss.gradients(y, np.zeros((1, 6)), None, pairs)
     assert pairs.constant_hessian == 1.0 and not np.isnan(pairs.pairs).any()
     of_others = GradientPairs.empty(1, 6, None)  # whose layout is not this loss's to change

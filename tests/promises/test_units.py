@@ -1,0 +1,65 @@
+"""What the target is measured in does not matter, to losses whose optimum is measured in the same."""
+
+import numpy as np
+import pytest
+
+from boostgrad import BoostGradRegressor
+from boostgrad.losses import Huber, RelativeError
+
+rng = np.random.default_rng(3)
+X = rng.random((1500, 4))
+NOISE = rng.standard_normal((1500, 2))
+Y = np.exp(1.0 + np.sin(6 * X[:, :1]) + X[:, 1:2] + 0.3 * NOISE)
+
+LOSSES = {
+    "squared_error": lambda unit: {},
+    "absolute_error": lambda unit: {},
+    "quantile": lambda unit: {"quantile": 0.8},
+    "expectile": lambda unit: {"quantile": 0.8},
+    "quantiles": lambda unit: {"loss": "quantile", "quantile": [0.1, 0.5, 0.9]},
+    "huber": lambda unit: {"loss": Huber(unit)},
+    "mape": lambda unit: {"loss": RelativeError(1e-3 * unit)},
+    "gamma": lambda unit: {},
+    "normal_nll": lambda unit: {},
+    "lognormal_nll": lambda unit: {},
+    "gamma_nll": lambda unit: {},
+}
+each_loss = pytest.mark.parametrize("loss", LOSSES)
+UNITS = (2.0**-20, 2.0**10, 2.0**40)
+
+
+def predicted(loss, y, unit, **parameters):
+    given = {"loss": loss, "n_estimators": 30, "random_state": 0} | LOSSES[loss](unit) | parameters
+    return BoostGradRegressor(**given).fit(X, y).predict(X)
+
+
+@each_loss
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_unit_of_a_target(loss, strategy, unit):
+    if loss == "huber" and unit > 1:
+        pytest.skip("its hessian has no unit, and its penalty of nothing none either")
+    y = Y[:, 0]
+    known = predicted(loss, y, 1.0, multi_strategy=strategy)
+    assert np.corrcoef(np.log(np.abs(np.atleast_2d(known.T)[-1])), np.log(y))[0, 1] > 0.8
+    np.testing.assert_allclose(predicted(loss, unit * y, unit, multi_strategy=strategy) / unit, known, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "gamma"])
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_targets_of_units_that_differ(loss, strategy):
+    units = np.array([2.0**-30, 2.0**30])
+    known = predicted(loss, Y, 1.0, multi_strategy=strategy)
+    np.testing.assert_allclose(predicted(loss, units * Y, 1.0, multi_strategy=strategy) / units, known, rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "gamma"])
+def test_weights_are_repetition_for_targets_that_share_trees(loss):
+    """Weights that go with the residuals: the unit of each target is that of the repeated rows."""
+    times = 1 + (Y[:, 0] > np.median(Y[:, 0])) * 3
+    again = np.repeat(np.arange(len(Y)), times)
+    shared = {"loss": loss, "n_estimators": 30, "random_state": 0, "multi_strategy": "multi_output_tree"}
+    shared |= {"min_samples_leaf": 1, "max_bins": 60, "max_leaf_nodes": 8}
+    weighted = BoostGradRegressor(**shared).fit(X, Y, sample_weight=times).predict(X)
+    repeated = BoostGradRegressor(**shared).fit(X[again], Y[again]).predict(X)
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-6)
