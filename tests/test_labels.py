@@ -43,6 +43,20 @@ def test_class_weight_counts_for_validation_rows_too():
     assert model.class_weight == {"a": 0.5, "b": 3}
 
 
+@pytest.mark.parametrize(
+    ("chosen", "n_held_out"), [("balanced", 40), ({0: 1, 1: 1}, 40), ({1: 50}, 80), ({0: 0.0, 1: 1.0}, 20)]
+)
+def test_weights_of_held_out_rows_may_all_come_out_as_1(chosen, n_held_out):
+    """Prediction sets are made of the weights that fit was given: those of the classes are divided out again."""
+    X, y = np.random.default_rng(0).random((400, 3)), np.tile([0, 1], 200)
+    given = {"X_val": X[:80], "y_val": np.zeros(80, int)} if chosen == {1: 50} else {}
+    model = BoostGradClassifier(class_weight=chosen, early_stopping=True, **PARAMETERS).fit(X, y, **given)
+    scores = model.conformity_scores_[0]
+    assert scores.n_rows == n_held_out
+    # of rows of equal weight each has the same share of what is below the threshold
+    np.testing.assert_allclose(scores.share * (n_held_out + 1), np.round(scores.share * (n_held_out + 1)), atol=1e-9)
+
+
 def test_bad_class_weights():
     X, y = table()
     with pytest.raises(ValueError, match="class_weight: label 'z' does not occur in y"):

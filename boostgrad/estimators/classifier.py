@@ -263,7 +263,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         if "class weights" not in fitted:
             return samples.weight
         of_row = fitted["class weights"][samples.y.astype(np.intp)]
-        return np.divide(samples.weight, of_row, out=np.zeros(len(samples)), where=of_row > 0)
+        weight = 1.0 if samples.weight is None else samples.weight  # the products may have come out as 1
+        return np.divide(weight, of_row, out=np.zeros(len(samples)), where=of_row > 0)
 
     def _fold_strata(self, target):
         return target
