@@ -24,7 +24,7 @@ from boostgrad.estimators.samples import Given, Samples
 from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
-from boostgrad.losses import Loss
+from boostgrad.losses import BadTarget, Loss
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -118,10 +118,11 @@ class BoostGrad(FittedState, BaseEstimator):
         self._check_offset(given, samples.offset, loss)
         samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
         del target  # which is not needed beside the samples
+        check_target(loss, samples.y, samples.rows, "y")
         stops = self._stops_early(len(samples), given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
-        loss.check_target(samples.y)
+            check_target(loss, samples.y, samples.rows, "y, without the rows held out for early stopping")
         if self.init is not None:
             samples, held_out = self._started(given, samples, held_out, loss, fitted)
         loss = self._adapted(loss, samples)
@@ -329,7 +330,7 @@ class BoostGrad(FittedState, BaseEstimator):
         if isinstance(given.X, BoostGradDataset):
             guided = isinstance(table, GuidedDataset)
             given.X.check_bins(table.dataset if guided else table, self)
-            samples = self._samples(given).with_weight()
+            samples = self._samples(given)
             if guided:
                 samples = replace(samples, columns=table.of_validation(given.X))
         else:
@@ -338,11 +339,12 @@ class BoostGrad(FittedState, BaseEstimator):
             )
             samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
         self._check_offset(given, samples.offset, loss)
-        target = self._encode_validation_target(samples.y, fitted, "y_val")
-        loss.check_target(target)
+        samples = samples.with_weight()
+        target = self._encode_validation_target(samples.y, fitted, "y_val", samples.rows)
+        check_target(loss, target, samples.rows, "y_val")
         if "init_" in fitted:
             samples = samples.with_offset(raw_of_init(fitted["init_"], given.X, loss, fitted.get("classes_")))
-        return self._weighted(replace(samples, y=target), fitted)
+        return self._weighted(replace(samples, y=target), fitted).with_weight()
 
     # -- predict ------------------------------------------------------------------------------------------------------
 
@@ -472,7 +474,11 @@ class BoostGrad(FittedState, BaseEstimator):
         the fit needs."""
         raise NotImplementedError
 
-    def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any], name: str) -> np.ndarray:
+    def _encode_validation_target(
+        self, y: np.ndarray, fitted: dict[str, Any], name: str, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The target as :meth:`_encode_target` coded that of training. It is that of some rows (None: all) of what has
+        the name, in whose numbers errors name rows."""
         raise NotImplementedError
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
@@ -545,6 +551,22 @@ def _raw_of_samples(ensemble: Ensemble, samples: Samples, n_threads: int) -> np.
     raw = Predictor(ensemble).raw(samples.columns.columns, n_threads)
     raw = raw if samples.rows is None else np.ascontiguousarray(raw[:, samples.rows])
     return raw if samples.offset is None else raw + samples.offset
+
+
+def check_target(loss: Loss, y: np.ndarray, rows: np.ndarray | None, name: str) -> None:
+    """Raise unless the loss takes these targets, which are those of some rows (None: all) of what has the name.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        loss.check_target(y)
+    except BadTarget as error:
+        raise ValueError(f"{name}: {error.among(rows)}") from None
+    except ValueError as error:
+        among = "" if rows is None else f" (rows counted among the {len(rows)} that are left of it)"
+        raise ValueError(f"{name}{among}: {error}") from None
 
 
 def check_exposure(exposure: Any, name: str, loss: Loss) -> None:

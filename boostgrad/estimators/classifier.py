@@ -353,7 +353,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
         return bind
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         classes = fitted["classes_"]
         if fitted["multilabel"] != (y.ndim == 2) or (y.ndim == 2 and y.shape[1] != len(classes)):
             raise ValueError(f"{name} must have as many columns as y in fit.")
@@ -364,7 +364,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
         unknown = np.flatnonzero(classes[positions] != y)
         if len(unknown):
-            raise ValueError(f"{name}, row {unknown[0]}: label {y[unknown].tolist()[0]!r} does not occur in y of fit.")
+            row = unknown[0] if rows is None else rows[unknown[0]]
+            raise ValueError(f"{name}, row {row}: label {y[unknown].tolist()[0]!r} does not occur in y of fit.")
         return positions.astype(np.float64)
 
     def _make_loss(self, fitted):

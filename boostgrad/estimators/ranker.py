@@ -152,13 +152,21 @@ class BoostGradRanker(BoostGrad):
         """
         score = self.predict(X)
         y = self._check_target(y, len(score), "y")
-        negative = np.flatnonzero(y < 0)
+        weight = checked_weight(sample_weight, len(score), "sample_weight")
+        there = np.ones(len(y), bool) if weight is None else weight > 0  # other rows would take ranks from these
+        negative = np.flatnonzero((y < 0) & there)
         if len(negative):
             raise ValueError(f"y must hold relevances of at least 0: row {negative[0]} is {y[negative[0]]:g}.")
         if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
             raise ValueError(f"k must be an integer >= 1, or None. Got {k!r} instead.")
-        weight = checked_weight(sample_weight, len(score), "sample_weight")
-        return ndcg(y, score, checked_groups(groups, len(score), "groups"), k=k, sample_weight=weight)
+        groups = checked_groups(groups, len(score), "groups")
+        return ndcg(
+            y[there],
+            score[there],
+            None if groups is None else groups[there],
+            k=k,
+            sample_weight=None if weight is None else weight[there],
+        )
 
     def _check_target(self, y, n_rows, name):
         return target_numbers(y, n_rows, name, type(self).__name__)
@@ -169,7 +177,7 @@ class BoostGradRanker(BoostGrad):
     def _encode_target(self, y):
         return y, {}
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         return y
 
     _own_metrics = ("ndcg", "ndcg@k")

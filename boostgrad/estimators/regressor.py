@@ -303,7 +303,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
     def _encode_target(self, y):
         return y, {"shape": y.shape[1:], "has_missing": y.ndim == 2 and bool(np.isnan(y).any())}
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         if y.shape[1:] != fitted["shape"]:
             raise ValueError(f"{name} must have as many columns as y in fit: it has shape {y.shape}.")
         return y

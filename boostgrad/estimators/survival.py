@@ -213,7 +213,7 @@ class BoostGradSurvival(BoostGrad):
     def _encode_target(self, y):
         return y, {}
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         return y
 
     def _make_loss(self, fitted):

@@ -1,6 +1,16 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
-from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, losses_of, register, registered_losses
+from boostgrad.losses.base import (
+    BadTarget,
+    GradientPairs,
+    Loss,
+    RowsByLeaf,
+    get_loss,
+    losses_of,
+    refuse,
+    register,
+    registered_losses,
+)
 from boostgrad.losses.distributions import (
     DistributionLoss,
     GammaNLL,
@@ -41,6 +51,7 @@ __all__ = [
     "losses_of",
     "AbsoluteError",
     "AutodiffLoss",
+    "BadTarget",
     "BinaryLogLoss",
     "CallableLoss",
     "CrossEntropy",
@@ -71,6 +82,7 @@ __all__ = [
     "Tweedie",
     "UnnamedLoss",
     "get_loss",
+    "refuse",
     "register",
     "registered_losses",
 ]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad._queries import Ranking
-from boostgrad.losses.base import Loss, register
+from boostgrad.losses.base import Loss, refuse, register
 from boostgrad.queries import Queries, best_dcg
 
 # An exponential gain of a larger relevance would drown all others.
@@ -49,9 +49,7 @@ class RankingLoss(Loss):
     kind: ClassVar[str] = ""
 
     def check_target(self, y):
-        bad = np.flatnonzero(y < 0)
-        if len(bad):
-            raise ValueError(f"loss {self.name!r} needs a relevance of at least 0; row {bad[0]} has {y[bad[0]]:g}")
+        refuse(y < 0, y, f"loss {self.name!r} needs a relevance of at least 0")
 
     def gains(self, relevance: np.ndarray) -> np.ndarray:
         return relevance
@@ -93,12 +91,11 @@ def _checked_truncation(truncation: int | None) -> int | None:
 
 
 def _check_exponential(relevance: np.ndarray, name: str) -> None:
-    bad = np.flatnonzero(relevance > LARGEST_RELEVANCE)
-    if len(bad):
-        raise ValueError(
-            f"loss {name!r} with exponential gains takes a relevance of at most {LARGEST_RELEVANCE}; row {bad[0]} has "
-            f"{relevance[bad[0]]:g}"
-        )
+    refuse(
+        relevance > LARGEST_RELEVANCE,
+        relevance,
+        f"loss {name!r} with exponential gains takes a relevance of at most {LARGEST_RELEVANCE}",
+    )
 
 
 @register
@@ -163,12 +160,9 @@ class LambdaRank(RankingLoss):
         if self.label_gain == "exponential":
             _check_exponential(y, self.name)
         elif self.label_gain != "linear":
-            bad = np.flatnonzero((y != np.floor(y)) | (y >= len(self.label_gain)))
-            if len(bad):
-                raise ValueError(
-                    f"loss {self.name!r}: label_gain has {len(self.label_gain)} entries, so a relevance is one of 0 .. "
-                    f"{len(self.label_gain) - 1}; row {bad[0]} has {y[bad[0]]:g}"
-                )
+            n = len(self.label_gain)
+            accepted = f"loss {self.name!r}: label_gain has {n} entries, so a relevance is one of 0 .. {n - 1}"
+            refuse((y != np.floor(y)) | (y >= n), y, accepted)
 
     def gains(self, relevance):
         if self.label_gain == "exponential":

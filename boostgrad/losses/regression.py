@@ -12,7 +12,7 @@ import numpy as np
 from boostgrad.losses import _loops
 from boostgrad.losses._optima import optima_of_leaves
 from boostgrad.losses._quantiles import quantiles_of_leaves
-from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, register
+from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, refuse, register
 from boostgrad.losses.pointwise import softplus
 
 # exp(raw) stays finite, and the predictions do.
@@ -38,14 +38,6 @@ def _in_interval(owner: str, name: str, value: Any, low: float, high: float) -> 
     ):
         raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {value!r} instead.")
     return float(value)
-
-
-def _refuse(y: np.ndarray, bad: np.ndarray, owner: str, accepted: str) -> None:
-    rows = np.flatnonzero(bad)
-    if len(rows):
-        raise ValueError(
-            f"loss {owner!r} needs a target that is {accepted}: y is {y[rows[0]]} at training row {rows[0]}"
-        )
 
 
 class PointwiseLoss(Loss):
@@ -266,7 +258,7 @@ class SquaredLogError(Loss):
     bounds = (-1.0, np.inf)
 
     def check_target(self, y):
-        _refuse(y, y <= -1, self.name, "above -1")
+        refuse(y <= -1, y, f"loss {self.name!r} needs a target that is above -1")
 
     def prepare(self, y, weight, groups=None):
         return np.log1p(y)
@@ -345,7 +337,7 @@ class Poisson(LogLinkLoss):
     metric = "neg_mean_poisson_deviance"
 
     def check_target(self, y):
-        _refuse(y, y < 0, self.name, "not negative")
+        refuse(y < 0, y, f"loss {self.name!r} needs a target that is not negative")
 
     def values(self, y, raw):
         return _exp(raw[0]) - y * raw[0]
@@ -361,7 +353,7 @@ class Gamma(LogLinkLoss):
     metric = "neg_mean_gamma_deviance"
 
     def check_target(self, y):
-        _refuse(y, y <= 0, self.name, "positive")
+        refuse(y <= 0, y, f"loss {self.name!r} needs a target that is positive")
 
     def values(self, y, raw):
         return raw[0] + y * _exp(-raw[0])
@@ -391,7 +383,7 @@ class Tweedie(LogLinkLoss):
         return {"power": self.power}
 
     def check_target(self, y):
-        _refuse(y, y < 0, self.name, "not negative")
+        refuse(y < 0, y, f"loss {self.name!r} needs a target that is not negative")
 
     def values(self, y, raw):
         p = self.power
@@ -410,7 +402,7 @@ class CrossEntropy(Loss):
     bounds = (0.0, 1.0)
 
     def check_target(self, y):
-        _refuse(y, (y < 0) | (y > 1), self.name, "in [0, 1]")
+        refuse((y < 0) | (y > 1), y, f"loss {self.name!r} needs a target that is in [0, 1]")
 
     def init_raw(self, y, weight, offset=None):
         if offset is not None:

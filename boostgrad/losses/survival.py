@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.losses import _survival_loops
-from boostgrad.losses.base import Loss, register
+from boostgrad.losses.base import Loss, refuse, register
 
 DISTRIBUTIONS = ("normal", "logistic", "extreme")
 
@@ -20,11 +20,8 @@ DISTRIBUTIONS = ("normal", "logistic", "extreme")
 def _check_bounds(y: np.ndarray, name: str) -> None:
     if y.ndim != 2 or y.shape[1] != 2:
         raise ValueError(f"loss {name!r} needs a lower and an upper bound a row; y has shape {y.shape}")
-    bad = np.flatnonzero(~((y[:, 0] <= y[:, 1]) & (y[:, 0] >= 0) & (y[:, 0] < np.inf)))
-    if len(bad):
-        raise ValueError(
-            f"loss {name!r} needs bounds 0 <= lower <= upper with a finite lower; row {bad[0]} has {y[bad[0]].tolist()}"
-        )
+    good = (y[:, 0] <= y[:, 1]) & (y[:, 0] >= 0) & (y[:, 0] < np.inf)
+    refuse(~good, y, f"loss {name!r} needs bounds 0 <= lower <= upper with a finite lower")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +56,11 @@ class Cox(Loss):
 
     def check_target(self, y):
         _check_bounds(y, self.name)
-        bad = np.flatnonzero((y[:, 0] != y[:, 1]) & (y[:, 1] < np.inf))
-        if len(bad):
-            raise ValueError(
-                f"loss 'cox' takes observed times and times that are censored on the right, no intervals; row {bad[0]} "
-                f"has {y[bad[0]].tolist()}. loss='aft' takes them."
-            )
+        refuse(
+            (y[:, 0] != y[:, 1]) & (y[:, 1] < np.inf),
+            y,
+            "loss 'cox' takes times that are observed or censored on the right (loss='aft' takes more), no intervals",
+        )
         if not (y[:, 0] == y[:, 1]).any():
             raise ValueError("loss 'cox' needs at least one event: all times are censored")
 
@@ -131,12 +127,8 @@ class AFT(Loss):
 
     def check_target(self, y):
         _check_bounds(y, self.name)
-        bad = np.flatnonzero(y[:, 1] == 0)
-        if len(bad):
-            raise ValueError(f"loss 'aft' needs times above 0, for it takes their logarithm; row {bad[0]} has 0")
-        bad = np.flatnonzero((y[:, 0] == 0) & (y[:, 1] == np.inf))
-        if len(bad):
-            raise ValueError(f"loss 'aft': nothing is known of the time of row {bad[0]}, from 0 to infinity")
+        refuse(y[:, 1] == 0, y[:, 1], "loss 'aft' needs times above 0, for it takes their logarithm")
+        refuse((y[:, 0] == 0) & (y[:, 1] == np.inf), y, "loss 'aft': of a time from 0 to infinity nothing is known")
 
     def prepare(self, y, weight, groups=None):
         with np.errstate(divide="ignore"):
