@@ -105,6 +105,44 @@ def test_targets_of_all_shapes():
             np.testing.assert_array_equal(survival(loss=loss).fit(X, target).predict(X_new), expected)
 
 
+@pytest.mark.parametrize("loss", ["cox", "aft"])
+@pytest.mark.parametrize("event_name", ["Event", "status", "OBSERVED", "dead"])
+@pytest.mark.parametrize("time_name", ["Time", "duration", "weeks"])
+@pytest.mark.parametrize("of", [bool, float, np.int8])
+def test_columns_are_known_by_name_or_type_in_any_order(loss, event_name, time_name, of):
+    pandas, polars, arrow = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    rows = slice(0, 80)
+    time, event = y[rows, 0], y[rows, 1].astype(of)
+    expected = survival(loss=loss, n_estimators=3).fit(X[rows], y[rows]).predict(X_new)
+
+    def structured(columns):
+        array = np.empty(len(time), dtype=[(name, values.dtype) for name, values in columns.items()])
+        for name, values in columns.items():
+            array[name] = values
+        return array
+
+    is_told = of is bool or event_name != "dead" or time_name != "weeks"
+    for make in (pandas.DataFrame, polars.DataFrame, arrow.table, structured):
+        for columns in ({event_name: event, time_name: time}, {time_name: time, event_name: event}):
+            if not is_told and (make is structured or next(iter(columns)) == event_name):
+                continue  # only the order can tell, and only in frames
+            model = survival(loss=loss, n_estimators=3).fit(X[rows], make(columns))
+            np.testing.assert_array_equal(model.predict(X_new), expected)
+
+
+def test_what_says_whether_there_was_an_event_is_no_bound():
+    pandas = pytest.importorskip("pandas")
+    for names in (["event", "x"], ["x", "Status"], ["time", "x"]):
+        with pytest.raises(ValueError, match="must be a bool, or 0 or 1: row 0 is 3 .*'lower' and 'upper'"):
+            survival(loss="aft").fit(X, pandas.DataFrame(np.full((len(y), 2), 3.0), columns=names))
+    bounds = pandas.DataFrame({"from": y[:, 0], "to": y[:, 0] + 1})
+    unnamed = survival(loss="aft").fit(X, bounds.to_numpy()).predict(X_new)
+    np.testing.assert_array_equal(survival(loss="aft").fit(X, bounds).predict(X_new), unnamed)
+    missing = pandas.DataFrame({"event": pandas.array([True, None] * (len(y) // 2), "boolean"), "time": y[:, 0]})
+    with pytest.raises(ValueError, match="'event' of row 1 is missing"):
+        survival().fit(X, missing)
+
+
 def test_intervals():
     """Times known to an interval of a grid only are nearly as good as times."""
     rng = np.random.default_rng(0)

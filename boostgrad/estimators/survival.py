@@ -109,13 +109,15 @@ class BoostGradSurvival(BoostGrad):
         y : structured array of shape (n_samples,), or array or data frame of shape (n_samples, 2)
             One of
 
-            - a structured array of a bool (whether the event was observed) and a time, as in scikit-survival;
+            - a structured array or data frame of a bool (whether the event was observed) and a time, in any order, as
+              in scikit-survival;
             - two columns, the time and whether the event was observed (bool, or 0 and 1);
             - for ``loss="aft"`` two columns, a lower and an upper bound of the time. They are equal where the event
               was observed; the upper one is infinite where the time was censored on the right, the lower one 0 where
               it was on the left. A second column of nothing but 0 and 1 says whether events were observed.
 
-            In data frames, and in structured arrays, the names "time" and "event", or "lower" and "upper", decide.
+            In data frames, and in structured arrays, names decide before types and order do, in upper or lower case:
+            "time" or "duration", "event", "status" or "observed", "lower" and "upper".
         y_val : as y, default=None
             Of the validation data.
 
