@@ -357,6 +357,8 @@ def checked_groups(groups: Any, n_rows: int, name: str) -> np.ndarray | None:
     """Groups of any labels, in any order, as numbers from 0."""
     if groups is None:
         return None
+    if isinstance(groups, list | tuple):
+        groups = np.array(groups, dtype=object)  # numpy would make text of numbers beside some
     groups = np.asarray(plain_array(groups, name))
     if groups.ndim == 2 and groups.shape[1] == 1:
         groups = groups[:, 0]

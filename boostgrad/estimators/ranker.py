@@ -79,7 +79,7 @@ class BoostGradRanker(BoostGrad):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         groups: Any = None,
@@ -101,7 +101,7 @@ class BoostGradRanker(BoostGrad):
             Relevance, not negative, such as 0, 1, 2, 3, 4.
         groups : array-like of shape (n_samples,), default=None
             The query that each row belongs to: numbers or strings, in any order. Early stopping sets whole queries
-            aside. None: all rows are of one query.
+            aside. None: all rows are of one query, of which nothing can be set aside.
         y_val, groups_val : as y, groups, default=None
             Of the validation data.
 
@@ -115,6 +115,8 @@ class BoostGradRanker(BoostGrad):
             If a parameter, or something in the data, is not what is accepted; the message says what and where. The
             estimator stays as it was.
         """
+        if X_val is not None and (groups is None) != (groups_val is None):
+            raise ValueError("groups and groups_val must be given together: the queries of X and those of X_val.")
         return self._fit(
             Given(X, y, sample_weight, offset, groups=groups),
             Given(X_val, y_val, sample_weight_val, offset_val, groups=groups_val, suffix="_val"),
@@ -167,6 +169,14 @@ class BoostGradRanker(BoostGrad):
             k=k,
             sample_weight=None if weight is None else weight[there],
         )
+
+    def _split(self, samples, seed):
+        if samples.groups is None or samples.groups.min() == samples.groups.max():
+            raise ValueError(
+                "early_stopping sets whole queries aside, and there is only one: give fit the queries as groups, or "
+                "validation data as X_val, y_val and groups_val, or set early_stopping=False."
+            )
+        return super()._split(samples, seed)
 
     def _check_target(self, y, n_rows, name):
         return target_numbers(y, n_rows, name, type(self).__name__)
