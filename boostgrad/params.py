@@ -281,8 +281,8 @@ class BoostParams:
         0.1,
         Number(Real, 0, 1, low_open=True, high_open=True),
         Having("a scikit-learn splitter", ("split", "get_n_splits")),
-        doc="Fraction of the rows that is set aside for early stopping, or a scikit-learn splitter, whose first split "
-        "is used. Ignored when X_val is given.",
+        doc="Fraction of the rows (of the groups, where fit is given some) that is set aside for early stopping, or a "
+        "scikit-learn splitter, whose first split is used. Ignored when X_val is given.",
     )
     n_iter_no_change: int = parameter(
         10, Number(Integral, 1, LARGEST), doc="Early stopping: iterations without improvement before it stops."

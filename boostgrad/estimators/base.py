@@ -57,6 +57,7 @@ class BoostGrad(FittedState, BaseEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
@@ -79,6 +80,10 @@ class BoostGrad(FittedState, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight 0 is as if it were not there, one of weight 2 as if it were there
             twice (but for ``min_samples_leaf``, which counts rows).
+        groups : array-like of shape (n_samples,), default=None
+            What belongs together, such as the patient that each row is of: numbers or strings, in any order. Early
+            stopping sets whole groups aside, and a splitter as ``validation_fraction`` is given them. They change
+            nothing else.
         X_val, y_val, sample_weight_val : as X, y, sample_weight, default=None
             Validation data for early stopping, in place of a part of X.
         offset : array-like of shape (n_samples,), or (n_samples, n_outputs) for several, default=None
@@ -98,7 +103,8 @@ class BoostGrad(FittedState, BaseEstimator):
             estimator stays as it was.
         """
         return self._fit(
-            Given(X, y, sample_weight, offset), Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val")
+            Given(X, y, sample_weight, offset, groups=groups),
+            Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val"),
         )
 
     def _fit(self, given: Given, given_val: Given) -> Self:
@@ -253,17 +259,14 @@ class BoostGrad(FittedState, BaseEstimator):
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
         """Those to train on and those to validate with; a group is never torn apart."""
         everything = np.arange(len(samples))
-        if hasattr(self.validation_fraction, "split"):
-            groups = () if samples.groups is None else (samples.groups,)
-            kept, held_out = next(iter(self.validation_fraction.split(everything[:, None], samples.y, *groups)))
-        else:
-            try:
-                kept, held_out = self._random_split(everything, samples, seed % 2**32)
-            except ValueError as error:
-                raise ValueError(
-                    f"early_stopping: {len(samples)} rows cannot be split with validation_fraction="
-                    f"{self.validation_fraction!r}: {error}"
-                ) from None
+        split = self._first_split if hasattr(self.validation_fraction, "split") else self._random_split
+        try:
+            kept, held_out = split(everything, samples, seed % 2**32)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"early_stopping: {len(samples)} rows cannot be split with validation_fraction="
+                f"{self.validation_fraction!r}: {error}"
+            ) from error
         if len(kept) == 0 or len(held_out) == 0:
             raise ValueError(f"validation_fraction={self.validation_fraction!r} leaves a part of the split empty.")
         if max(np.max(kept), np.max(held_out)) >= len(samples):
@@ -271,7 +274,21 @@ class BoostGrad(FittedState, BaseEstimator):
                 f"validation_fraction={self.validation_fraction!r} splits more than the {len(samples)} rows that there "
                 "are (rows of weight 0 are left out before the split)."
             )
+        if samples.groups is not None and np.isin(samples.groups[kept], samples.groups[held_out]).any():
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction!r} tears groups apart: use a splitter that keeps them "
+                "whole, such as sklearn.model_selection.GroupShuffleSplit, or a fraction."
+            )
         return samples.take(np.sort(kept)), samples.take(np.sort(held_out))
+
+    def _first_split(self, everything: np.ndarray, samples: Samples, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """That of the splitter that was given."""
+        groups = () if samples.groups is None else (samples.groups,)
+        splits = iter(self.validation_fraction.split(everything[:, None], self._split_target(samples.y), *groups))
+        first = next(splits, None)
+        if first is None:
+            raise ValueError("it has no split")
+        return first
 
     def _random_split(self, everything: np.ndarray, samples: Samples, seed: int) -> tuple[np.ndarray, np.ndarray]:
         from sklearn.model_selection import GroupShuffleSplit, train_test_split
@@ -531,6 +548,10 @@ class BoostGrad(FittedState, BaseEstimator):
     def _weighted(self, samples: Samples, fitted: dict[str, Any]) -> Samples:
         """The samples with the weights that training gives them; ``fitted`` may keep what validation rows need."""
         return samples
+
+    def _split_target(self, target: np.ndarray) -> np.ndarray:
+        """The target as a splitter gets it."""
+        return target
 
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """What the split of validation rows keeps the shares of."""

@@ -100,6 +100,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
@@ -112,7 +113,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
 
         Parameters
         ----------
-        X, y, sample_weight, X_val, y_val, sample_weight_val, offset, offset_val : array-like
+        X, y, sample_weight, groups, X_val, y_val, sample_weight_val, offset, offset_val : array-like
             As in :meth:`BoostGrad.fit`.
         exposure : array-like of shape (n_samples,), default=None
             For losses with a logarithmic link: how much each row was exposed to what y counts (insured years, say).
@@ -131,7 +132,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             estimator stays as it was.
         """
         return self._fit(
-            Given(X, y, sample_weight, offset, exposure),
+            Given(X, y, sample_weight, offset, exposure, groups),
             Given(X_val, y_val, sample_weight_val, offset_val, exposure_val, suffix="_val"),
         )
 

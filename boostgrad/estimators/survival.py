@@ -94,6 +94,7 @@ class BoostGradSurvival(BoostGrad):
         y: Any,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
@@ -104,7 +105,7 @@ class BoostGradSurvival(BoostGrad):
 
         Parameters
         ----------
-        X, sample_weight, X_val, sample_weight_val, offset, offset_val : array-like
+        X, sample_weight, groups, X_val, sample_weight_val, offset, offset_val : array-like
             As in :meth:`BoostGrad.fit`.
         y : structured array of shape (n_samples,), or array or data frame of shape (n_samples, 2)
             One of
@@ -137,7 +138,8 @@ class BoostGradSurvival(BoostGrad):
                 "BoostGradDataset holds bins."
             )
         return self._fit(
-            Given(X, y, sample_weight, offset), Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val")
+            Given(X, y, sample_weight, offset, groups=groups),
+            Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val"),
         )
 
     def predict(self, X: Any, offset: Any = None) -> np.ndarray:
@@ -274,8 +276,12 @@ class BoostGradSurvival(BoostGrad):
         """As it was given: metrics of other libraries want it in forms of their own."""
         return taken(scored.given.y, scored.samples.rows, f"y{scored.given.suffix}")
 
+    def _split_target(self, target):
+        """Whether there was an event, which splitters can keep the shares of."""
+        return target[:, 0] == target[:, 1]
+
     def _strata(self, target):
-        observed = target[:, 0] == target[:, 1]
+        observed = self._split_target(target)
         return observed if min(observed.sum(), (~observed).sum()) >= 2 else None
 
 

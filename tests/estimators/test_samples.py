@@ -2,7 +2,16 @@
 
 import numpy as np
 import pytest
+import sklearn
 from scipy import sparse
+from sklearn.model_selection import (
+    GroupKFold,
+    GroupShuffleSplit,
+    KFold,
+    LeaveOneGroupOut,
+    StratifiedKFold,
+    cross_val_score,
+)
 
 from boostgrad import BoostGradClassifier, BoostGradDataset, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.losses import LambdaRank, SquaredError
@@ -185,3 +194,85 @@ def test_calibration_rows_of_weight_zero_may_hold_any_label(cv, seed):
     junk[np.flatnonzero(weight)[5]] = 9
     with pytest.raises(ValueError, match=f"y, row {np.flatnonzero(weight)[5]}: label 9 does not occur"):
         model.calibrate(X, junk, weight, cv=cv)
+
+
+# ---- groups ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("face", TARGETS)
+@pytest.mark.parametrize("chosen", [0.3, GroupKFold(4), GroupShuffleSplit(1, random_state=3), LeaveOneGroupOut()])
+@pytest.mark.parametrize("dataset", [False, True])
+def test_groups_are_set_aside_whole(face, chosen, dataset, seed):
+    """As if what is held out had been given as validation data; rows of weight 0 are in no part."""
+    if dataset and face is BoostGradSurvival:
+        pytest.skip("it takes no dataset")
+    rng = np.random.default_rng(seed)
+    X = rng.random((200, 3))
+    y, groups, weight = TARGETS[face](X[:, 0]), rng.integers(0, 12, 200), rng.integers(0, 3, 200).astype(float)
+    names = np.array([f"g{i}" for i in rng.permutation(12)])[groups]
+    seen = []
+
+    def scorer(model, X, y, groups):
+        seen.append(groups)
+        return -len(seen)
+
+    model = face(**SMALL, early_stopping=True, validation_fraction=chosen, n_iter_no_change=1, scoring=scorer)
+    if dataset:
+        model.fit(BoostGradDataset(X, y, weight), groups=names)
+    else:
+        model.fit(X, y, weight, groups=names)
+    numbers = np.unique(names, return_inverse=True)[1][weight > 0]
+    assert not set(seen[0]) & set(seen[1]) and set(seen[0]) | set(seen[1]) == set(numbers)
+    assert sorted([*seen[0], *seen[1]]) == sorted(numbers)
+    assert len(set(seen[1])) == {0.3: 4}.get(chosen, len(set(seen[1])))
+
+
+@pytest.mark.parametrize("face", TARGETS)
+def test_groups_change_nothing_but_the_split(face, seed):
+    X = np.random.default_rng(seed).random((100, 3))
+    y, groups = TARGETS[face](X[:, 0]), np.arange(100) % 7
+    given = {"groups": groups} if face is BoostGradRanker else {}
+    models = [face(**SMALL).fit(X, y, **more) for more in (given, {"groups": groups.tolist()})]
+    np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+
+
+@pytest.mark.filterwarnings("ignore:The groups parameter is ignored by KFold")
+@pytest.mark.parametrize("face", TARGETS)
+def test_what_is_wrong_with_a_split_is_said_of_validation_fraction(face):
+    X = np.random.default_rng(0).random((60, 3))
+    y, groups = TARGETS[face](X[:, 0]), np.arange(60) % 6
+
+    class Empty(KFold):
+        def split(self, X, y=None, groups=None):
+            return iter([])
+
+    for splitter, more, words in (
+        (GroupKFold(3), {}, r"validation_fraction=GroupKFold\(.*'groups'"),
+        (KFold(3), {"groups": groups}, r"validation_fraction=KFold\(.*tears groups apart"),
+        (GroupKFold(7), {"groups": groups}, r"validation_fraction=GroupKFold\(.*number of groups: 6"),
+        (Empty(3), {"groups": groups}, r"validation_fraction=Empty\(.*it has no split"),
+    ):
+        if face is BoostGradRanker and not more:
+            continue  # which says that groups are needed
+        with pytest.raises(ValueError, match=words):
+            face(**SMALL, early_stopping=True, validation_fraction=splitter).fit(X, y, **more)
+    with pytest.raises(ValueError, match="groups must have one value for each of 60 rows"):
+        face().fit(X, y, groups=groups[1:])
+
+
+def test_splitters_of_survival_data_get_the_events(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.random((100, 3))
+    y = np.column_stack([1 + X[:, 0], rng.permutation(np.arange(100) < 30)])
+    model = BoostGradSurvival(**SMALL, early_stopping=True, validation_fraction=StratifiedKFold(5)).fit(X, y)
+    kept, held_out = next(StratifiedKFold(5).split(X, y[:, 1]))
+    alone = BoostGradSurvival(**SMALL).fit(X[kept], y[kept], X_val=X[held_out], y_val=y[held_out])
+    np.testing.assert_array_equal(model.validation_score_, alone.validation_score_)
+
+
+def test_groups_are_routed():
+    X, groups = np.random.default_rng(0).random((100, 3)), np.arange(100) % 5
+    with sklearn.config_context(enable_metadata_routing=True):
+        model = BoostGradRegressor(**SMALL, early_stopping=True, validation_fraction=GroupKFold(2))
+        model.set_fit_request(groups=True)
+        assert np.isfinite(cross_val_score(model, X, X[:, 0], cv=GroupKFold(3), params={"groups": groups})).all()
