@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import column_or_1d
 
 from boostgrad.data.columns import as_values, is_bool
-from boostgrad.data.containers import is_frame, is_series, module_of, read_frame, read_series
+from boostgrad.data.containers import is_frame, is_series, is_sparse, module_of, read_frame, read_series
 
 # Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
 LARGEST_INPUT = 1e60
@@ -208,20 +208,25 @@ def _survival_roles(names: list[str], are_bools: list[bool]) -> tuple[str, str] 
 
 
 def label_indicators(y: Any, n_rows: int, name: str) -> np.ndarray:
-    """Several labels a row, as columns of 0 and 1."""
-    y = np.asarray(y)
-    if len(y) != n_rows:
+    """Several labels a row, as columns of 0 and 1; they may be a sparse matrix."""
+    if is_sparse(y):
+        y = y.tocsr(copy=True)
+        y.sum_duplicates()
+        rows, columns = (y.multiply(y) != y).nonzero()
+    else:
+        y = np.asarray(y)
+        rows, columns = ((y != 0) & (y != 1)).nonzero()
+    if y.shape[0] != n_rows:
         raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {y.shape[0]}."
         )
-    bad = np.argwhere((y != 0) & (y != 1))
-    if len(bad):
-        row, column = bad[0].tolist()
+    if len(rows):
         raise ValueError(
-            f"{name} has two dimensions, so it must hold 0 and 1, a column a label: row {row}, column {column} is "
-            f"{y[row, column]!r}."
+            f"{name} has two dimensions, so it must hold 0 and 1, a column a label: row {rows[0]}, column {columns[0]} "
+            f"is {y[rows[0], columns[0]]!r}."
         )
-    return y.astype(np.uint8)
+    y = y.astype(np.uint8)
+    return y.toarray() if is_sparse(y) else y
 
 
 def label_family(labels: np.ndarray) -> str:

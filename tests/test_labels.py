@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.utils.class_weight import compute_sample_weight
 
-from boostgrad import BoostGradClassifier
+from boostgrad import BoostGradClassifier, BoostGradDataset
 from boostgrad.losses import Focal
 
 PARAMETERS = {"n_estimators": 15, "random_state": 0}
@@ -87,6 +88,32 @@ def test_labels_are_models_of_their_own(weighted, tmp_path):
     assert stopped.validation_score_[-1] > stopped.validation_score_[0]
     given = BoostGradClassifier(**PARAMETERS).fit(X, labels, X_val=X[:50], y_val=labels[:50])
     assert len(given.validation_score_) == given.n_iter_ + 1
+
+
+@pytest.mark.parametrize("form", ["csr_matrix", "csc_array", "coo_matrix", "lil_matrix", "csr_array"])
+@pytest.mark.parametrize("dtype", [np.int64, bool, np.float64])
+def test_sparse_labels(form, dtype):
+    X, y = table()
+    labels = np.column_stack([y == "a", y != "c", X[:, 1] > 0.3]).astype(dtype)
+    given = getattr(sparse, form)(labels)
+    models = [
+        BoostGradClassifier(early_stopping=True, **PARAMETERS).fit(X, labels).fit(X, of, X_val=X[:50], y_val=of_val)
+        for of, of_val in ((labels, labels[:50]), (given, sparse.csr_matrix(labels[:50])))
+    ]
+    np.testing.assert_array_equal(*[model.predict_proba(X) for model in models])
+    np.testing.assert_array_equal(*[model.validation_score_ for model in models])
+    assert models[1].score(X, given.tocsr()) == models[0].score(X, labels)
+    of_dataset = BoostGradClassifier(early_stopping=False, **PARAMETERS).fit(BoostGradDataset(X, given))
+    plain = BoostGradClassifier(early_stopping=False, **PARAMETERS).fit(X, labels)
+    np.testing.assert_array_equal(of_dataset.predict_proba(X), plain.predict_proba(X))
+    one = BoostGradClassifier(**PARAMETERS).fit(X, given.tocsr()[:, [0]])
+    assert one.predict(X).shape == (600,) and one.classes_.dtype == dtype
+    wrong = labels.astype(np.float64)
+    wrong[7, 1] = 2
+    with pytest.raises(ValueError, match="must hold 0 and 1, a column a label: row 7, column 1 is .*2"):
+        BoostGradClassifier().fit(X, getattr(sparse, form)(wrong))
+    with pytest.raises(ValueError, match="X has 600 rows, y has 2"):
+        BoostGradClassifier().fit(X, given.tocsr()[:2])
 
 
 def test_bad_labels():

@@ -76,7 +76,8 @@ class BoostGrad(FittedState, BaseEstimator):
             column and never copied as a whole. A :class:`boostgrad.BoostGradDataset` has bins, target and weights
             already.
         y : array-like, series or one-column data frame of shape (n_samples,)
-            Target: finite numbers for a regressor, labels of any kind for a classifier.
+            Target: finite numbers for a regressor, labels of any kind for a classifier. For several targets, or several
+            labels (0 and 1, which may be a sparse matrix), of shape (n_samples, n_outputs).
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight 0 is as if it were not there, one of weight 2 as if it were there
             twice (but for ``min_samples_leaf``, which counts rows).

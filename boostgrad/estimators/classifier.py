@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from boostgrad import conformal
+from boostgrad.data.containers import is_sparse
 from boostgrad.estimators.base import documented, n_predictions
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
 from boostgrad.inputs import check_finite, label_family, label_indicators, plain_array, plain_labels, target_column
@@ -307,7 +308,9 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def _check_target(self, y, n_rows, name):
         if isinstance(y, list | tuple):
             y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
-        if len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1:
+        if is_sparse(y) and y.shape[1] == 1:
+            y = y.toarray()[:, 0]
+        if is_sparse(y) or (len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1):
             return label_indicators(plain_array(y, name), n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "O":
