@@ -356,8 +356,8 @@ class ClassifierParams:
         OneOf((None, "balanced")),
         ClassWeights(),
         doc="Weights of the classes, times those of the rows, for training and validation rows alike. A dict: by "
-        'label, 1 for one that is not in it. "balanced": n_rows / (n_classes * rows of the class), rows counted with '
-        "their weights.",
+        'label, 1 for one that is not in it; labels that y has none of do not matter. "balanced": n_rows / '
+        "(n_classes * rows of the class), rows counted with their weights.",
     )
 
 

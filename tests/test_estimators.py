@@ -17,9 +17,10 @@ from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, TimeSeriesSplit, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.callbacks import Callback
 from boostgrad.data.columns import as_columns
 from boostgrad.estimators.samples import Samples
@@ -70,6 +71,13 @@ def test_scikit_learn_checks(estimator, check):
     if estimator.early_stopping is True and check.func.__name__.startswith("check_sample_weight_equivalence"):
         pytest.skip("a random split of 30 rows is not that of 12 weighted ones")
     check(estimator)
+
+
+def test_tags():
+    every = [get_tags(face()) for face in (*FACES, BoostGradRanker, BoostGradSurvival)]
+    assert all(tags.target_tags.required and tags.input_tags.allow_nan and tags.input_tags.sparse for tags in every)
+    assert [tags.target_tags.multi_output for tags in every] == [True, False, False, False]
+    assert every[1].classifier_tags.multi_label and every[1].classifier_tags.multi_class
 
 
 # ---- what may come in ------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn.model_selection import cross_val_score
 from sklearn.utils.class_weight import compute_sample_weight
 
 from boostgrad import BoostGradClassifier, BoostGradDataset
@@ -58,10 +59,24 @@ def test_weights_of_held_out_rows_may_all_come_out_as_1(chosen, n_held_out):
     np.testing.assert_allclose(scores.share * (n_held_out + 1), np.round(scores.share * (n_held_out + 1)), atol=1e-9)
 
 
+def test_class_weights_of_labels_that_a_fold_lacks():
+    X, y = table()
+    y[:2] = "rare"
+    model = BoostGradClassifier(class_weight={"rare": 50.0, "a": 2.0}, **PARAMETERS)
+    folds = [(np.arange(2, 400), np.arange(400, 600)), (np.arange(300), np.arange(300, 600))]
+    assert np.isfinite(cross_val_score(model, X, y, cv=folds, error_score="raise")).all()
+    with_both = model.fit(X, y).calibrate(X, y, cv=folds)
+    assert with_both.conformity_scores_[0].n_rows
+    without = BoostGradClassifier(class_weight={"a": 2.0}, **PARAMETERS).fit(X[2:], y[2:])
+    np.testing.assert_array_equal(model.fit(X[2:], y[2:]).predict_proba(X), without.predict_proba(X))
+
+
 def test_bad_class_weights():
     X, y = table()
-    with pytest.raises(ValueError, match="class_weight: label 'z' does not occur in y"):
-        BoostGradClassifier(class_weight={"z": 1.0}).fit(X, y)
+    with pytest.raises(ValueError, match="class_weight: the labels in y are strings. Got a weight of 1"):
+        BoostGradClassifier(class_weight={1: 1.0}).fit(X, y)
+    with pytest.raises(ValueError, match="class_weight: the labels in y are no strings. Got a weight of '1'"):
+        BoostGradClassifier(class_weight={"1": 1.0}).fit(X, y == "a")
     with pytest.raises(ValueError, match="class_weight is zero for all rows"):
         BoostGradClassifier(class_weight=dict.fromkeys("abc", 0.0)).fit(X, y)
     with pytest.raises(ValueError, match="class_weight needs one label a row"):

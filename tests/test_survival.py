@@ -55,7 +55,6 @@ class AllObserved(BoostGradSurvival):
 WHY = {
     "check_supervised_y_2d": "y has two columns here, not one that might as well be flat",
     "check_supervised_y_no_nan": "the message is about the two columns of y, not about the one of the check",
-    "check_requires_y_none": "as above",
 }
 
 

@@ -480,6 +480,7 @@ class BoostGrad(FittedState, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
+        tags.target_tags.required = True
         return tags
 
     # -- what the faces differ in -------------------------------------------------------------------------------------

@@ -288,6 +288,11 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def _predicts_one_number(self):
         return False
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True  # "multi_output" would be several targets of several classes each
+        return tags
+
     @property
     def _is_multilabel(self) -> bool:
         return isinstance(self._loss, MultilabelLogLoss)
@@ -427,10 +432,12 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         if isinstance(self.class_weight, str):
             mass = np.bincount(codes, weights=weight, minlength=len(classes))
             return mass.sum() / (len(classes) * mass)
-        unknown = [label for label in self.class_weight if label not in classes.tolist()]
-        if unknown:
-            raise ValueError(f"class_weight: label {unknown[0]!r} does not occur in y.")
-        return np.array([float(self.class_weight.get(label, 1.0)) for label in classes.tolist()])
+        labels = classes.tolist()
+        for label in self.class_weight:  # it may be absent from y, as rare labels are from a fold
+            if isinstance(label, str) != isinstance(labels[0], str):
+                are = "strings" if isinstance(labels[0], str) else "no strings"
+                raise ValueError(f"class_weight: the labels in y are {are}. Got a weight of {label!r}.")
+        return np.array([float(self.class_weight.get(label, 1.0)) for label in labels])
 
     def _strata(self, target):
         if target.ndim == 2:
