@@ -9,7 +9,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import boostgrad
-from boostgrad import BoostGradRegressor, BoostGradSurvival, native
+from boostgrad import BoostGradRegressor, BoostGradSurvival, io, native
 from boostgrad.losses import AFT, Cox
 from boostgrad.metrics import concordance_index
 
@@ -200,6 +200,30 @@ def test_early_stopping_offset_weights():
     )
     assert list(survival().fit(X, y).staged_predict(X_new))[-1].tolist() == survival().fit(X, y).predict(X_new).tolist()
     assert (cross_val_score(survival(), X, y, cv=3) > 0.7).all()
+
+
+@pytest.mark.parametrize("shift", [-2000.0, -800.0, 800.0, 1e5])
+def test_offsets_far_from_0_cancel_out(shift, tmp_path):
+    """Of the same offset for all rows nothing is left but in the baseline, which may leave the range of floats."""
+    expected = survival().fit(X, y, offset=np.zeros(len(y)))
+    model = survival().fit(X, y, offset=np.full(len(y), shift))
+    model.save(tmp_path / "model")
+    for other in (model, pickle.loads(pickle.dumps(model)), BoostGradSurvival.load(tmp_path / "model")):
+        found = other.predict_survival_function(X_new, offset=np.full(len(X_new), shift))
+        np.testing.assert_allclose(found, expected.predict_survival_function(X_new), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(other.log_baseline_hazard_ + shift, expected.log_baseline_hazard_, rtol=1e-6)
+        without = other.predict_survival_function(X_new, times=[0.0, 2.0])  # of all or nothing, but a number
+        np.testing.assert_array_equal(without, np.column_stack([np.ones(1000), np.full(1000, shift > 0)]))
+
+
+def test_files_of_earlier_versions_have_no_logarithms(tmp_path):
+    model = survival().fit(X, y)
+    stored = model._stored()
+    del stored["arrays"]["log_baseline_hazard_"]
+    stored["estimator"]["parameters"] = {}
+    io.native.save(tmp_path / "model", **stored)
+    loaded = BoostGradSurvival.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict_survival_function(X_new), model.predict_survival_function(X_new))
 
 
 def test_bad_input_names_what_and_where():

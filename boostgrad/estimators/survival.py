@@ -39,6 +39,8 @@ class BoostGradSurvival(BoostGrad):
         Times at which an event was observed, ascending.
     baseline_hazard_ : ndarray of float64, shape (n_times,) or (0,)
         For "cox": Breslow's cumulative hazard of a row whose raw prediction is 0, at these times.
+    log_baseline_hazard_ : ndarray of float64, shape (n_times,) or (0,)
+        Its logarithm, which is finite even where offsets were far from 0.
     {attributes}
 
     Examples
@@ -189,8 +191,9 @@ class BoostGradSurvival(BoostGrad):
             return self._loss.cumulative_hazard(raw, times)
         if not isinstance(self._loss, Cox):
             raise ValueError(f"loss {self._loss.name!r} has no survival function")
-        steps = np.concatenate([[0.0], self.baseline_hazard_])
-        return np.exp(raw[0])[:, None] * steps[np.searchsorted(self.event_times_, times, side="right")]
+        steps = np.concatenate([[-np.inf], self.log_baseline_hazard_])
+        with np.errstate(over="ignore"):  # a hazard without bound: nobody is left
+            return np.exp(raw[0][:, None] + steps[np.searchsorted(self.event_times_, times, side="right")])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Harrell's concordance index; see :func:`boostgrad.metrics.concordance_index`.
@@ -204,8 +207,13 @@ class BoostGradSurvival(BoostGrad):
         bounds = self._check_target(y, len(risk), "y")
         return concordance_index(bounds, risk, checked_weight(sample_weight, len(risk), "sample_weight"))
 
-    _FITTED_ARRAYS = (*BoostGrad._FITTED_ARRAYS, "event_times_", "baseline_hazard_")
-    _FITTED = (*BoostGrad._FITTED, "event_times_", "baseline_hazard_")
+    _FITTED_ARRAYS = (*BoostGrad._FITTED_ARRAYS, "event_times_", "baseline_hazard_", "log_baseline_hazard_")
+    _FITTED = (*BoostGrad._FITTED, "event_times_", "baseline_hazard_", "log_baseline_hazard_")
+
+    def _restore(self, stored, classes):
+        super()._restore(stored, classes)
+        if "log_baseline_hazard_" not in stored.arrays:  # of an earlier version
+            self.log_baseline_hazard_ = np.log(self.baseline_hazard_)
 
     def _check_target(self, y, n_rows, name):
         may_be_bounds = not (isinstance(self.loss, Cox) or (isinstance(self.loss, str) and self.loss == "cox"))
@@ -247,18 +255,15 @@ class BoostGradSurvival(BoostGrad):
         """Baseline hazard, at the predictions for the training rows, or scale: by rows that were held out where there
         are enough, for trees make the residuals of training rows too small."""
         observed = samples.y[:, 0] == samples.y[:, 1]
-        fitted["event_times_"], fitted["baseline_hazard_"] = np.unique(samples.y[observed, 0]), np.empty(0)
-        if not isinstance(loss, AFT | Cox):
-            return loss
-        target = loss.prepare(samples.y, samples.weight)
+        fitted["event_times_"], log_baseline = np.unique(samples.y[observed, 0]), np.empty(0)
         if isinstance(loss, Cox):
-            fitted["baseline_hazard_"] = target.loops.baseline(raw()[0])
-            return loss
-        if not isinstance(self.loss, str):
+            log_baseline = loss.prepare(samples.y, samples.weight).log_baseline(raw()[0])
+        fitted.update(_hazards(log_baseline))
+        if not isinstance(loss, AFT) or not isinstance(self.loss, str):
             return loss
         if unseen is not None and np.isfinite(unseen[0].y[:, 1]).sum() >= EVENTS_FOR_SCALE:
             return loss.with_best_scale(loss.prepare(unseen[0].y, unseen[0].weight), unseen[1], unseen[0].weight)
-        return loss.with_best_scale(target, raw(), samples.weight)
+        return loss.with_best_scale(loss.prepare(samples.y, samples.weight), raw(), samples.weight)
 
     _own_metrics = ("concordance_index",)
 
@@ -283,6 +288,11 @@ class BoostGradSurvival(BoostGrad):
     def _strata(self, target):
         observed = self._split_target(target)
         return observed if min(observed.sum(), (~observed).sum()) >= 2 else None
+
+
+def _hazards(log_baseline: np.ndarray) -> dict[str, np.ndarray]:
+    with np.errstate(over="ignore"):
+        return {"baseline_hazard_": np.exp(log_baseline), "log_baseline_hazard_": log_baseline}
 
 
 def _risk(raw: np.ndarray, loss: Loss) -> np.ndarray:

@@ -14,6 +14,9 @@ import numpy as np
 from boostgrad.losses import _survival_loops
 from boostgrad.losses.base import Loss, refuse, register
 
+# Rows whose hazard is lower than the highest one by more than exp of this count as if it were not, as in the loops.
+LEAST_POWER = -300.0
+
 DISTRIBUTIONS = ("normal", "logistic", "extreme")
 
 
@@ -26,13 +29,19 @@ def _check_bounds(y: np.ndarray, name: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class CoxTarget:
-    """Risk sets; see ``_survival_loops``."""
+    """Risk sets; see ``_survival_loops``. No row is of weight 0: nothing would be at risk at a latest event that is."""
 
     bounds: np.ndarray
     loops: _survival_loops.CoxLoops
 
     def __len__(self) -> int:
         return len(self.bounds)
+
+    def log_baseline(self, raw: np.ndarray) -> np.ndarray:
+        """Logarithm of Breslow's cumulative hazard of raw = 0 at each event time, which itself may be too small, or too
+        large, for a float: where all of raw, shape (n_rows,), is far from 0."""
+        top = raw.max()
+        return np.log(self.loops.baseline(np.maximum(raw - top, LEAST_POWER))) - top
 
 
 @register
