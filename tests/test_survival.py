@@ -252,6 +252,9 @@ def test_bad_input_names_what_and_where():
         fit(y, loss="squared_error")
     with pytest.raises(ValueError, match="times must not be negative or NaN: entry 1 is -1"):
         fit(y).predict_survival_function(X, [1, -1])
+    for times in ("a", [1j], [[1], [1, 2]]):
+        with pytest.raises(ValueError, match="times must be numbers"):
+            fit(y).predict_survival_function(X, times)
 
 
 def test_as_good_as_xgboost():

@@ -300,7 +300,10 @@ def _risk(raw: np.ndarray, loss: Loss) -> np.ndarray:
 
 
 def _checked_times(times: Any) -> np.ndarray:
-    times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    try:
+        times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ValueError(f"times must be numbers. Got {times!r} instead.") from None
     if times.ndim != 1:
         raise ValueError(f"times must be one-dimensional; it has shape {times.shape}.")
     bad = np.flatnonzero(~(times >= 0))

@@ -102,6 +102,22 @@ class RowsByLeaf:
             yield self.rows[begin:end]
 
 
+def in_interval(owner: str, name: str, value: Any, low: float, high: float) -> float:
+    """A parameter of a loss, which must be a number between two others.
+
+    Raises
+    ------
+    ValueError
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.floating | np.integer)
+        or not low < value < high
+    ):
+        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {value!r} instead.")
+    return float(value)
+
+
 class BadTarget(ValueError):
     """The target of a row is not what is accepted.
 

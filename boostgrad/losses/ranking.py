@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from boostgrad._queries import Ranking
-from boostgrad.losses.base import Loss, refuse, register
+from boostgrad.losses.base import Loss, in_interval, refuse, register
 from boostgrad.queries import Queries, best_dcg
 
 # An exponential gain of a larger relevance would drown all others.
@@ -85,9 +86,28 @@ class RankingLoss(Loss):
 
 
 def _checked_truncation(truncation: int | None) -> int | None:
-    if truncation is not None and (isinstance(truncation, bool) or int(truncation) != truncation or truncation < 1):
+    if truncation is None:
+        return None
+    is_number = isinstance(truncation, Real) and not isinstance(truncation, bool)
+    if not (is_number and 1 <= truncation < np.inf and truncation == int(truncation)):
         raise ValueError(f"truncation must be an integer >= 1, or None. Got {truncation!r} instead.")
-    return None if truncation is None else int(truncation)
+    return int(truncation)
+
+
+def _checked_gains(label_gain: Any) -> str | list[float]:
+    if isinstance(label_gain, str) and label_gain in ("exponential", "linear"):
+        return label_gain
+    try:
+        gains = None if isinstance(label_gain, str) else np.asarray(label_gain, dtype=np.float64)
+    except (TypeError, ValueError):
+        gains = None
+    if gains is None or gains.ndim != 1 or len(gains) == 0:
+        raise ValueError(
+            f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {label_gain!r} instead."
+        )
+    if not (np.isfinite(gains).all() and gains[0] >= 0 and (np.diff(gains) >= 0).all()):
+        raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {label_gain!r} instead.")
+    return gains.tolist()
 
 
 def _check_exponential(relevance: np.ndarray, name: str) -> None:
@@ -132,19 +152,8 @@ class LambdaRank(RankingLoss):
         normalise: bool = True,
     ):
         self.truncation = _checked_truncation(truncation)
-        if isinstance(label_gain, str):
-            if label_gain not in ("exponential", "linear"):
-                raise ValueError(
-                    f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {label_gain!r} instead."
-                )
-        else:
-            label_gain = [float(gain) for gain in label_gain]
-            if label_gain != sorted(label_gain) or not label_gain or label_gain[0] < 0:
-                raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {label_gain!r} instead.")
-        self.label_gain = label_gain
-        self.steepness = float(steepness)
-        if not 0 < self.steepness < np.inf:
-            raise ValueError(f"steepness must be a number > 0. Got {steepness!r} instead.")
+        self.label_gain = _checked_gains(label_gain)
+        self.steepness = in_interval("LambdaRank", "steepness", steepness, 0, np.inf)
         self.normalise = bool(normalise)
 
     def parameters(self):

@@ -5,14 +5,14 @@ Targets and weights are one-dimensional, and ``raw`` has one row. d = raw - y th
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from boostgrad.losses import _loops
 from boostgrad.losses._optima import optima_of_leaves
 from boostgrad.losses._quantiles import quantiles_of_leaves
-from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, refuse, register
+from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, in_interval, refuse, register
 from boostgrad.losses.pointwise import softplus
 
 # exp(raw) stays finite, and the predictions do.
@@ -28,16 +28,6 @@ def _exp(x: np.ndarray) -> np.ndarray:
 
 def _all_rows(n_rows: int) -> RowsByLeaf:
     return RowsByLeaf(np.arange(n_rows, dtype=np.uint32), np.array([0, n_rows]))
-
-
-def _in_interval(owner: str, name: str, value: Any, low: float, high: float) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.floating | np.integer)
-        or not low < value < high
-    ):
-        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {value!r} instead.")
-    return float(value)
 
 
 class PointwiseLoss(Loss):
@@ -105,7 +95,7 @@ class Quantile(QuantileOfResiduals):
     loop = "quantile"
 
     def __init__(self, quantile: float = 0.5):
-        self.level = self.parameter = _in_interval("Quantile", "quantile", quantile, 0, 1)
+        self.level = self.parameter = in_interval("Quantile", "quantile", quantile, 0, 1)
 
     def parameters(self):
         return {"quantile": self.level}
@@ -131,7 +121,7 @@ class RelativeError(QuantileOfResiduals):
     metric = "neg_mean_absolute_percentage_error"
 
     def __init__(self, least: float = 1.0):
-        self.parameter = _in_interval("RelativeError", "least", least, 0, np.inf)
+        self.parameter = in_interval("RelativeError", "least", least, 0, np.inf)
 
     def parameters(self):
         return {"least": self.parameter}
@@ -176,7 +166,7 @@ class Huber(RobustLoss):
     loop = "huber"
 
     def __init__(self, delta: float = 1.0):
-        self.parameter = _in_interval("Huber", "delta", delta, 0, np.inf)
+        self.parameter = in_interval("Huber", "delta", delta, 0, np.inf)
 
     def parameters(self):
         return {"delta": self.parameter}
@@ -201,7 +191,7 @@ class Fair(RobustLoss):
     loop = "fair"
 
     def __init__(self, c: float = 1.0):
-        self.parameter = _in_interval("Fair", "c", c, 0, np.inf)
+        self.parameter = in_interval("Fair", "c", c, 0, np.inf)
 
     def parameters(self):
         return {"c": self.parameter}
@@ -237,7 +227,7 @@ class Expectile(PointwiseLoss):
     loop = "expectile"
 
     def __init__(self, quantile: float = 0.5):
-        self.parameter = _in_interval("Expectile", "quantile", quantile, 0, 1)
+        self.parameter = in_interval("Expectile", "quantile", quantile, 0, 1)
 
     def parameters(self):
         return {"quantile": self.parameter}
@@ -377,7 +367,7 @@ class Tweedie(LogLinkLoss):
     loop = "tweedie"
 
     def __init__(self, power: float = 1.5):
-        self.power = self.parameter = _in_interval("Tweedie", "power", power, 1, 2)
+        self.power = self.parameter = in_interval("Tweedie", "power", power, 1, 2)
 
     def parameters(self):
         return {"power": self.power}
@@ -438,7 +428,7 @@ class Focal(PointwiseLoss):
 
     def __init__(self, gamma: float = 2.0):
         self.parameter = (
-            0.0 if gamma == 0 and not isinstance(gamma, bool) else _in_interval("Focal", "gamma", gamma, 0, 50)
+            0.0 if gamma == 0 and not isinstance(gamma, bool) else in_interval("Focal", "gamma", gamma, 0, 50)
         )
 
     def parameters(self):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.losses import _survival_loops
-from boostgrad.losses.base import Loss, refuse, register
+from boostgrad.losses.base import Loss, in_interval, refuse, register
 
 # Rows whose hazard is lower than the highest one by more than exp of this count as if it were not, as in the loops.
 LEAST_POWER = -300.0
@@ -127,9 +127,7 @@ class AFT(Loss):
         if distribution not in DISTRIBUTIONS:
             raise ValueError(f"distribution must be one of {DISTRIBUTIONS}. Got {distribution!r} instead.")
         self.distribution = distribution
-        self.scale = float(scale)
-        if not 0 < self.scale < np.inf:
-            raise ValueError(f"scale must be a number > 0. Got {scale!r} instead.")
+        self.scale = in_interval("AFT", "scale", scale, 0, np.inf)
 
     def parameters(self) -> dict[str, Any]:
         return {"distribution": self.distribution, "scale": self.scale}
