@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils.validation import column_or_1d
 
 from boostgrad.data.columns import as_values, is_bool
-from boostgrad.data.containers import is_frame, is_series, is_sparse, module_of, read_frame, read_series
+from boostgrad.data.containers import has_nullable, is_frame, is_series, is_sparse, module_of, read_frame, read_series
 
 # Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
 LARGEST_INPUT = 1e60
@@ -18,10 +18,10 @@ EVENT_NAMES, TIME_NAMES = ("event", "status", "observed"), ("time", "duration")
 
 
 def plain_array(values: Any, name: str) -> Any:
-    """What one of polars, pyarrow or narwhals holds, as numpy's; all else as it is."""
+    """What one of polars, pyarrow or narwhals holds, or pandas in dtypes of its own, as numpy's; all else as it is."""
     if is_series(values):
         return as_values(read_series(values, name))
-    if module_of(values) != "pandas" and is_frame(values):
+    if has_nullable(values) or (module_of(values) != "pandas" and is_frame(values)):
         return np.column_stack([as_values(column) for column in read_frame(values)[0]])
     return values
 
