@@ -7,18 +7,21 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
-from boostgrad.data.columns import as_values
-from boostgrad.data.containers import is_frame, is_series, module_of, read_frame, read_series
+from boostgrad.data.columns import as_values, is_bool
+from boostgrad.data.containers import has_nullable, is_frame, is_series, is_sparse, module_of, read_frame, read_series
 
 # Targets and weights are no larger, so that squares of sums of their products, which gains are, stay finite.
 LARGEST_INPUT = 1e60
 
+# Names of the columns of a target of times, in lower case.
+EVENT_NAMES, TIME_NAMES = ("event", "status", "observed"), ("time", "duration")
+
 
 def plain_array(values: Any, name: str) -> Any:
-    """What one of polars, pyarrow or narwhals holds, as numpy's; all else as it is."""
+    """What one of polars, pyarrow or narwhals holds, or pandas in dtypes of its own, as numpy's; all else as it is."""
     if is_series(values):
         return as_values(read_series(values, name))
-    if module_of(values) != "pandas" and is_frame(values):
+    if has_nullable(values) or (module_of(values) != "pandas" and is_frame(values)):
         return np.column_stack([as_values(column) for column in read_frame(values)[0]])
     return values
 
@@ -118,32 +121,21 @@ def survival_bounds(y: Any, n_rows: int, name: str, owner: str, may_be_bounds: b
     """Times as lower and upper bounds, shape (n_rows, 2); see ``BoostGradSurvival.fit`` for what is accepted."""
     if y is None:
         raise ValueError(f"{owner} requires y to be passed, but the target {name} is None.")
-    columns = _survival_columns(y, name, owner)
-    for column, values in columns.items():
-        if values.shape != (n_rows,):
-            raise ValueError(
-                f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has "
-                f"{len(values)}."
-            )
-        try:
-            columns[column] = values.astype(np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"{name} must hold numbers, which its column {column!r} does not.") from None
-        bad = np.flatnonzero(np.isnan(columns[column]))
-        if len(bad):
-            raise ValueError(f"Input {name} contains NaN: {column!r} of row {bad[0]} is missing.")
-    if "lower" not in columns:
-        first, second = columns["time"], columns["event"]
-        unclear = np.flatnonzero((second != 0) & (second != 1))
+    roles, columns, by_order = _survival_columns(y, name, owner)
+    columns = {role: _survival_numbers(values, n_rows, name, role) for role, values in zip(roles, columns, strict=True)}
+    if "event" in columns:
+        time, event = columns["time"], columns["event"]
+        unclear = np.flatnonzero((event != 0) & (event != 1))
         if len(unclear) == 0:
-            check_finite(first, f"{name} (time)")
-            return np.column_stack([first, np.where(second == 1, first, np.inf)])
-        if not may_be_bounds:
+            check_finite(time, f"{name} (time)")
+            return np.column_stack([time, np.where(event == 1, time, np.inf)])
+        if not (by_order and may_be_bounds):
+            hint = " (columns of bounds are named 'lower' and 'upper')" if may_be_bounds else ""
             raise ValueError(
                 f"{name}: whether the event was observed must be a bool, or 0 or 1: row {unclear[0]} is "
-                f"{second[unclear[0]]:g}."
+                f"{event[unclear[0]]:g}{hint}."
             )
-        columns = {"lower": first, "upper": second}
+        columns = {"lower": time, "upper": event}
     lower, upper = columns["lower"], columns["upper"]
     lower = np.where(lower == -np.inf, 0.0, lower)
     check_finite(lower, f"{name} (lower bound)")
@@ -155,11 +147,29 @@ def survival_bounds(y: Any, n_rows: int, name: str, owner: str, may_be_bounds: b
     return np.column_stack([lower, upper])
 
 
-def _survival_columns(y: Any, name: str, owner: str) -> dict[str, np.ndarray]:
-    """Columns "time" and "event" (if the order says so, they may be bounds, too), or "lower" and "upper"."""
+def _survival_numbers(values: np.ndarray, n_rows: int, name: str, role: str) -> np.ndarray:
+    if values.shape != (n_rows,):
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has "
+            f"{len(values)}."
+        )
+    try:
+        values = values.astype(np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must hold numbers, which its column {role!r} does not.") from None
+    bad = np.flatnonzero(np.isnan(values))
+    if len(bad):
+        raise ValueError(f"Input {name} contains NaN: {role!r} of row {bad[0]} is missing.")
+    return values
+
+
+def _survival_columns(y: Any, name: str, owner: str) -> tuple[tuple[str, str], list[np.ndarray], bool]:
+    """What the two columns are, "time" and "event" or "lower" and "upper"; the columns; and whether nothing but their
+    order says so: then they may be bounds, too."""
     if is_frame(y):
         frame, _, names = read_frame(y)
-        columns = dict(zip(map(str, names), map(as_values, frame), strict=True))
+        columns = [as_values(column) for column in frame]
+        are_bools = [is_bool(column) for column in frame]
     else:
         y = np.asarray(y)
         if y.dtype.names is None:
@@ -168,38 +178,55 @@ def _survival_columns(y: Any, name: str, owner: str) -> dict[str, np.ndarray]:
                     f"{name} of a {owner} must have two columns (time and event, or lower and upper bound) or be a "
                     f"structured array of them; it has shape {y.shape}."
                 )
-            return {"time": y[:, 0], "event": y[:, 1]}
-        columns = {column: y[column] for column in y.dtype.names}
+            return ("time", "event"), [y[:, 0], y[:, 1]], True
+        names = y.dtype.names
+        columns = [y[column] for column in names]
+        are_bools = [column.dtype.kind == "b" for column in columns]
     if len(columns) != 2:
-        raise ValueError(f"{name} of a {owner} must have two columns; it has {list(columns)}.")
-    if set(columns) in ({"time", "event"}, {"lower", "upper"}):
-        return columns
-    (first, a), (second, b) = columns.items()
-    if (a.dtype.kind == "b") != (b.dtype.kind == "b"):  # the bool says whether there was an event
-        return {"time": b, "event": a} if a.dtype.kind == "b" else {"time": a, "event": b}
-    if is_frame(y):
-        return {"time": a, "event": b}
-    raise ValueError(
-        f"{name} of a {owner} must have a bool field (event) and a time, or fields named 'time' and 'event' or 'lower' "
-        f"and 'upper'; it has {[first, second]}."
-    )
+        raise ValueError(f"{name} of a {owner} must have two columns; it has {list(names)}.")
+    roles = _survival_roles([str(column).lower() for column in names], are_bools)
+    if roles is None and not is_frame(y):
+        raise ValueError(
+            f"{name} of a {owner} must have a bool field (event) and a time, or fields named 'time' and 'event' or "
+            f"'lower' and 'upper'; it has {list(names)}."
+        )
+    return roles or ("time", "event"), columns, roles is None
+
+
+def _survival_roles(names: list[str], are_bools: list[bool]) -> tuple[str, str] | None:
+    """What two columns are, by their names or because one of them is of bools; None: neither says it."""
+    if sorted(names) == ["lower", "upper"]:
+        return names[0], names[1]
+    for first_is_event in (
+        [name in EVENT_NAMES for name in names],
+        [name not in TIME_NAMES for name in names],
+        are_bools,
+    ):
+        if first_is_event[0] != first_is_event[1]:
+            return ("event", "time") if first_is_event[0] else ("time", "event")
+    return None
 
 
 def label_indicators(y: Any, n_rows: int, name: str) -> np.ndarray:
-    """Several labels a row, as columns of 0 and 1."""
-    y = np.asarray(y)
-    if len(y) != n_rows:
+    """Several labels a row, as columns of 0 and 1; they may be a sparse matrix."""
+    if is_sparse(y):
+        y = y.tocsr(copy=True)
+        y.sum_duplicates()
+        rows, columns = (y.multiply(y) != y).nonzero()
+    else:
+        y = np.asarray(y)
+        rows, columns = ((y != 0) & (y != 1)).nonzero()
+    if y.shape[0] != n_rows:
         raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
+            f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {y.shape[0]}."
         )
-    bad = np.argwhere((y != 0) & (y != 1))
-    if len(bad):
-        row, column = bad[0].tolist()
+    if len(rows):
         raise ValueError(
-            f"{name} has two dimensions, so it must hold 0 and 1, a column a label: row {row}, column {column} is "
-            f"{y[row, column]!r}."
+            f"{name} has two dimensions, so it must hold 0 and 1, a column a label: row {rows[0]}, column {columns[0]} "
+            f"is {y[rows[0], columns[0]]!r}."
         )
-    return y.astype(np.uint8)
+    y = y.astype(np.uint8)
+    return y.toarray() if is_sparse(y) else y
 
 
 def label_family(labels: np.ndarray) -> str:
@@ -335,6 +362,8 @@ def checked_groups(groups: Any, n_rows: int, name: str) -> np.ndarray | None:
     """Groups of any labels, in any order, as numbers from 0."""
     if groups is None:
         return None
+    if isinstance(groups, list | tuple):
+        groups = np.array(groups, dtype=object)  # numpy would make text of numbers beside some
     groups = np.asarray(plain_array(groups, name))
     if groups.ndim == 2 and groups.shape[1] == 1:
         groups = groups[:, 0]

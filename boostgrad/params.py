@@ -281,8 +281,8 @@ class BoostParams:
         0.1,
         Number(Real, 0, 1, low_open=True, high_open=True),
         Having("a scikit-learn splitter", ("split", "get_n_splits")),
-        doc="Fraction of the rows that is set aside for early stopping, or a scikit-learn splitter, whose first split "
-        "is used. Ignored when X_val is given.",
+        doc="Fraction of the rows (of the groups, where fit is given some) that is set aside for early stopping, or a "
+        "scikit-learn splitter, whose first split is used. Ignored when X_val is given.",
     )
     n_iter_no_change: int = parameter(
         10, Number(Integral, 1, LARGEST), doc="Early stopping: iterations without improvement before it stops."
@@ -359,8 +359,8 @@ class ClassifierParams:
         OneOf((None, "balanced")),
         ClassWeights(),
         doc="Weights of the classes, times those of the rows, for training and validation rows alike. A dict: by "
-        'label, 1 for one that is not in it. "balanced": n_rows / (n_classes * rows of the class), rows counted with '
-        "their weights.",
+        'label, 1 for one that is not in it; labels that y has none of do not matter. "balanced": n_rows / '
+        "(n_classes * rows of the class), rows counted with their weights.",
     )
 
 

@@ -17,9 +17,10 @@ from sklearn.inspection import partial_dependence, permutation_importance
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, TimeSeriesSplit, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.callbacks import Callback
 from boostgrad.data.columns import as_columns
 from boostgrad.estimators.samples import Samples
@@ -70,6 +71,13 @@ def test_scikit_learn_checks(estimator, check):
     if estimator.early_stopping is True and check.func.__name__.startswith("check_sample_weight_equivalence"):
         pytest.skip("a random split of 30 rows is not that of 12 weighted ones")
     check(estimator)
+
+
+def test_tags():
+    every = [get_tags(face()) for face in (*FACES, BoostGradRanker, BoostGradSurvival)]
+    assert all(tags.target_tags.required and tags.input_tags.allow_nan and tags.input_tags.sparse for tags in every)
+    assert [tags.target_tags.multi_output for tags in every] == [True, False, False, False]
+    assert every[1].classifier_tags.multi_label and every[1].classifier_tags.multi_class
 
 
 # ---- what may come in ------------------------------------------------------------------------------------------------
@@ -233,6 +241,41 @@ def test_labels_of_pandas():
         )
     with pytest.raises(ValueError, match="label is missing at row 0"):
         BoostGradClassifier().fit(X, y.astype("string").where(codes != codes[0]))
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+@pytest.mark.parametrize("dtype", ["Int64", "UInt64", "int64[pyarrow]", "boolean", "bool[pyarrow]", "Float64"])
+@pytest.mark.parametrize("form", ["series", "frame", "array", "index"])
+def test_nullable_labels_keep_their_type(dtype, form):
+    pd = pytest.importorskip("pandas")
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    X, codes = problem(BoostGradClassifier, 2)
+    plain = codes + 2**60 if "nt64" in dtype else codes == 1 if "bool" in dtype else codes + 1.0
+    series = pd.Series(plain).astype(dtype)
+    y = {"series": series, "frame": series.to_frame("y"), "array": series.array, "index": pd.Index(series)}[form]
+    model = BoostGradClassifier(n_estimators=3, random_state=0).fit(X, y)
+    assert model.classes_.dtype.kind == ("u" if dtype == "UInt64" else plain.dtype.kind)
+    assert model.classes_.tolist() == np.unique(plain).tolist()
+    assert np.mean(model.predict(X) == plain) == model.score(X, plain) > 0.8
+    missing = series.copy()
+    missing[5] = pd.NA
+    with pytest.raises(ValueError, match=r"Input y contains NaN.*row 5"):
+        BoostGradClassifier().fit(X, missing.to_frame("y") if form == "frame" else missing)
+    regressors = [
+        BoostGradRegressor(n_estimators=3, random_state=0).fit(X, of, weight) for of, weight in ((y, y), (plain, plain))
+    ]
+    np.testing.assert_array_equal(*[regressor.predict(X) for regressor in regressors])
+
+
+def test_nullable_labels_in_several_columns():
+    pd = pytest.importorskip("pandas")
+    X, codes = problem(BoostGradClassifier, 2)
+    labels = np.column_stack([codes, X[:, 0] > 0])
+    frame = pd.DataFrame({"a": pd.array(labels[:, 0], "Int64"), "b": pd.array(labels[:, 1] == 1, "boolean")})
+    for face in FACES:
+        models = [face(n_estimators=3, random_state=0).fit(X, y) for y in (labels, frame)]
+        np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
 
 
 def test_labels_that_only_pickle_can_hold(tmp_path):

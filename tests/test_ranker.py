@@ -11,7 +11,7 @@ from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import boostgrad
-from boostgrad import BoostGradRanker, BoostGradRegressor, native
+from boostgrad import BoostGradDataset, BoostGradRanker, BoostGradRegressor, native
 from boostgrad.losses import LambdaRank
 from boostgrad.metrics import ndcg
 
@@ -126,6 +126,12 @@ def test_early_stopping_splits_by_query():
     assert given.validation_score_[-1] == pytest.approx(held_out - 1, abs=1e-6)
 
 
+def test_a_dataset_has_the_target():
+    data = BoostGradDataset(X, y)
+    expected = ranker().fit(X, y, groups=groups).predict(X_new)
+    np.testing.assert_array_equal(ranker().fit(data, groups=groups).predict(X_new), expected)
+
+
 def test_offset_and_weights():
     start = 10.0 * X[:, 0]
     model = ranker().fit(X, y, groups=groups, offset=start)
@@ -164,6 +170,14 @@ def test_bad_input_names_what_and_where():
         BoostGradRegressor(loss=LambdaRank()).fit(X, y)
     with pytest.raises(ValueError, match="groups_val needs X_val"):
         ranker().fit(X, y, groups=groups, groups_val=groups)
+    for more in ({"groups": groups}, {"groups_val": groups}):
+        with pytest.raises(ValueError, match="groups and groups_val must be given together"):
+            ranker().fit(X, y, X_val=X, y_val=y, **more)
+    for more in ({}, {"groups": np.ones(len(y))}):
+        with pytest.raises(ValueError, match="early_stopping sets whole queries aside, .* groups"):
+            ranker(early_stopping=True).fit(X, y, **more)
+    with pytest.raises(ValueError, match="Labels in groups must all be strings, or none of them"):
+        ranker().fit(X[:200], y[:200], groups=["1"] * 100 + [1] * 100)
     with pytest.raises(NotFittedError):
         ranker().predict(X)
     model = ranker().fit(X, y, groups=groups)

@@ -10,7 +10,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import boostgrad
-from boostgrad import BoostGradRegressor, BoostGradSurvival, native
+from boostgrad import BoostGradRegressor, BoostGradSurvival, io, native
 from boostgrad.losses import AFT, Cox
 from boostgrad.metrics import concordance_index
 
@@ -56,7 +56,6 @@ class AllObserved(BoostGradSurvival):
 WHY = {
     "check_supervised_y_2d": "y has two columns here, not one that might as well be flat",
     "check_supervised_y_no_nan": "the message is about the two columns of y, not about the one of the check",
-    "check_requires_y_none": "as above",
 }
 
 
@@ -104,6 +103,44 @@ def test_targets_of_all_shapes():
         targets += [] if loss == "cox" else [bounds, pandas.DataFrame({"upper": bounds[:, 1], "lower": time})]
         for target in targets:
             np.testing.assert_array_equal(survival(loss=loss).fit(X, target).predict(X_new), expected)
+
+
+@pytest.mark.parametrize("loss", ["cox", "aft"])
+@pytest.mark.parametrize("event_name", ["Event", "status", "OBSERVED", "dead"])
+@pytest.mark.parametrize("time_name", ["Time", "duration", "weeks"])
+@pytest.mark.parametrize("of", [bool, float, np.int8])
+def test_columns_are_known_by_name_or_type_in_any_order(loss, event_name, time_name, of):
+    pandas, polars, arrow = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    rows = slice(0, 80)
+    time, event = y[rows, 0], y[rows, 1].astype(of)
+    expected = survival(loss=loss, n_estimators=3).fit(X[rows], y[rows]).predict(X_new)
+
+    def structured(columns):
+        array = np.empty(len(time), dtype=[(name, values.dtype) for name, values in columns.items()])
+        for name, values in columns.items():
+            array[name] = values
+        return array
+
+    is_told = of is bool or event_name != "dead" or time_name != "weeks"
+    for make in (pandas.DataFrame, polars.DataFrame, arrow.table, structured):
+        for columns in ({event_name: event, time_name: time}, {time_name: time, event_name: event}):
+            if not is_told and (make is structured or next(iter(columns)) == event_name):
+                continue  # only the order can tell, and only in frames
+            model = survival(loss=loss, n_estimators=3).fit(X[rows], make(columns))
+            np.testing.assert_array_equal(model.predict(X_new), expected)
+
+
+def test_what_says_whether_there_was_an_event_is_no_bound():
+    pandas = pytest.importorskip("pandas")
+    for names in (["event", "x"], ["x", "Status"], ["time", "x"]):
+        with pytest.raises(ValueError, match="must be a bool, or 0 or 1: row 0 is 3 .*'lower' and 'upper'"):
+            survival(loss="aft").fit(X, pandas.DataFrame(np.full((len(y), 2), 3.0), columns=names))
+    bounds = pandas.DataFrame({"from": y[:, 0], "to": y[:, 0] + 1})
+    unnamed = survival(loss="aft").fit(X, bounds.to_numpy()).predict(X_new)
+    np.testing.assert_array_equal(survival(loss="aft").fit(X, bounds).predict(X_new), unnamed)
+    missing = pandas.DataFrame({"event": pandas.array([True, None] * (len(y) // 2), "boolean"), "time": y[:, 0]})
+    with pytest.raises(ValueError, match="'event' of row 1 is missing"):
+        survival().fit(X, missing)
 
 
 def test_intervals():
@@ -166,6 +203,30 @@ def test_early_stopping_offset_weights():
     assert (cross_val_score(survival(), X, y, cv=3) > 0.7).all()
 
 
+@pytest.mark.parametrize("shift", [-2000.0, -800.0, 800.0, 1e5])
+def test_offsets_far_from_0_cancel_out(shift, tmp_path):
+    """Of the same offset for all rows nothing is left but in the baseline, which may leave the range of floats."""
+    expected = survival().fit(X, y, offset=np.zeros(len(y)))
+    model = survival().fit(X, y, offset=np.full(len(y), shift))
+    model.save(tmp_path / "model")
+    for other in (model, pickle.loads(pickle.dumps(model)), BoostGradSurvival.load(tmp_path / "model")):
+        found = other.predict_survival_function(X_new, offset=np.full(len(X_new), shift))
+        np.testing.assert_allclose(found, expected.predict_survival_function(X_new), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(other.log_baseline_hazard_ + shift, expected.log_baseline_hazard_, rtol=1e-6)
+        without = other.predict_survival_function(X_new, times=[0.0, 2.0])  # of all or nothing, but a number
+        np.testing.assert_array_equal(without, np.column_stack([np.ones(1000), np.full(1000, shift > 0)]))
+
+
+def test_files_of_earlier_versions_have_no_logarithms(tmp_path):
+    model = survival().fit(X, y)
+    stored = model._stored()
+    del stored["arrays"]["log_baseline_hazard_"]
+    stored["estimator"]["parameters"] = {}
+    io.native.save(tmp_path / "model", **stored)
+    loaded = BoostGradSurvival.load(tmp_path / "model")
+    np.testing.assert_allclose(loaded.predict_survival_function(X_new), model.predict_survival_function(X_new))
+
+
 def test_bad_input_names_what_and_where():
     def fit(target, **parameters):
         return survival(**parameters).fit(X, target)
@@ -192,6 +253,9 @@ def test_bad_input_names_what_and_where():
         fit(y, loss="squared_error")
     with pytest.raises(ValueError, match="times must not be negative or NaN: entry 1 is -1"):
         fit(y).predict_survival_function(X, [1, -1])
+    for times in ("a", [1j], [[1], [1, 2]]):
+        with pytest.raises(ValueError, match="times must be numbers"):
+            fit(y).predict_survival_function(X, times)
 
 
 def test_as_good_as_xgboost():

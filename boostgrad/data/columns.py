@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.data.containers import REAL_KINDS, from_array, is_frame, is_sparse, native, read_frame
-from boostgrad.data.levels import CodedColumn, TimeColumn
+from boostgrad.data.levels import CodedColumn, TimeColumn, is_missing
 
 # Rows of what is made at a time.
 BLOCK_ROWS = 65_536
@@ -224,6 +224,12 @@ def as_values(column: Any) -> np.ndarray:
     if isinstance(column, CodedColumn):
         return column.values()
     return column() if callable(column) else column
+
+
+def is_bool(column: Any) -> bool:
+    """Whether all that a column, as it is kept, holds are bools or missing."""
+    levels = column.levels if isinstance(column, CodedColumn) else ()
+    return len(levels) > 0 and all(isinstance(level, bool | np.bool_) or is_missing(level) for level in levels)
 
 
 def _from_array(X: Any) -> Columns:

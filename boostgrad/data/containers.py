@@ -58,7 +58,24 @@ def is_series(y: Any) -> bool:
         _is_a(y, "polars", "Series", "LazyFrame")
         or _is_a(y, "pyarrow", "Array", "ChunkedArray")
         or _is_a(y, "narwhals", "Series", "LazyFrame")
+        or _is_nullable_column(y)
     )
+
+
+def has_nullable(X: Any) -> bool:
+    """Whether X is a frame of pandas with a column of which numpy would make floats, though it holds others."""
+    return _is_a(X, "pandas", "DataFrame") and any(map(_is_nullable, X.dtypes))
+
+
+def _is_nullable_column(y: Any) -> bool:
+    return _is_a(y, "pandas", "Series", "Index", "ExtensionArray") and _is_nullable(y.dtype)
+
+
+def _is_nullable(dtype: Any) -> bool:
+    """Whether it is one of pandas' dtypes of numbers or bools that know missing values, or one of Arrow's."""
+    if isinstance(dtype, np.dtype) or type(dtype).__name__ == "SparseDtype":
+        return False
+    return getattr(dtype, "_is_numeric", False) or getattr(dtype, "_is_boolean", False)
 
 
 def read_frame(X: Any) -> tuple[list, int, list]:
@@ -92,7 +109,7 @@ def read_frame(X: Any) -> tuple[list, int, list]:
 
 
 def read_series(y: Any, label: str) -> Any:
-    """One column of polars or pyarrow, or in narwhals' wrapping."""
+    """One column of polars or pyarrow, in narwhals' wrapping, or of one of pandas' nullable dtypes."""
     if _is_a(y, "narwhals", "Series", "LazyFrame"):
         y = y.to_native()
     if _is_a(y, "polars", "LazyFrame"):
@@ -101,6 +118,8 @@ def read_series(y: Any, label: str) -> Any:
         return _polars_column(y, label)
     if _is_a(y, "pyarrow", "Array", "ChunkedArray"):
         return arrow_column(y, label)
+    if _is_nullable_column(y):
+        return _pandas_column(sys.modules["pandas"].Series(y), label)
     return from_array(np.asarray(y), label)
 
 

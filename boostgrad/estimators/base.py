@@ -25,7 +25,7 @@ from boostgrad.estimators.samples import Given, Samples
 from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
-from boostgrad.losses import Loss
+from boostgrad.losses import BadTarget, Loss
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -58,6 +58,7 @@ class BoostGrad(FittedState, BaseEstimator):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
@@ -76,10 +77,15 @@ class BoostGrad(FittedState, BaseEstimator):
             column and never copied as a whole. A :class:`boostgrad.BoostGradDataset` has bins, target and weights
             already.
         y : array-like, series or one-column data frame of shape (n_samples,)
-            Target: finite numbers for a regressor, labels of any kind for a classifier.
+            Target: finite numbers for a regressor, labels of any kind for a classifier. For several targets, or several
+            labels (0 and 1, which may be a sparse matrix), of shape (n_samples, n_outputs).
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, not negative; a row of weight 0 is as if it were not there, one of weight 2 as if it were there
             twice (but for ``min_samples_leaf``, which counts rows).
+        groups : array-like of shape (n_samples,), default=None
+            What belongs together, such as the patient that each row is of: numbers or strings, in any order. Early
+            stopping sets whole groups aside, and a splitter as ``validation_fraction`` is given them. They change
+            nothing else.
         X_val, y_val, sample_weight_val : as X, y, sample_weight, default=None
             Validation data for early stopping, in place of a part of X.
         offset : array-like of shape (n_samples,), or (n_samples, n_outputs) for several, default=None
@@ -99,7 +105,8 @@ class BoostGrad(FittedState, BaseEstimator):
             estimator stays as it was.
         """
         return self._fit(
-            Given(X, y, sample_weight, offset), Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val")
+            Given(X, y, sample_weight, offset, groups=groups),
+            Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val"),
         )
 
     def _fit(self, given: Given, given_val: Given) -> Self:
@@ -119,10 +126,11 @@ class BoostGrad(FittedState, BaseEstimator):
         self._check_offset(given, samples.offset, loss)
         samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
         del target  # which is not needed beside the samples
+        check_target(loss, samples.y, samples.rows, "y")
         stops = self._stops_early(len(samples), given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
-        loss.check_target(samples.y)
+            check_target(loss, samples.y, samples.rows, "y, without the rows held out for early stopping")
         if self._starts_from_estimator():
             samples, held_out = self._started(given, samples, held_out, loss, fitted)
         loss = self._adapted(loss, samples)
@@ -260,17 +268,14 @@ class BoostGrad(FittedState, BaseEstimator):
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
         """Those to train on and those to validate with; a group is never torn apart."""
         everything = np.arange(len(samples))
-        if hasattr(self.validation_fraction, "split"):
-            groups = () if samples.groups is None else (samples.groups,)
-            kept, held_out = next(iter(self.validation_fraction.split(everything[:, None], samples.y, *groups)))
-        else:
-            try:
-                kept, held_out = self._random_split(everything, samples, seed % 2**32)
-            except ValueError as error:
-                raise ValueError(
-                    f"early_stopping: {len(samples)} rows cannot be split with validation_fraction="
-                    f"{self.validation_fraction!r}: {error}"
-                ) from None
+        split = self._first_split if hasattr(self.validation_fraction, "split") else self._random_split
+        try:
+            kept, held_out = split(everything, samples, seed % 2**32)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"early_stopping: {len(samples)} rows cannot be split with validation_fraction="
+                f"{self.validation_fraction!r}: {error}"
+            ) from error
         if len(kept) == 0 or len(held_out) == 0:
             raise ValueError(f"validation_fraction={self.validation_fraction!r} leaves a part of the split empty.")
         if max(np.max(kept), np.max(held_out)) >= len(samples):
@@ -278,7 +283,21 @@ class BoostGrad(FittedState, BaseEstimator):
                 f"validation_fraction={self.validation_fraction!r} splits more than the {len(samples)} rows that there "
                 "are (rows of weight 0 are left out before the split)."
             )
+        if samples.groups is not None and np.isin(samples.groups[kept], samples.groups[held_out]).any():
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction!r} tears groups apart: use a splitter that keeps them "
+                "whole, such as sklearn.model_selection.GroupShuffleSplit, or a fraction."
+            )
         return samples.take(np.sort(kept)), samples.take(np.sort(held_out))
+
+    def _first_split(self, everything: np.ndarray, samples: Samples, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """That of the splitter that was given."""
+        groups = () if samples.groups is None else (samples.groups,)
+        splits = iter(self.validation_fraction.split(everything[:, None], self._split_target(samples.y), *groups))
+        first = next(splits, None)
+        if first is None:
+            raise ValueError("it has no split")
+        return first
 
     def _random_split(self, everything: np.ndarray, samples: Samples, seed: int) -> tuple[np.ndarray, np.ndarray]:
         from sklearn.model_selection import GroupShuffleSplit, train_test_split
@@ -337,7 +356,7 @@ class BoostGrad(FittedState, BaseEstimator):
         if isinstance(given.X, BoostGradDataset):
             guided = isinstance(table, GuidedDataset)
             given.X.check_bins(table.dataset if guided else table, self)
-            samples = self._samples(given).with_weight()
+            samples = self._samples(given)
             if guided:
                 samples = replace(samples, columns=table.of_validation(given.X))
         else:
@@ -346,12 +365,13 @@ class BoostGrad(FittedState, BaseEstimator):
             )
             samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
         self._check_offset(given, samples.offset, loss)
-        target = self._encode_validation_target(samples.y, fitted, "y_val")
-        loss.check_target(target)
+        samples = samples.with_weight()
+        target = self._encode_validation_target(samples.y, fitted, "y_val", samples.rows)
+        check_target(loss, target, samples.rows, "y_val")
         if "init_" in fitted:
             X = in_order(given.X, table.schema.names)
             samples = samples.with_offset(self._raw_of_init(fitted["init_"], X, loss, fitted))
-        return self._weighted(replace(samples, y=target), fitted)
+        return self._weighted(replace(samples, y=target), fitted).with_weight()
 
     # -- predict ------------------------------------------------------------------------------------------------------
 
@@ -469,6 +489,7 @@ class BoostGrad(FittedState, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = True
+        tags.target_tags.required = True
         return tags
 
     # -- what the faces differ in -------------------------------------------------------------------------------------
@@ -481,7 +502,11 @@ class BoostGrad(FittedState, BaseEstimator):
         the fit needs."""
         raise NotImplementedError
 
-    def _encode_validation_target(self, y: np.ndarray, fitted: dict[str, Any], name: str) -> np.ndarray:
+    def _encode_validation_target(
+        self, y: np.ndarray, fitted: dict[str, Any], name: str, rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """The target as :meth:`_encode_target` coded that of training. It is that of some rows (None: all) of what has
+        the name, in whose numbers errors name rows."""
         raise NotImplementedError
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
@@ -539,6 +564,10 @@ class BoostGrad(FittedState, BaseEstimator):
         """The samples with the weights that training gives them; ``fitted`` may keep what validation rows need."""
         return samples
 
+    def _split_target(self, target: np.ndarray) -> np.ndarray:
+        """The target as a splitter gets it."""
+        return target
+
     def _strata(self, target: np.ndarray) -> np.ndarray | None:
         """What the split of validation rows keeps the shares of."""
         return None
@@ -558,6 +587,22 @@ def _raw_of_samples(ensemble: Ensemble, samples: Samples, n_threads: int) -> np.
     raw = Predictor(ensemble).raw(samples.columns.columns, n_threads)
     raw = raw if samples.rows is None else np.ascontiguousarray(raw[:, samples.rows])
     return raw if samples.offset is None else raw + samples.offset
+
+
+def check_target(loss: Loss, y: np.ndarray, rows: np.ndarray | None, name: str) -> None:
+    """Raise unless the loss takes these targets, which are those of some rows (None: all) of what has the name.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        loss.check_target(y)
+    except BadTarget as error:
+        raise ValueError(f"{name}: {error.among(rows)}") from None
+    except ValueError as error:
+        among = "" if rows is None else f" (rows counted among the {len(rows)} that are left of it)"
+        raise ValueError(f"{name}{among}: {error}") from None
 
 
 def check_exposure(exposure: Any, name: str, loss: Loss) -> None:

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from boostgrad import params
 from boostgrad.conformal import ConformityScores
 from boostgrad.data.containers import taken
-from boostgrad.estimators.base import BoostGrad
+from boostgrad.estimators.base import BoostGrad, check_target
 from boostgrad.estimators.samples import Samples
 from boostgrad.inputs import checked_offset, checked_weight
 from boostgrad.losses import Loss
@@ -32,9 +32,8 @@ class CalibratedBoostGrad(BoostGrad):
         columns = self._columns(X)
         n_rows = columns.n_rows
         fitted = self._target_attributes()
-        target = self._encode_validation_target(self._check_target(y, n_rows, "y"), fitted, "y")
-        self._loss.check_target(target)
         weight = checked_weight(sample_weight, n_rows, "sample_weight")
+        target = self._calibration_target(self._check_target(y, n_rows, "y"), weight, fitted)
         if cv is None:
             scores = self._row_scores(self._loss, target, self._raw(X, offset, exposure))
         else:
@@ -46,6 +45,17 @@ class CalibratedBoostGrad(BoostGrad):
             target, weight = target[rows], None if weight is None else weight[rows]
         self.conformity_scores_ = self._conformity(scores, target, weight, fitted)
         return self
+
+    def _calibration_target(self, y: np.ndarray, weight: np.ndarray | None, fitted: dict[str, Any]) -> np.ndarray:
+        """The target of all rows as training coded it; rows of weight 0 do not count, whatever they hold."""
+        rows = None if weight is None or weight.all() else np.flatnonzero(weight)
+        coded = self._encode_validation_target(y if rows is None else y[rows], fitted, "y", rows)
+        check_target(self._loss, coded, rows, "y")
+        if rows is None:
+            return coded
+        target = np.repeat(coded[:1], len(y), axis=0)
+        target[rows] = coded
+        return target
 
     def _out_of_fold(
         self,

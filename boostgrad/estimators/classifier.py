@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 
 from boostgrad import conformal
+from boostgrad.data.containers import is_sparse
 from boostgrad.estimators import initial
 from boostgrad.estimators.base import documented
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
@@ -265,7 +266,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         if "class weights" not in fitted:
             return samples.weight
         of_row = fitted["class weights"][samples.y.astype(np.intp)]
-        return np.divide(samples.weight, of_row, out=np.zeros(len(samples)), where=of_row > 0)
+        weight = 1.0 if samples.weight is None else samples.weight  # the products may have come out as 1
+        return np.divide(weight, of_row, out=np.zeros(len(samples)), where=of_row > 0)
 
     def _fold_strata(self, target):
         return target
@@ -288,6 +290,11 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def _predicts_one_number(self):
         return False
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True  # "multi_output" would be several targets of several classes each
+        return tags
+
     @property
     def _is_multilabel(self) -> bool:
         return isinstance(self._loss, MultilabelLogLoss)
@@ -308,7 +315,9 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def _check_target(self, y, n_rows, name):
         if isinstance(y, list | tuple):
             y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
-        if len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1:
+        if is_sparse(y) and y.shape[1] == 1:
+            y = y.toarray()[:, 0]
+        if is_sparse(y) or (len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1):
             return label_indicators(plain_array(y, name), n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
         if y.dtype.kind == "O":
@@ -354,7 +363,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
         return bind
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         classes = fitted["classes_"]
         if fitted["multilabel"] != (y.ndim == 2) or (y.ndim == 2 and y.shape[1] != len(classes)):
             raise ValueError(f"{name} must have as many columns as y in fit.")
@@ -365,7 +374,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         positions = np.clip(np.searchsorted(classes, y), 0, len(classes) - 1)
         unknown = np.flatnonzero(classes[positions] != y)
         if len(unknown):
-            raise ValueError(f"{name}, row {unknown[0]}: label {y[unknown].tolist()[0]!r} does not occur in y of fit.")
+            row = unknown[0] if rows is None else rows[unknown[0]]
+            raise ValueError(f"{name}, row {row}: label {y[unknown].tolist()[0]!r} does not occur in y of fit.")
         return positions.astype(np.float64)
 
     def _raw_of_init(self, init, X, loss, fitted):
@@ -430,10 +440,12 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         if isinstance(self.class_weight, str):
             mass = np.bincount(codes, weights=weight, minlength=len(classes))
             return mass.sum() / (len(classes) * mass)
-        unknown = [label for label in self.class_weight if label not in classes.tolist()]
-        if unknown:
-            raise ValueError(f"class_weight: label {unknown[0]!r} does not occur in y.")
-        return np.array([float(self.class_weight.get(label, 1.0)) for label in classes.tolist()])
+        labels = classes.tolist()
+        for label in self.class_weight:  # it may be absent from y, as rare labels are from a fold
+            if isinstance(label, str) != isinstance(labels[0], str):
+                are = "strings" if isinstance(labels[0], str) else "no strings"
+                raise ValueError(f"class_weight: the labels in y are {are}. Got a weight of {label!r}.")
+        return np.array([float(self.class_weight.get(label, 1.0)) for label in labels])
 
     def _strata(self, target):
         if target.ndim == 2:

@@ -78,7 +78,7 @@ class BoostGradRanker(BoostGrad):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         groups: Any = None,
@@ -100,7 +100,7 @@ class BoostGradRanker(BoostGrad):
             Relevance, not negative, such as 0, 1, 2, 3, 4.
         groups : array-like of shape (n_samples,), default=None
             The query that each row belongs to: numbers or strings, in any order. Early stopping sets whole queries
-            aside. None: all rows are of one query.
+            aside. None: all rows are of one query, of which nothing can be set aside.
         y_val, groups_val : as y, groups, default=None
             Of the validation data.
 
@@ -114,6 +114,8 @@ class BoostGradRanker(BoostGrad):
             If a parameter, or something in the data, is not what is accepted; the message says what and where. The
             estimator stays as it was.
         """
+        if X_val is not None and (groups is None) != (groups_val is None):
+            raise ValueError("groups and groups_val must be given together: the queries of X and those of X_val.")
         return self._fit(
             Given(X, y, sample_weight, offset, groups=groups),
             Given(X_val, y_val, sample_weight_val, offset_val, groups=groups_val, suffix="_val"),
@@ -151,13 +153,29 @@ class BoostGradRanker(BoostGrad):
         """
         score = self.predict(X)
         y = self._check_target(y, len(score), "y")
-        negative = np.flatnonzero(y < 0)
+        weight = checked_weight(sample_weight, len(score), "sample_weight")
+        there = np.ones(len(y), bool) if weight is None else weight > 0  # other rows would take ranks from these
+        negative = np.flatnonzero((y < 0) & there)
         if len(negative):
             raise ValueError(f"y must hold relevances of at least 0: row {negative[0]} is {y[negative[0]]:g}.")
         if k is not None and (isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1):
             raise ValueError(f"k must be an integer >= 1, or None. Got {k!r} instead.")
-        weight = checked_weight(sample_weight, len(score), "sample_weight")
-        return ndcg(y, score, checked_groups(groups, len(score), "groups"), k=k, sample_weight=weight)
+        groups = checked_groups(groups, len(score), "groups")
+        return ndcg(
+            y[there],
+            score[there],
+            None if groups is None else groups[there],
+            k=k,
+            sample_weight=None if weight is None else weight[there],
+        )
+
+    def _split(self, samples, seed):
+        if samples.groups is None or samples.groups.min() == samples.groups.max():
+            raise ValueError(
+                "early_stopping sets whole queries aside, and there is only one: give fit the queries as groups, or "
+                "validation data as X_val, y_val and groups_val, or set early_stopping=False."
+            )
+        return super()._split(samples, seed)
 
     def _check_target(self, y, n_rows, name):
         return target_numbers(y, n_rows, name, type(self).__name__)
@@ -168,7 +186,7 @@ class BoostGradRanker(BoostGrad):
     def _encode_target(self, y):
         return y, {}
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         return y
 
     _own_metrics = ("ndcg", "ndcg@k")

@@ -101,6 +101,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         y: Any = None,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
@@ -113,7 +114,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
 
         Parameters
         ----------
-        X, y, sample_weight, X_val, y_val, sample_weight_val, offset, offset_val : array-like
+        X, y, sample_weight, groups, X_val, y_val, sample_weight_val, offset, offset_val : array-like
             As in :meth:`BoostGrad.fit`.
         exposure : array-like of shape (n_samples,), default=None
             For losses with a logarithmic link: how much each row was exposed to what y counts (insured years, say).
@@ -132,7 +133,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             estimator stays as it was.
         """
         return self._fit(
-            Given(X, y, sample_weight, offset, exposure),
+            Given(X, y, sample_weight, offset, exposure, groups),
             Given(X_val, y_val, sample_weight_val, offset_val, exposure_val, suffix="_val"),
         )
 
@@ -304,7 +305,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
     def _encode_target(self, y):
         return y, {"shape": y.shape[1:], "has_missing": y.ndim == 2 and bool(np.isnan(y).any())}
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         if y.shape[1:] != fitted["shape"]:
             raise ValueError(f"{name} must have as many columns as y in fit: it has shape {y.shape}.")
         return y

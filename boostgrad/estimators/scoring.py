@@ -171,12 +171,18 @@ def is_own_metric(name: str, own: tuple[str, ...]) -> bool:
 
 
 def check_scoring(owner: str, scoring: Any, own: tuple[str, ...]) -> None:
-    """Raise if it is a name by which no scorer is known, neither to scikit-learn nor as one of our ``own`` metrics.
+    """Raise if it is a metric rather than a scorer, or a name by which no scorer is known, neither to scikit-learn nor
+    as one of our ``own`` metrics.
 
     Raises
     ------
     ValueError
     """
+    if callable(scoring) and _is_metric(scoring):
+        raise ValueError(
+            f"The 'scoring' parameter of {owner} must be a scorer(estimator, X, y), which {scoring!r} is not: make one "
+            "of a metric(y_true, y_pred) with sklearn.metrics.make_scorer."
+        )
     if not isinstance(scoring, str) or scoring == "loss" or is_own_metric(scoring, own):
         return
     from sklearn.metrics import get_scorer_names
@@ -279,6 +285,18 @@ def _scorer(scoring: Any) -> Callable[..., Any]:
     from sklearn.metrics import get_scorer
 
     return get_scorer(scoring)
+
+
+def _is_metric(function: Callable[..., Any]) -> bool:
+    """Whether it takes targets and predictions rather than estimator, X and y, as far as that can be told."""
+    try:
+        signature = inspect.signature(function)
+        signature.bind_partial(None, None, None)
+    except TypeError:
+        return True
+    except ValueError:  # one that is written in C
+        return False
+    return next(iter(signature.parameters), "").startswith("y_")
 
 
 def _parameters(scorer: Callable[..., Any]) -> set[str]:

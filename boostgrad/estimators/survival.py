@@ -40,6 +40,8 @@ class BoostGradSurvival(BoostGrad):
         Times at which an event was observed, ascending.
     baseline_hazard_ : ndarray of float64, shape (n_times,) or (0,)
         For "cox": Breslow's cumulative hazard of a row whose raw prediction is 0, at these times.
+    log_baseline_hazard_ : ndarray of float64, shape (n_times,) or (0,)
+        Its logarithm, which is finite even where offsets were far from 0.
     {attributes}
 
     Examples
@@ -94,6 +96,7 @@ class BoostGradSurvival(BoostGrad):
         y: Any,
         sample_weight: Any = None,
         *,
+        groups: Any = None,
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
@@ -104,18 +107,20 @@ class BoostGradSurvival(BoostGrad):
 
         Parameters
         ----------
-        X, sample_weight, X_val, sample_weight_val, offset, offset_val : array-like
+        X, sample_weight, groups, X_val, sample_weight_val, offset, offset_val : array-like
             As in :meth:`BoostGrad.fit`.
         y : structured array of shape (n_samples,), or array or data frame of shape (n_samples, 2)
             One of
 
-            - a structured array of a bool (whether the event was observed) and a time, as in scikit-survival;
+            - a structured array or data frame of a bool (whether the event was observed) and a time, in any order, as
+              in scikit-survival;
             - two columns, the time and whether the event was observed (bool, or 0 and 1);
             - for ``loss="aft"`` two columns, a lower and an upper bound of the time. They are equal where the event
               was observed; the upper one is infinite where the time was censored on the right, the lower one 0 where
               it was on the left. A second column of nothing but 0 and 1 says whether events were observed.
 
-            In data frames, and in structured arrays, the names "time" and "event", or "lower" and "upper", decide.
+            In data frames, and in structured arrays, names decide before types and order do, in upper or lower case:
+            "time" or "duration", "event", "status" or "observed", "lower" and "upper".
         y_val : as y, default=None
             Of the validation data.
 
@@ -135,7 +140,8 @@ class BoostGradSurvival(BoostGrad):
                 "BoostGradDataset holds bins."
             )
         return self._fit(
-            Given(X, y, sample_weight, offset), Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val")
+            Given(X, y, sample_weight, offset, groups=groups),
+            Given(X_val, y_val, sample_weight_val, offset_val, suffix="_val"),
         )
 
     def predict(self, X: Any, offset: Any = None) -> np.ndarray:
@@ -185,8 +191,9 @@ class BoostGradSurvival(BoostGrad):
             return self._loss.cumulative_hazard(raw, times)
         if not isinstance(self._loss, Cox):
             raise ValueError(f"loss {self._loss.name!r} has no survival function")
-        steps = np.concatenate([[0.0], self.baseline_hazard_])
-        return np.exp(raw[0])[:, None] * steps[np.searchsorted(self.event_times_, times, side="right")]
+        steps = np.concatenate([[-np.inf], self.log_baseline_hazard_])
+        with np.errstate(over="ignore"):  # a hazard without bound: nobody is left
+            return np.exp(raw[0][:, None] + steps[np.searchsorted(self.event_times_, times, side="right")])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Harrell's concordance index; see :func:`boostgrad.metrics.concordance_index`.
@@ -200,8 +207,13 @@ class BoostGradSurvival(BoostGrad):
         bounds = self._check_target(y, len(risk), "y")
         return concordance_index(bounds, risk, checked_weight(sample_weight, len(risk), "sample_weight"))
 
-    _FITTED_ARRAYS = (*BoostGrad._FITTED_ARRAYS, "event_times_", "baseline_hazard_")
-    _FITTED = (*BoostGrad._FITTED, "event_times_", "baseline_hazard_")
+    _FITTED_ARRAYS = (*BoostGrad._FITTED_ARRAYS, "event_times_", "baseline_hazard_", "log_baseline_hazard_")
+    _FITTED = (*BoostGrad._FITTED, "event_times_", "baseline_hazard_", "log_baseline_hazard_")
+
+    def _restore(self, stored, classes):
+        super()._restore(stored, classes)
+        if "log_baseline_hazard_" not in stored.arrays:  # of an earlier version
+            self.log_baseline_hazard_ = np.log(self.baseline_hazard_)
 
     def _check_target(self, y, n_rows, name):
         may_be_bounds = not (isinstance(self.loss, Cox) or (isinstance(self.loss, str) and self.loss == "cox"))
@@ -213,7 +225,7 @@ class BoostGradSurvival(BoostGrad):
     def _encode_target(self, y):
         return y, {}
 
-    def _encode_validation_target(self, y, fitted, name):
+    def _encode_validation_target(self, y, fitted, name, rows=None):
         return y
 
     def _raw_of_init(self, init, X, loss, fitted):
@@ -264,18 +276,15 @@ class BoostGradSurvival(BoostGrad):
         """Baseline hazard, at the predictions for the training rows, or scale: by rows that were held out where there
         are enough, for trees make the residuals of training rows too small."""
         observed = samples.y[:, 0] == samples.y[:, 1]
-        fitted["event_times_"], fitted["baseline_hazard_"] = np.unique(samples.y[observed, 0]), np.empty(0)
-        if not isinstance(loss, AFT | Cox):
-            return loss
-        target = loss.prepare(samples.y, samples.weight)
+        fitted["event_times_"], log_baseline = np.unique(samples.y[observed, 0]), np.empty(0)
         if isinstance(loss, Cox):
-            fitted["baseline_hazard_"] = target.loops.baseline(raw()[0])
-            return loss
-        if not isinstance(self.loss, str):
+            log_baseline = loss.prepare(samples.y, samples.weight).log_baseline(raw()[0])
+        fitted.update(_hazards(log_baseline))
+        if not isinstance(loss, AFT) or not isinstance(self.loss, str):
             return loss
         if unseen is not None and np.isfinite(unseen[0].y[:, 1]).sum() >= EVENTS_FOR_SCALE:
             return loss.with_best_scale(loss.prepare(unseen[0].y, unseen[0].weight), unseen[1], unseen[0].weight)
-        return loss.with_best_scale(target, raw(), samples.weight)
+        return loss.with_best_scale(loss.prepare(samples.y, samples.weight), raw(), samples.weight)
 
     _own_metrics = ("concordance_index",)
 
@@ -293,9 +302,18 @@ class BoostGradSurvival(BoostGrad):
         """As it was given: metrics of other libraries want it in forms of their own."""
         return taken(scored.given.y, scored.samples.rows, f"y{scored.given.suffix}")
 
+    def _split_target(self, target):
+        """Whether there was an event, which splitters can keep the shares of."""
+        return target[:, 0] == target[:, 1]
+
     def _strata(self, target):
-        observed = target[:, 0] == target[:, 1]
+        observed = self._split_target(target)
         return observed if min(observed.sum(), (~observed).sum()) >= 2 else None
+
+
+def _hazards(log_baseline: np.ndarray) -> dict[str, np.ndarray]:
+    with np.errstate(over="ignore"):
+        return {"baseline_hazard_": np.exp(log_baseline), "log_baseline_hazard_": log_baseline}
 
 
 def _risk(raw: np.ndarray, loss: Loss) -> np.ndarray:
@@ -303,7 +321,10 @@ def _risk(raw: np.ndarray, loss: Loss) -> np.ndarray:
 
 
 def _checked_times(times: Any) -> np.ndarray:
-    times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    try:
+        times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    except (TypeError, ValueError):
+        raise ValueError(f"times must be numbers. Got {times!r} instead.") from None
     if times.ndim != 1:
         raise ValueError(f"times must be one-dimensional; it has shape {times.shape}.")
     bad = np.flatnonzero(~(times >= 0))

@@ -1,12 +1,14 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
 from boostgrad.losses.base import (
+    BadTarget,
     GradientPairs,
     Loss,
     RowsByLeaf,
     get_loss,
     losses_of,
     n_predictions,
+    refuse,
     register,
     registered_losses,
 )
@@ -50,6 +52,7 @@ __all__ = [
     "losses_of",
     "AbsoluteError",
     "AutodiffLoss",
+    "BadTarget",
     "BinaryLogLoss",
     "CallableLoss",
     "CrossEntropy",
@@ -81,6 +84,7 @@ __all__ = [
     "UnnamedLoss",
     "get_loss",
     "n_predictions",
+    "refuse",
     "register",
     "registered_losses",
 ]

@@ -135,6 +135,58 @@ class RowsByLeaf:
             yield self.rows[begin:end]
 
 
+def in_interval(owner: str, name: str, value: Any, low: float, high: float) -> float:
+    """A parameter of a loss, which must be a number between two others.
+
+    Raises
+    ------
+    ValueError
+    """
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.floating | np.integer)
+        or not low < value < high
+    ):
+        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {value!r} instead.")
+    return float(value)
+
+
+class BadTarget(ValueError):
+    """The target of a row is not what is accepted.
+
+    Parameters
+    ----------
+    accepted : str
+    row : int
+    value : str
+    """
+
+    def __init__(self, accepted: str, row: int, value: str):
+        super().__init__(accepted, row, value)
+
+    def __str__(self) -> str:
+        accepted, row, value = self.args
+        return f"{accepted}; row {row} has {value}"
+
+    def among(self, rows: np.ndarray | None) -> BadTarget:
+        """The same, told of the table from which these rows were taken; None: all were."""
+        accepted, row, value = self.args
+        return self if rows is None else BadTarget(accepted, int(rows[row]), value)
+
+
+def refuse(bad: np.ndarray, y: np.ndarray, accepted: str) -> None:
+    """Raise if the mask ``bad`` marks a row of a target.
+
+    Raises
+    ------
+    BadTarget
+        That names the first such row.
+    """
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        raise BadTarget(accepted, int(rows[0]), str(y[rows[0]].tolist()))
+
+
 class Loss:
     """A loss of a target and raw predictions, summed over rows.
 
@@ -202,7 +254,8 @@ class Loss:
         return {}
 
     def check_target(self, y: np.ndarray) -> None:
-        """Raise a ValueError that names row and value where the loss has no meaning for a target."""
+        """Raise a ValueError that names row and value where the loss has no meaning for a target; by :func:`refuse`
+        whoever took ``y`` out of a larger table can say which row of that it was."""
 
     def prepare(self, y: np.ndarray, weight: np.ndarray | None, groups: np.ndarray | None = None) -> Any:
         """What all other methods get as ``y``: for losses that need more than a number a row, such as an order of the

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import LINKS, Loss, best_constant, register
+from boostgrad.losses.base import LINKS, Loss, best_constant, refuse, register
 
 # Raw predictions that are logarithms count as no larger, and no smaller, where the loss is computed.
 LARGEST_LOG = 300.0
@@ -41,9 +41,7 @@ class DistributionLoss(Loss):
         return np.ones(len(y), dtype=bool)
 
     def check_target(self, y):
-        bad = np.flatnonzero(~self.in_support(y))
-        if len(bad):
-            raise ValueError(f"loss {self.name!r} needs a target that is {self.support}: row {bad[0]} is {y[bad[0]]}.")
+        refuse(~self.in_support(y), y, f"loss {self.name!r} needs a target that is {self.support}")
 
     def moments(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         """Raw predictions that fit all rows about best, shape (n_outputs,)."""

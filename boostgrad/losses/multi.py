@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.losses.base import GradientPairs, Loss, get_loss, register, registered_losses
+from boostgrad.losses.base import BadTarget, GradientPairs, Loss, get_loss, register, registered_losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +86,16 @@ class MultiOutput(Loss):
 
     def check_target(self, y):
         for k in range(self.n_outputs):
-            present = y[:, k][~np.isnan(y[:, k])]
+            present = np.flatnonzero(~np.isnan(y[:, k]))
             if len(present) == 0:
-                raise ValueError(f"y has no target in column {k}: all of it is missing.")
+                raise ValueError(f"there is no target in column {k}: all of it is missing.")
             try:
-                self.loss.check_target(present)
+                self.loss.check_target(y[present, k])
+            except BadTarget as error:
+                accepted, row, value = error.among(present).args
+                raise BadTarget(f"column {k}: {accepted}", row, value) from None
             except ValueError as error:
-                raise ValueError(f"y, column {k} (rows counted without missing ones): {error}") from None
+                raise ValueError(f"column {k} (rows counted without missing ones): {error}") from None
 
     def prepare(self, y, weight, groups=None):
         missing = np.isnan(y)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from boostgrad._queries import Ranking
-from boostgrad.losses.base import Loss, register
+from boostgrad.losses.base import Loss, in_interval, refuse, register
 from boostgrad.queries import Queries, best_dcg
 
 # An exponential gain of a larger relevance would drown all others.
@@ -49,9 +50,7 @@ class RankingLoss(Loss):
     kind: ClassVar[str] = ""
 
     def check_target(self, y):
-        bad = np.flatnonzero(y < 0)
-        if len(bad):
-            raise ValueError(f"loss {self.name!r} needs a relevance of at least 0; row {bad[0]} has {y[bad[0]]:g}")
+        refuse(y < 0, y, f"loss {self.name!r} needs a relevance of at least 0")
 
     def gains(self, relevance: np.ndarray) -> np.ndarray:
         return relevance
@@ -87,18 +86,36 @@ class RankingLoss(Loss):
 
 
 def _checked_truncation(truncation: int | None) -> int | None:
-    if truncation is not None and (isinstance(truncation, bool) or int(truncation) != truncation or truncation < 1):
+    if truncation is None:
+        return None
+    is_number = isinstance(truncation, Real) and not isinstance(truncation, bool)
+    if not (is_number and 1 <= truncation < np.inf and truncation == int(truncation)):
         raise ValueError(f"truncation must be an integer >= 1, or None. Got {truncation!r} instead.")
-    return None if truncation is None else int(truncation)
+    return int(truncation)
+
+
+def _checked_gains(label_gain: Any) -> str | list[float]:
+    if isinstance(label_gain, str) and label_gain in ("exponential", "linear"):
+        return label_gain
+    try:
+        gains = None if isinstance(label_gain, str) else np.asarray(label_gain, dtype=np.float64)
+    except (TypeError, ValueError):
+        gains = None
+    if gains is None or gains.ndim != 1 or len(gains) == 0:
+        raise ValueError(
+            f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {label_gain!r} instead."
+        )
+    if not (np.isfinite(gains).all() and gains[0] >= 0 and (np.diff(gains) >= 0).all()):
+        raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {label_gain!r} instead.")
+    return gains.tolist()
 
 
 def _check_exponential(relevance: np.ndarray, name: str) -> None:
-    bad = np.flatnonzero(relevance > LARGEST_RELEVANCE)
-    if len(bad):
-        raise ValueError(
-            f"loss {name!r} with exponential gains takes a relevance of at most {LARGEST_RELEVANCE}; row {bad[0]} has "
-            f"{relevance[bad[0]]:g}"
-        )
+    refuse(
+        relevance > LARGEST_RELEVANCE,
+        relevance,
+        f"loss {name!r} with exponential gains takes a relevance of at most {LARGEST_RELEVANCE}",
+    )
 
 
 @register
@@ -135,19 +152,8 @@ class LambdaRank(RankingLoss):
         normalise: bool = True,
     ):
         self.truncation = _checked_truncation(truncation)
-        if isinstance(label_gain, str):
-            if label_gain not in ("exponential", "linear"):
-                raise ValueError(
-                    f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {label_gain!r} instead."
-                )
-        else:
-            label_gain = [float(gain) for gain in label_gain]
-            if label_gain != sorted(label_gain) or not label_gain or label_gain[0] < 0:
-                raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {label_gain!r} instead.")
-        self.label_gain = label_gain
-        self.steepness = float(steepness)
-        if not 0 < self.steepness < np.inf:
-            raise ValueError(f"steepness must be a number > 0. Got {steepness!r} instead.")
+        self.label_gain = _checked_gains(label_gain)
+        self.steepness = in_interval("LambdaRank", "steepness", steepness, 0, np.inf)
         self.normalise = bool(normalise)
 
     def parameters(self):
@@ -163,12 +169,9 @@ class LambdaRank(RankingLoss):
         if self.label_gain == "exponential":
             _check_exponential(y, self.name)
         elif self.label_gain != "linear":
-            bad = np.flatnonzero((y != np.floor(y)) | (y >= len(self.label_gain)))
-            if len(bad):
-                raise ValueError(
-                    f"loss {self.name!r}: label_gain has {len(self.label_gain)} entries, so a relevance is one of 0 .. "
-                    f"{len(self.label_gain) - 1}; row {bad[0]} has {y[bad[0]]:g}"
-                )
+            n = len(self.label_gain)
+            accepted = f"loss {self.name!r}: label_gain has {n} entries, so a relevance is one of 0 .. {n - 1}"
+            refuse((y != np.floor(y)) | (y >= n), y, accepted)
 
     def gains(self, relevance):
         if self.label_gain == "exponential":

@@ -5,14 +5,14 @@ Targets and weights are one-dimensional, and ``raw`` has one row. d = raw - y th
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from boostgrad.losses import _loops
 from boostgrad.losses._optima import optima_of_leaves
 from boostgrad.losses._quantiles import quantiles_of_leaves
-from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, register
+from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, in_interval, refuse, register
 from boostgrad.losses.pointwise import softplus
 
 # exp(raw) stays finite, and the predictions do.
@@ -28,24 +28,6 @@ def _exp(x: np.ndarray) -> np.ndarray:
 
 def _all_rows(n_rows: int) -> RowsByLeaf:
     return RowsByLeaf(np.arange(n_rows, dtype=np.uint32), np.array([0, n_rows]))
-
-
-def _in_interval(owner: str, name: str, value: Any, low: float, high: float) -> float:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.floating | np.integer)
-        or not low < value < high
-    ):
-        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {value!r} instead.")
-    return float(value)
-
-
-def _refuse(y: np.ndarray, bad: np.ndarray, owner: str, accepted: str) -> None:
-    rows = np.flatnonzero(bad)
-    if len(rows):
-        raise ValueError(
-            f"loss {owner!r} needs a target that is {accepted}: y is {y[rows[0]]} at training row {rows[0]}"
-        )
 
 
 class PointwiseLoss(Loss):
@@ -113,7 +95,7 @@ class Quantile(QuantileOfResiduals):
     loop = "quantile"
 
     def __init__(self, quantile: float = 0.5):
-        self.level = self.parameter = _in_interval("Quantile", "quantile", quantile, 0, 1)
+        self.level = self.parameter = in_interval("Quantile", "quantile", quantile, 0, 1)
 
     def parameters(self):
         return {"quantile": self.level}
@@ -139,7 +121,7 @@ class RelativeError(QuantileOfResiduals):
     metric = "neg_mean_absolute_percentage_error"
 
     def __init__(self, least: float = 1.0):
-        self.parameter = _in_interval("RelativeError", "least", least, 0, np.inf)
+        self.parameter = in_interval("RelativeError", "least", least, 0, np.inf)
 
     def parameters(self):
         return {"least": self.parameter}
@@ -188,7 +170,7 @@ class Huber(RobustLoss):
     loop = "huber"
 
     def __init__(self, delta: float = 1.0):
-        self.parameter = _in_interval("Huber", "delta", delta, 0, np.inf)
+        self.parameter = in_interval("Huber", "delta", delta, 0, np.inf)
 
     def parameters(self):
         return {"delta": self.parameter}
@@ -213,7 +195,7 @@ class Fair(RobustLoss):
     loop = "fair"
 
     def __init__(self, c: float = 1.0):
-        self.parameter = _in_interval("Fair", "c", c, 0, np.inf)
+        self.parameter = in_interval("Fair", "c", c, 0, np.inf)
 
     def parameters(self):
         return {"c": self.parameter}
@@ -249,7 +231,7 @@ class Expectile(PointwiseLoss):
     loop = "expectile"
 
     def __init__(self, quantile: float = 0.5):
-        self.parameter = _in_interval("Expectile", "quantile", quantile, 0, 1)
+        self.parameter = in_interval("Expectile", "quantile", quantile, 0, 1)
 
     def parameters(self):
         return {"quantile": self.parameter}
@@ -270,7 +252,7 @@ class SquaredLogError(Loss):
     bounds = (-1.0, np.inf)
 
     def check_target(self, y):
-        _refuse(y, y <= -1, self.name, "above -1")
+        refuse(y <= -1, y, f"loss {self.name!r} needs a target that is above -1")
 
     def prepare(self, y, weight, groups=None):
         return np.log1p(y)
@@ -349,7 +331,7 @@ class Poisson(LogLinkLoss):
     metric = "neg_mean_poisson_deviance"
 
     def check_target(self, y):
-        _refuse(y, y < 0, self.name, "not negative")
+        refuse(y < 0, y, f"loss {self.name!r} needs a target that is not negative")
 
     def values(self, y, raw):
         return _exp(raw[0]) - y * raw[0]
@@ -365,7 +347,7 @@ class Gamma(LogLinkLoss):
     metric = "neg_mean_gamma_deviance"
 
     def check_target(self, y):
-        _refuse(y, y <= 0, self.name, "positive")
+        refuse(y <= 0, y, f"loss {self.name!r} needs a target that is positive")
 
     def values(self, y, raw):
         return raw[0] + y * _exp(-raw[0])
@@ -389,13 +371,13 @@ class Tweedie(LogLinkLoss):
     loop = "tweedie"
 
     def __init__(self, power: float = 1.5):
-        self.power = self.parameter = _in_interval("Tweedie", "power", power, 1, 2)
+        self.power = self.parameter = in_interval("Tweedie", "power", power, 1, 2)
 
     def parameters(self):
         return {"power": self.power}
 
     def check_target(self, y):
-        _refuse(y, y < 0, self.name, "not negative")
+        refuse(y < 0, y, f"loss {self.name!r} needs a target that is not negative")
 
     def values(self, y, raw):
         p = self.power
@@ -414,7 +396,7 @@ class CrossEntropy(Loss):
     bounds = (0.0, 1.0)
 
     def check_target(self, y):
-        _refuse(y, (y < 0) | (y > 1), self.name, "in [0, 1]")
+        refuse((y < 0) | (y > 1), y, f"loss {self.name!r} needs a target that is in [0, 1]")
 
     def init_raw(self, y, weight, offset=None):
         if offset is not None:
@@ -450,7 +432,7 @@ class Focal(PointwiseLoss):
 
     def __init__(self, gamma: float = 2.0):
         self.parameter = (
-            0.0 if gamma == 0 and not isinstance(gamma, bool) else _in_interval("Focal", "gamma", gamma, 0, 50)
+            0.0 if gamma == 0 and not isinstance(gamma, bool) else in_interval("Focal", "gamma", gamma, 0, 50)
         )
 
     def parameters(self):

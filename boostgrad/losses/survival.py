@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from boostgrad.losses import _survival_loops
-from boostgrad.losses.base import Loss, register
+from boostgrad.losses.base import Loss, in_interval, refuse, register
+
+# Rows whose hazard is lower than the highest one by more than exp of this count as if it were not, as in the loops.
+LEAST_POWER = -300.0
 
 DISTRIBUTIONS = ("normal", "logistic", "extreme")
 
@@ -20,22 +23,25 @@ DISTRIBUTIONS = ("normal", "logistic", "extreme")
 def _check_bounds(y: np.ndarray, name: str) -> None:
     if y.ndim != 2 or y.shape[1] != 2:
         raise ValueError(f"loss {name!r} needs a lower and an upper bound a row; y has shape {y.shape}")
-    bad = np.flatnonzero(~((y[:, 0] <= y[:, 1]) & (y[:, 0] >= 0) & (y[:, 0] < np.inf)))
-    if len(bad):
-        raise ValueError(
-            f"loss {name!r} needs bounds 0 <= lower <= upper with a finite lower; row {bad[0]} has {y[bad[0]].tolist()}"
-        )
+    good = (y[:, 0] <= y[:, 1]) & (y[:, 0] >= 0) & (y[:, 0] < np.inf)
+    refuse(~good, y, f"loss {name!r} needs bounds 0 <= lower <= upper with a finite lower")
 
 
 @dataclass(frozen=True, eq=False)
 class CoxTarget:
-    """Risk sets; see ``_survival_loops``."""
+    """Risk sets; see ``_survival_loops``. No row is of weight 0: nothing would be at risk at a latest event that is."""
 
     bounds: np.ndarray
     loops: _survival_loops.CoxLoops
 
     def __len__(self) -> int:
         return len(self.bounds)
+
+    def log_baseline(self, raw: np.ndarray) -> np.ndarray:
+        """Logarithm of Breslow's cumulative hazard of raw = 0 at each event time, which itself may be too small, or too
+        large, for a float: where all of raw, shape (n_rows,), is far from 0."""
+        top = raw.max()
+        return np.log(self.loops.baseline(np.maximum(raw - top, LEAST_POWER))) - top
 
 
 @register
@@ -59,12 +65,11 @@ class Cox(Loss):
 
     def check_target(self, y):
         _check_bounds(y, self.name)
-        bad = np.flatnonzero((y[:, 0] != y[:, 1]) & (y[:, 1] < np.inf))
-        if len(bad):
-            raise ValueError(
-                f"loss 'cox' takes observed times and times that are censored on the right, no intervals; row {bad[0]} "
-                f"has {y[bad[0]].tolist()}. loss='aft' takes them."
-            )
+        refuse(
+            (y[:, 0] != y[:, 1]) & (y[:, 1] < np.inf),
+            y,
+            "loss 'cox' takes times that are observed or censored on the right (loss='aft' takes more), no intervals",
+        )
         if not (y[:, 0] == y[:, 1]).any():
             raise ValueError("loss 'cox' needs at least one event: all times are censored")
 
@@ -122,21 +127,15 @@ class AFT(Loss):
         if distribution not in DISTRIBUTIONS:
             raise ValueError(f"distribution must be one of {DISTRIBUTIONS}. Got {distribution!r} instead.")
         self.distribution = distribution
-        self.scale = float(scale)
-        if not 0 < self.scale < np.inf:
-            raise ValueError(f"scale must be a number > 0. Got {scale!r} instead.")
+        self.scale = in_interval("AFT", "scale", scale, 0, np.inf)
 
     def parameters(self) -> dict[str, Any]:
         return {"distribution": self.distribution, "scale": self.scale}
 
     def check_target(self, y):
         _check_bounds(y, self.name)
-        bad = np.flatnonzero(y[:, 1] == 0)
-        if len(bad):
-            raise ValueError(f"loss 'aft' needs times above 0, for it takes their logarithm; row {bad[0]} has 0")
-        bad = np.flatnonzero((y[:, 0] == 0) & (y[:, 1] == np.inf))
-        if len(bad):
-            raise ValueError(f"loss 'aft': nothing is known of the time of row {bad[0]}, from 0 to infinity")
+        refuse(y[:, 1] == 0, y[:, 1], "loss 'aft' needs times above 0, for it takes their logarithm")
+        refuse((y[:, 0] == 0) & (y[:, 1] == np.inf), y, "loss 'aft': of a time from 0 to infinity nothing is known")
 
     def prepare(self, y, weight, groups=None):
         with np.errstate(divide="ignore"):

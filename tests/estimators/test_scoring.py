@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.base import clone, is_classifier, is_regressor
-from sklearn.metrics import check_scoring, fbeta_score, get_scorer, get_scorer_names, make_scorer, mean_pinball_loss
+from sklearn.metrics import (
+    accuracy_score,
+    check_scoring,
+    fbeta_score,
+    get_scorer,
+    get_scorer_names,
+    make_scorer,
+    mean_pinball_loss,
+)
 from sklearn.utils.validation import check_is_fitted
 
 from boostgrad import BoostGradClassifier, BoostGradDataset, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
@@ -624,3 +632,12 @@ def test_copies(tmp_path):
             np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
         np.testing.assert_array_equal(clone(model).fit(X, y).validation_score_, model.validation_score_)
     assert type(pickle.loads(pickle.dumps(model)).scoring) is type(scorer)
+
+
+@pytest.mark.parametrize("metric", [accuracy_score, lambda y, p: 1.0, lambda y_true, y_pred, sample_weight=None: 1.0])
+def test_a_metric_is_no_scorer(metric):
+    X, y = problem("two")
+    with pytest.raises(ValueError, match="'scoring' parameter of BoostGradClassifier must be a scorer.*make_scorer"):
+        BoostGradClassifier(scoring=metric).fit(X, y)
+    made = BoostGradClassifier(scoring=make_scorer(metric), early_stopping=True, n_estimators=2).fit(X, y)
+    assert np.isfinite(made.validation_score_).all()

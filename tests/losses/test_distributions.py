@@ -116,7 +116,7 @@ def test_targets_outside_are_refused():
     for name, bad in (("lognormal_nll", 0.0), ("gamma_nll", -1.0), ("poisson_nll", 0.5), ("negative_binomial_nll", -1)):
         y = np.ones(40)
         y[7] = bad
-        with pytest.raises(ValueError, match=f"loss '{name}' needs a target that is .*: row 7 is {float(bad)}"):
+        with pytest.raises(ValueError, match=f"loss '{name}' needs a target that is .*; row 7 has {float(bad)}"):
             BoostGradRegressor(loss=name).fit(X, y)
     with pytest.raises(AttributeError, match="likelihood of a distribution"):
         BoostGradRegressor(n_estimators=1).fit(X, np.arange(40.0)).predict_distribution(X)

@@ -192,7 +192,16 @@ def test_map_is_one_minus_average_precision():
         ({"truncation": 1.5}, "truncation must be"),
         ({"label_gain": "cubic"}, "label_gain must be 'exponential'"),
         ({"label_gain": [2, 1]}, "ascending"),
-        ({"steepness": 0}, "steepness must be a number > 0"),
+        ({"truncation": "a"}, "truncation must be"),
+        ({"truncation": np.nan}, "truncation must be"),
+        ({"truncation": np.inf}, "truncation must be"),
+        ({"label_gain": None}, "label_gain must be 'exponential'"),
+        ({"label_gain": ["a"]}, "label_gain must be 'exponential'"),
+        ({"label_gain": []}, "label_gain must be 'exponential'"),
+        ({"label_gain": [0, np.nan]}, "ascending"),
+        ({"label_gain": [0, np.inf]}, "ascending"),
+        ({"steepness": 0}, "steepness of LambdaRank must be a number in"),
+        ({"steepness": "a"}, "steepness of LambdaRank must be a number in"),
     ],
 )
 def test_bad_parameters(arguments, message):

@@ -210,11 +210,12 @@ def test_aft_constant_and_scale_are_the_best(loss):
 def test_bad_aft():
     with pytest.raises(ValueError, match="distribution must be one of"):
         AFT("cauchy")
-    with pytest.raises(ValueError, match="scale must be a number > 0"):
-        AFT(scale=0)
+    for scale in (0, "a", np.nan, np.inf):
+        with pytest.raises(ValueError, match="scale of AFT must be a number in"):
+            AFT(scale=scale)
     with pytest.raises(ValueError, match="times above 0.*row 1 has 0"):
         AFT().check_target(np.array([[1.0, 1.0], [0.0, 0.0]]))
-    with pytest.raises(ValueError, match="nothing is known of the time of row 0"):
+    with pytest.raises(ValueError, match="from 0 to infinity nothing is known; row 0"):
         AFT().check_target(np.array([[0.0, np.inf]]))
     with pytest.raises(ValueError, match=r"row 0 has \[2.0, 1.0\]"):
         AFT().check_target(np.array([[2.0, 1.0]]))
