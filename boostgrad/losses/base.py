@@ -97,6 +97,11 @@ class GradientPairs:
         known = 0 < mean < np.inf
         self.hessian_unit[output] = 2.0 ** round(np.log2(mean)) if known else 1.0
 
+    @property
+    def score_unit(self) -> np.ndarray:
+        """What a score, gradient^2 / hessian, of each output is divided by once pairs are in units."""
+        return (1.0 if self.unit is None else self.unit) / self.hessian_unit
+
     def to_units(self) -> None:
         """Divide the pairs of each output by its unit, which changes no Newton step."""
         for k in np.flatnonzero(self.hessian_unit != 1.0):

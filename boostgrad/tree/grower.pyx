@@ -182,7 +182,7 @@ cdef class TreeGrower:
     cdef int start_records(self, gradient_pairs, int number) except -1:
         """What the rows add to histograms, and how those are read."""
         if self.sketch is not None:
-            return self.start_vectors(gradient_pairs.unit, number)
+            return self.start_vectors(gradient_pairs.score_unit, number)
         self.splitter.set_noise(self.noise_share * self.gradient_variance())
         largest = gradient_pairs.largest[self.first_output]
         self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, largest[0], largest[1],

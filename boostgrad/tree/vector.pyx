@@ -107,8 +107,7 @@ cdef class GradientSketch:
         scale = np.where(share > 1e-6, 1.0 / np.sqrt(np.maximum(share, 1e-6)), 0.0)
         weights = np.zeros((d + 1, K))
         weights[d] = scale**2 / K
-        if unit is not None:
-            scale = scale / np.sqrt(unit)
+        scale = scale / np.sqrt(unit)
         if d == K:
             np.fill_diagonal(weights, scale)
         else:

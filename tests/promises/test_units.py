@@ -37,12 +37,11 @@ def predicted(loss, y, unit, **parameters):
 @pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_unit_of_a_target(loss, strategy, unit):
-    if loss == "huber" and unit > 1:
-        pytest.skip("its hessian has no unit, and its penalty of nothing none either")
     y = Y[:, 0]
     known = predicted(loss, y, 1.0, multi_strategy=strategy)
     assert np.corrcoef(np.log(np.abs(np.atleast_2d(known.T)[-1])), np.log(y))[0, 1] > 0.8
-    np.testing.assert_allclose(predicted(loss, unit * y, unit, multi_strategy=strategy) / unit, known, rtol=1e-6)
+    accuracy = 0.05 if loss == "huber" else 1e-6  # its leaves are optima to a hundredth
+    np.testing.assert_allclose(predicted(loss, unit * y, unit, multi_strategy=strategy) / unit, known, rtol=accuracy)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "gamma"])
