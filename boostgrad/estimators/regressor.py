@@ -41,8 +41,11 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         ``Tweedie(power=1.7)`` or ``Huber(delta=10)``; or a function ``f(y, raw, sample_weight) -> (gradient, hessian)``
         of whole arrays, see :class:`boostgrad.losses.CallableLoss`.
         "normal_nll", "lognormal_nll", "gamma_nll", "poisson_nll" and "negative_binomial_nll" predict a distribution:
-        its mean is the prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, the
-        loss is repeated for each of them; missing targets (NaN) are left out then.
+        its mean is the prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, a
+        loss of one target (all of these, and functions) is repeated for each of them; missing targets (NaN) are left
+        out then. A loss of one's own with several raw predictions (``CallableLoss(f, n_outputs=2)``, say) gets y as it
+        is, of one column or of several, and the model predicts what its ``inverse_link`` gives: a column for each raw
+        prediction, where there is none.
     {parameters}
 
     Attributes
@@ -164,12 +167,13 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         Parameters
         ----------
         X, offset, exposure : array-like
-            As in :meth:`predict`; an offset has a column for each parameter of the distribution.
+            As in :meth:`predict`; an offset has a column for each parameter of the distribution, target by target.
 
         Returns
         -------
         scipy.stats frozen distribution
-            With parameters of shape (n_samples,): ``mean()``, ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
+            With parameters of shape (n_samples,), or (n_samples, n_targets) where y had several columns: ``mean()``,
+            ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
 
         Raises
         ------
@@ -177,12 +181,16 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             If the loss is not that of a distribution.
         """
         self._check_fitted()
-        if not isinstance(self._loss, DistributionLoss):
+        one = self._loss.loss if isinstance(self._loss, MultiOutput) else self._loss
+        if not isinstance(one, DistributionLoss):
             raise AttributeError(
                 f"predict_distribution needs a loss that is the likelihood of a distribution, such as 'normal_nll'; "
                 f"this model was fitted with {self._loss.name!r}."
             )
-        return self._loss.distribution(self._raw(X, offset, exposure))
+        raw = self._raw(X, offset, exposure)
+        if one is not self._loss:  # (n_targets * n_parameters, n_rows) to (n_parameters, n_rows, n_targets)
+            raw = raw.reshape(self._loss.n_targets, one.n_outputs, -1).transpose(1, 2, 0)
+        return one.distribution(raw)
 
     def predict_interval(self, X: Any, coverage: float = 0.9, offset: Any = None, exposure: Any = None) -> np.ndarray:
         """Intervals that hold the target of a new row with a probability of ``coverage`` (conformal prediction).
@@ -280,14 +288,15 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         return intervals_of(loss).scores(target, raw)
 
     def _target_attributes(self):
-        return {"shape": (self._loss.n_outputs,) if isinstance(self._loss, MultiOutput) else ()}
+        return {"shape": (self._loss.n_targets,) if isinstance(self._loss, MultiOutput) else ()}
 
     def _predictions(self, raw):
         predictions = self._loss.inverse_link(raw)
-        return predictions[0].copy() if self._predicts_one_number() else np.ascontiguousarray(predictions.T)
+        one = len(predictions) == 1 and not isinstance(self._loss, Quantiles)
+        return predictions[0].copy() if one else np.ascontiguousarray(predictions.T)
 
     def _predicts_one_number(self):
-        return not isinstance(self._loss, MultiOutput | Quantiles)
+        return n_predictions(self._loss) == 1 and not isinstance(self._loss, Quantiles)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -310,7 +319,8 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
 
     def _metric(self, name, known):
         metric = NUMBER_METRICS.get(name)
-        if metric is None or isinstance(known.loss, Quantiles):
+        n_targets = int(np.prod(known.fitted["shape"], dtype=int))
+        if metric is None or isinstance(known.loss, Quantiles) or n_predictions(known.loss) != n_targets:
             return None
 
         def bind(scored):
@@ -337,22 +347,25 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
                 f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
                 f"Got {self.loss!r} instead."
             )
-        fits = loss.target == "numbers"
-        if isinstance(loss, Quantiles) and not fitted["shape"]:
-            return loss
-        if fits and fitted["shape"] and loss.n_outputs == 1:
-            return MultiOutput(loss, fitted["shape"][0], has_missing=fitted["has_missing"])
-        if (
-            not fits
-            or fitted["shape"]
-            or (loss.n_outputs != 1 and not isinstance(loss, DistributionLoss))
-            or (n_predictions(loss) != 1)
-        ):
+        if loss.target != "numbers" or loss.for_classes or isinstance(loss, MultiOutput):
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, for one "
-                f"target, which {loss!r} does not."
+                f"The 'loss' parameter of {type(self).__name__} must be a loss of numbers, which {loss!r} is not."
             )
-        return loss
+        if loss.n_outputs == 1 and n_predictions(loss) != 1:
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must predict one number from one raw prediction, which "
+                f"{loss!r} does not."
+            )
+        if not fitted["shape"]:
+            return loss
+        if isinstance(loss, Quantiles):
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must be for y of several columns, which {loss!r} is "
+                "not: several quantiles are of one target."
+            )
+        if loss.n_outputs == 1 or isinstance(loss, DistributionLoss):
+            return MultiOutput.of(loss, fitted["shape"][0], fitted["has_missing"])
+        return loss  # of several raw predictions, which gets all columns of y
 
     def _quantile_loss(self, fitted):
         if not isinstance(self.quantile, list | tuple):
@@ -385,7 +398,5 @@ def _regression_losses() -> list[str]:
     return [
         name
         for name, cls in registered_losses().items()
-        if cls.target == "numbers"
-        and (cls.n_outputs == 1 and not cls.for_classes and cls not in (MultiOutput, Quantiles, UnnamedLoss))
-        or issubclass(cls, DistributionLoss)
+        if cls.target == "numbers" and not cls.for_classes and cls not in (MultiOutput, Quantiles, UnnamedLoss)
     ]

@@ -62,13 +62,32 @@ class GradientPairs:
         """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
         ``room`` and all hessians are the same positive number, they are not stored, and the tree is cheaper."""
         if self.room is not None:
-            n_outputs, n_rows = self.room.shape[:2]
-            constant = self.constant_hessian = _loops.only_value(hessian)
-            alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
-            self.pairs = self.room if constant is None else alone
+            self._lay_out(_loops.only_value(hessian))
         hessian = np.broadcast_to(hessian, gradient.shape)
         for output in range(len(gradient)):
             self.fill(output, gradient[output], hessian[output], n_threads)
+
+    def unsettle(self) -> None:
+        """Where there is ``room``: whole pairs again, which are filled output by output."""
+        if self.room is not None:
+            self._lay_out(None)
+
+    def settle(self) -> None:
+        """Where there is ``room``, whole pairs are filled, and all hessians are the same positive number: keep the
+        gradients alone."""
+        if self.room is not None and self.constant_hessian is None:
+            constant = _loops.only_value(self.room[0, :2, 1])  # which is not so for most, so two rows are asked first
+            constant = constant and _loops.only_value(self.room[:, :, 1])
+            if constant is not None:
+                gradients = self.room[:, :, :1].copy()
+                self._lay_out(constant)
+                self.pairs[:] = gradients
+
+    def _lay_out(self, constant: float | None) -> None:
+        n_outputs, n_rows = self.room.shape[:2]
+        alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
+        self.constant_hessian = constant
+        self.pairs = self.room if constant is None else alone
 
     @property
     def n_rows(self) -> int:

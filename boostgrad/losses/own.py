@@ -83,7 +83,13 @@ class OwnLoss(Loss):
             return raw
         if isinstance(self.inverse, Loss):
             return self.inverse.inverse_link(raw)
-        return np.asarray(self.inverse(self._shape(raw)), dtype=np.float64).reshape(raw.shape)
+        found = np.asarray(self.inverse(self._shape(raw)), dtype=np.float64)
+        if found.ndim not in (1, 2) or found.shape[-1] != raw.shape[1]:
+            raise ValueError(
+                f"inverse_link of {self!r} must return a number, or a column of numbers, for each of {raw.shape[1]} "
+                f"rows, shape (n_rows,) or (n_predictions, n_rows). Got the shape {found.shape} instead."
+            )
+        return np.atleast_2d(found)
 
 
 class CallableLoss(OwnLoss):
@@ -94,14 +100,16 @@ class CallableLoss(OwnLoss):
     function : callable
         ``function(y, raw, sample_weight) -> (gradient, hessian)``: derivatives by the raw predictions, times the
         weights. ``raw`` has shape (n_rows,), or (n_outputs, n_rows) where there are several; so have the results.
-        ``sample_weight`` is None where all weights are 1. The hessian may be a number; where it is one, or an array of
-        one number, a tree takes about half the time.
+        ``y`` has shape (n_rows,); where there are several outputs, also (n_rows, n_columns), as fit got it, with NaN
+        for a missing target. ``sample_weight`` is None where all weights are 1. The hessian may be a number; where it
+        is one, or an array of one number, a tree takes about half the time.
     n_outputs : int, default=1
     value : callable, default=None
         ``value(y, raw) -> array of shape (n_rows,)``: the loss of each row, which early stopping needs.
     inverse_link : callable or Loss, default=None
-        From raw predictions to predictions, of the same shape, or the loss whose predictions these are. None: they are
-        the same.
+        From raw predictions to predictions, of the same shape (of several raw predictions also another number of
+        predictions, shape (n_predictions, n_rows) or (n_rows,)), or the loss whose predictions these are. None: they
+        are the same.
     clip : float, default=None
         Bound of the gradients of a row, before weights. None: none.
     constant_hessian : float, default=None
@@ -166,7 +174,7 @@ class AutodiffLoss(OwnLoss):
     function : callable
         ``function(y, raw)``: for PyTorch, tensors of float64 of shapes (n_rows,) and (n_rows,), or (n_outputs, n_rows),
         to the loss of each row, shape (n_rows,). For JAX the same with its arrays. A row's loss must not depend on
-        other rows.
+        other rows. Where there are several outputs, y may have shape (n_rows, n_columns).
     backend : {"torch", "jax"}
     n_outputs : int, default=1
     hessian : {"auto", "exact", "gauss_newton", "constant"}, default="auto"
@@ -174,8 +182,7 @@ class AutodiffLoss(OwnLoss):
         "constant": 1. "auto": the exact one where it is positive, the absolute value where the loss is not convex
         (saddle-free Newton, Dauphin et al. 2014), and never below 1e-6.
     inverse_link : callable or Loss, default=None
-        From raw predictions (numpy) to predictions, of the same shape, or the loss whose predictions these are. None:
-        they are the same.
+        As of :class:`CallableLoss`, in numpy.
     clip : float, default=None
         Bound of the gradients of a row, before weights. None: none.
     """

@@ -162,6 +162,85 @@ def test_links_and_clips():
         np.testing.assert_allclose(gradient[0], np.clip(-y * (1 if w is None else w), -bound, bound))
 
 
+# ---- several raw predictions a row --------------------------------------------------------------------------------
+
+
+def both_half_squares(y, raw, sample_weight):
+    """Of two columns of y; the second counts ten times."""
+    w = 1.0 if sample_weight is None else sample_weight
+    factor = np.array([[1.0], [10.0]])
+    return w * factor * (raw - y.T), w * factor * np.ones_like(raw)
+
+
+def normal(y, raw, sample_weight):
+    w = 1.0 if sample_weight is None else sample_weight
+    precision = np.exp(-2 * raw[1])
+    d = raw[0] - y
+    gradient = np.stack([precision * d, 1 - precision * d * d])
+    return w * gradient, w * np.stack([precision, np.maximum(2.0, np.abs(gradient[1]))])
+
+
+def normal_value(y, raw):
+    return raw[1] + 0.5 * np.exp(-2 * raw[1]) * (raw[0] - y) ** 2
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_a_function_of_several_raw_predictions_gets_all_of_y(strategy, tmp_path):
+    X, y, _ = table()
+    Y = np.column_stack([y, y**2])
+    loss = CallableLoss(both_half_squares, n_outputs=2)
+    model = BoostGradRegressor(loss, multi_strategy=strategy, min_child_weight=0, **PARAMETERS).fit(X, Y)
+    assert model.predict(X).shape == Y.shape and model.score(X, Y) > 0.5
+    *_, last = model.staged_predict(X)
+    np.testing.assert_allclose(last, model.predict(X), rtol=1e-12)
+    np.testing.assert_array_equal(model.predictor()(X[0]), model.predict(X[:1])[0])
+    if strategy == "one_output_per_tree":
+        each = BoostGradRegressor(multi_strategy=strategy, **PARAMETERS).fit(X, Y)
+        np.testing.assert_allclose(model.predict(X), each.predict(X), rtol=1e-6)
+    with pytest.raises(ValueError, match="has no prediction intervals"):
+        model.calibrate(X, Y)
+    with pytest.warns(UserWarning, match="no registered name"):
+        model.save(tmp_path / "model")
+    np.testing.assert_array_equal(BoostGradRegressor.load(tmp_path / "model").predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("inverse", ["none", "function", "one number", "loss"])
+def test_a_likelihood_of_ones_own(inverse):
+    X, y, _ = table()
+    links = {
+        "none": None,
+        "function": lambda raw: np.stack([raw[0], np.exp(raw[1]), raw[0] + np.exp(raw[1])]),
+        "one number": lambda raw: raw[0],
+        "loss": get_loss("normal_nll"),
+    }
+    loss = CallableLoss(normal, 2, value=normal_value, inverse_link=links[inverse])
+    model = BoostGradRegressor(loss, early_stopping=True, **PARAMETERS).fit(X, y)
+    built_in = BoostGradRegressor("normal_nll", early_stopping=True, **PARAMETERS).fit(X, y)
+    frozen = built_in.predict_distribution(X)
+    mean, deviation = frozen.mean(), frozen.std()
+    expected = {
+        "none": np.column_stack([mean, np.log(deviation)]),
+        "function": np.column_stack([mean, deviation, mean + deviation]),
+        "one number": mean,
+        "loss": mean,
+    }[inverse]
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(model.predictor()(X[3]), model.predict(X[3:4])[0])
+    if expected.ndim == 1:
+        scored = BoostGradRegressor(loss, early_stopping=True, scoring="r2", **PARAMETERS).fit(X, y)
+        assert scored.validation_score_[-1] > 0.3
+    else:
+        with pytest.raises(ValueError, match="scoring='r2' cannot score this model"):
+            BoostGradRegressor(loss, early_stopping=True, scoring="r2", **PARAMETERS).fit(X, y)
+
+
+def test_a_link_of_the_wrong_shape_is_named():
+    X, y, _ = table()
+    loss = CallableLoss(normal, 2, inverse_link=lambda raw: raw[:, :1])
+    with pytest.raises(ValueError, match=r"inverse_link of CallableLoss\(normal\) must return a number, or a column"):
+        BoostGradRegressor(loss, **PARAMETERS).fit(X, y).predict(X)
+
+
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
