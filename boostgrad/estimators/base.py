@@ -23,7 +23,7 @@ from boostgrad.estimators.initial import fitted_init, raw_of_init
 from boostgrad.estimators.samples import Given, Samples
 from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
-from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
+from boostgrad.inputs import checked_groups, checked_weight, smallest
 from boostgrad.losses import Loss
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
@@ -115,7 +115,7 @@ class BoostGrad(FittedState, BaseEstimator):
 
         target, fitted = self._encode_target(samples.y)
         loss = self._make_loss(fitted)
-        self._check_offset(given, samples.offset, loss)
+        samples = samples.with_offset(given.start(samples.columns.n_rows, loss))
         samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
         del target  # which is not needed beside the samples
         stops = self._stops_early(len(samples), given_val, loss)
@@ -208,7 +208,6 @@ class BoostGrad(FittedState, BaseEstimator):
             rows=None,
             y=self._check_target(given.y, n_rows, f"y{given.suffix}"),
             weight=checked_weight(given.sample_weight, n_rows, f"sample_weight{given.suffix}"),
-            offset=checked_offset(given.offset, given.exposure, n_rows, given.suffix),
             groups=checked_groups(given.groups, n_rows, f"groups{given.suffix}"),
         )
 
@@ -217,14 +216,6 @@ class BoostGrad(FittedState, BaseEstimator):
         init = fitted["init_"] = fitted_init(self.init, given.X, given.y, samples.rows, samples.weight)
         raw = raw_of_init(init, given.X, loss, fitted.get("classes_"))
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
-
-    def _check_offset(self, given: Given, offset: np.ndarray | None, loss: Loss) -> None:
-        check_exposure(given.exposure, f"exposure{given.suffix}", loss)
-        if offset is not None and len(offset) != loss.n_outputs:
-            raise ValueError(
-                f"offset{given.suffix} must have {loss.n_outputs} number(s) a row, one for each raw prediction of the "
-                f"loss {loss.name!r}; it has {len(offset)}."
-            )
 
     def _stops_early(self, n_rows: int, given_val: Given, loss: Loss) -> bool:
         if not loss.scored and by_loss(self.scoring):
@@ -337,7 +328,7 @@ class BoostGrad(FittedState, BaseEstimator):
                 as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
             )
             samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
-        self._check_offset(given, samples.offset, loss)
+        samples = samples.with_offset(given.start(samples.columns.n_rows, loss))
         target = self._encode_validation_target(samples.y, fitted, "y_val")
         loss.check_target(target)
         if "init_" in fitted:
@@ -369,10 +360,7 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _start(self, X: Any, offset: Any, exposure: Any, n_rows: int) -> np.ndarray | None:
         """What a prediction starts from, ``init``, offset and exposure together, shape (n_outputs, n_rows)."""
-        start = None
-        if offset is not None or exposure is not None:
-            start = checked_offset(offset, exposure, n_rows)
-            self._check_offset(Given(None, None, exposure=exposure), start, self._loss)
+        start = Given(None, None, offset=offset, exposure=exposure).start(n_rows, self._loss)
         if "init_" in self.__dict__:
             raw = raw_of_init(self.init_, X, self._loss, getattr(self, "classes_", None))
             start = raw if start is None else start + raw
@@ -545,11 +533,6 @@ def _raw_of_samples(ensemble: Ensemble, samples: Samples, n_threads: int) -> np.
     raw = Predictor(ensemble).raw(samples.columns.columns, n_threads)
     raw = raw if samples.rows is None else np.ascontiguousarray(raw[:, samples.rows])
     return raw if samples.offset is None else raw + samples.offset
-
-
-def check_exposure(exposure: Any, name: str, loss: Loss) -> None:
-    if exposure is not None and loss.link != "log":
-        raise ValueError(f"{name} needs a loss with a logarithmic link, which {loss.name!r} is not; use offset.")
 
 
 ATTRIBUTES = """ensemble_ : Ensemble

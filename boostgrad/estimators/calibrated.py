@@ -12,9 +12,9 @@ from sklearn.base import clone
 from boostgrad import params
 from boostgrad.conformal import ConformityScores
 from boostgrad.estimators.base import BoostGrad
-from boostgrad.estimators.samples import Samples
+from boostgrad.estimators.samples import Given, Samples
 from boostgrad.estimators.scoring import taken
-from boostgrad.inputs import checked_offset, checked_weight
+from boostgrad.inputs import checked_weight
 from boostgrad.losses import Loss
 from boostgrad.runtime import seed_of
 
@@ -38,7 +38,7 @@ class CalibratedBoostGrad(BoostGrad):
         if cv is None:
             scores = self._row_scores(self._loss, target, self._raw(X, offset, exposure))
         else:
-            checked_offset(offset, exposure, n_rows)
+            Given(X, y, offset=offset, exposure=exposure).start(n_rows, self._loss)  # which checks all rows at once
             folds = self._folds(cv, target)
             given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure}
             given = {name: value for name, value in given.items() if value is not None}

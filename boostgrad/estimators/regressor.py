@@ -118,8 +118,10 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         X, y, sample_weight, X_val, y_val, sample_weight_val, offset, offset_val : array-like
             As in :meth:`BoostGrad.fit`.
         exposure : array-like of shape (n_samples,), default=None
-            For losses with a logarithmic link: how much each row was exposed to what y counts (insured years, say).
-            The model predicts per unit of exposure; its logarithm is added to ``offset``. Positive.
+            For losses with a logarithmic link, and distributions of amounts and counts: how much each row was exposed
+            to what y counts (insured years, say). The model predicts per unit of exposure; its logarithm is added to
+            ``offset``, for all targets and, of a distribution, for the parameter that is the mean or, of
+            "lognormal_nll", the mean of the logarithm. Positive.
         exposure_val : as exposure, default=None
             Of the validation data.
 

@@ -134,7 +134,7 @@ class Loss:
     name : str
         Under which it is registered.
     link : str
-        What turns a prediction into a raw one: "identity", "log", "logit", ...; "log" is what ``exposure`` needs.
+        What turns a prediction into a raw one: "identity", "log", "logit", ...
     target : str
         What a target is: "numbers" (or classes), one a row; "queries" (relevances of rows that have groups); "times"
         (lower and upper bounds). It decides which estimators take the loss.
@@ -181,6 +181,13 @@ class Loss:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
+
+    @property
+    def exposed(self) -> np.ndarray | None:
+        """What the raw predictions move by where all that y counts doubles, in units of log 2, shape (n_outputs,): the
+        logarithm of ``exposure`` is added so many times. None: exposure means nothing here. By default it is 1 where
+        ``link`` is "log"."""
+        return np.ones(self.n_outputs) if self.link == "log" else None
 
     def parameters(self) -> dict[str, Any]:
         """The keyword arguments that make this loss again, as JSON would hold them."""

@@ -31,10 +31,20 @@ class DistributionLoss(Loss):
         Which raw predictions are logarithms.
     support : str
         What targets must be, in words; "" where any number will do.
+    scale_output : int or None
+        The raw prediction whose exponential the mean is a multiple of, so that ``exposure`` is a factor of the mean
+        and leaves the other parameter as it is. None: there is none.
     """
 
     log_outputs: ClassVar[tuple[bool, ...]]
     support: ClassVar[str] = ""
+    scale_output: ClassVar[int | None] = None
+
+    @property
+    def exposed(self):
+        if self.scale_output is None:
+            return super().exposed
+        return np.where(np.arange(self.n_outputs) == self.scale_output, 1.0, 0.0)
 
     def in_support(self, y: np.ndarray) -> np.ndarray:
         """Which targets the distribution can take."""
@@ -135,6 +145,7 @@ class LogNormalNLL(NormalNLL):
 
     name = "lognormal_nll"
     support = "positive"
+    scale_output = 0
 
     def in_support(self, y):
         return y > 0
@@ -168,6 +179,7 @@ class GammaNLL(DistributionLoss):
     log_outputs = (True, True)
     n_outputs = 2
     support = "positive"
+    scale_output = 0
 
     def in_support(self, y):
         return y > 0
@@ -232,6 +244,7 @@ class PoissonNLL(DistributionLoss):
     name = "poisson_nll"
     log_outputs = (True,)
     support = "an integer >= 0"
+    scale_output = 0
 
     def in_support(self, y):
         return _is_count(y)
@@ -275,6 +288,7 @@ class NegativeBinomialNLL(DistributionLoss):
     log_outputs = (True, True)
     n_outputs = 2
     support = "an integer >= 0"
+    scale_output = 0
 
     def in_support(self, y):
         return _is_count(y)

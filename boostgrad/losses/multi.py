@@ -89,6 +89,10 @@ class MultiOutput(Loss):
         """The loss, repeated for so many targets."""
         return cls(loss, n_targets * loss.n_outputs, has_missing=has_missing)
 
+    @property
+    def exposed(self):
+        return None if self.loss.exposed is None else np.tile(self.loss.exposed, self.n_targets)
+
     def __repr__(self) -> str:
         return f"MultiOutput({self.loss!r}, {self.n_outputs})"
 

@@ -71,6 +71,13 @@ class OwnLoss(Loss):
         return pairs
 
     @property
+    def exposed(self):
+        """Of the loss whose predictions these are."""
+        if isinstance(self.inverse, Loss):
+            return self.inverse.exposed if self.inverse.n_outputs == self.n_outputs else None
+        return super().exposed
+
+    @property
     def damped(self) -> bool:
         return isinstance(self.inverse, Loss) and self.inverse.damped
 
