@@ -13,8 +13,7 @@ from boostgrad.estimators.base import documented, n_predictions
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
 from boostgrad.estimators.intervals import has_intervals, intervals_of
 from boostgrad.estimators.samples import Given
-from boostgrad.estimators.scoring import Scored
-from boostgrad.inputs import several_columns, target_numbers, target_table, weights_of
+from boostgrad.inputs import checked_weight, several_columns, target_numbers, target_table, weights_of
 from boostgrad.losses import (
     CallableLoss,
     DistributionLoss,
@@ -283,6 +282,38 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         intervals_of(self._loss)
         return super().calibrate(X, y, sample_weight, cv=cv, offset=offset, exposure=exposure)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None) -> float:
+        """How good the predictions are, the higher the better; 1 is best, and a constant has 0 at most.
+
+        R^2, or, of a model of several quantiles, D^2: 1 minus the pinball loss divided by that of the best constant,
+        the mean over the levels (:func:`sklearn.metrics.d2_pinball_score` of each).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Where there are several targets, the score is the mean of theirs, each of the rows that have it (not NaN).
+        sample_weight : array-like of shape (n_samples,), default=None
+        offset, exposure : array-like
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        float
+        """
+        predictions = self.predict(X, offset, exposure)
+        n_rows = len(predictions)
+        y = self._check_target(y, n_rows, "y")
+        weight = checked_weight(sample_weight, n_rows, "sample_weight")
+        if isinstance(self._loss, Quantiles):
+            return _quantile_score(y, predictions, self._loss.levels, weight)
+        if y.shape != predictions.shape:
+            raise ValueError(
+                f"score needs a prediction for each target: y has shape {y.shape}, and what the model predicts has "
+                f"shape {predictions.shape}."
+            )
+        return _mean_of_targets(NUMBER_METRICS["r2"], list(_targets(y, weight)), predictions.reshape(n_rows, -1).T)
+
     def _keeps_conformity(self, loss):
         return has_intervals(loss)
 
@@ -326,7 +357,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             return None
 
         def bind(scored):
-            targets = list(_targets(scored))
+            targets = list(_targets(scored.y, scored.weight))
             return lambda raw: _mean_of_targets(metric, targets, known.loss.inverse_link(raw))
 
         return bind
@@ -349,14 +380,11 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
                 f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
                 f"Got {self.loss!r} instead."
             )
-        if loss.target != "numbers" or loss.for_classes or isinstance(loss, MultiOutput):
+        fits = loss.target == "numbers" and not loss.for_classes and not isinstance(loss, MultiOutput)
+        if not fits or (loss.n_outputs == 1 and n_predictions(loss) != 1):
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be a loss of numbers, which {loss!r} is not."
-            )
-        if loss.n_outputs == 1 and n_predictions(loss) != 1:
-            raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must predict one number from one raw prediction, which "
-                f"{loss!r} does not."
+                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, or numbers from several "
+                f"raw predictions, which {loss!r} does not."
             )
         if not fitted["shape"]:
             return loss
@@ -380,19 +408,26 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         return Quantiles(self.quantile)
 
 
-def _targets(scored: Scored) -> Iterator[tuple[int, Any, np.ndarray, np.ndarray | None]]:
+def _targets(y: np.ndarray, weight: np.ndarray | None) -> Iterator[tuple[int, Any, np.ndarray, np.ndarray | None]]:
     """Of each target that some row has: its number, the rows that have it, their values and weights."""
-    for k, y in enumerate(scored.y.reshape(len(scored), -1).T):
-        there = np.flatnonzero(~np.isnan(y))
-        if len(there) == len(y):
-            yield k, slice(None), y, scored.weight
+    for k, of_target in enumerate(y.reshape(len(y), -1).T):
+        there = np.flatnonzero(~np.isnan(of_target))
+        if len(there) == len(of_target):
+            yield k, slice(None), of_target, weight
         elif len(there):
-            yield k, there, y[there], weights_of(scored.weight, there)
+            yield k, there, of_target[there], weights_of(weight, there)
 
 
 def _mean_of_targets(metric: Callable[..., float], targets: list, predictions: np.ndarray) -> float:
     each = [metric(y, predictions[k, rows], weight) for k, rows, y, weight in targets]
     return float(np.mean(each)) if each else float("nan")
+
+
+def _quantile_score(y: np.ndarray, predictions: np.ndarray, levels: list[float], weight: np.ndarray | None) -> float:
+    from sklearn.metrics import d2_pinball_score
+
+    each = zip(levels, predictions.T, strict=True)
+    return float(np.mean([d2_pinball_score(y, of, alpha=level, sample_weight=weight) for level, of in each]))
 
 
 def _regression_losses() -> list[str]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
+from sklearn.metrics import r2_score
 
 from boostgrad import BoostGradRegressor
 from boostgrad.losses import CallableLoss, Huber, Loss, MultiOutput, Quantiles, SquaredError, get_loss
@@ -76,6 +77,23 @@ def test_missing_targets_count_for_nothing(strategy):
     np.testing.assert_allclose(loss.values(y, raw), np.nansum((raw.T - other) ** 2, axis=1) / 6)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_score_is_the_mean_of_those_of_the_targets(weighted):
+    X, Y = problem()
+    weight = np.random.default_rng(1).random(len(X)) if weighted else None
+    model = BoostGradRegressor(**SMALL).fit(X, Y, weight)
+    assert model.score(X, Y, weight) == pytest.approx(r2_score(Y, model.predict(X), sample_weight=weight))
+    Y[np.random.default_rng(2).random(Y.shape) < 0.3] = np.nan
+    model = BoostGradRegressor(**SMALL).fit(X, Y, weight)
+    each = []
+    for k, there in enumerate(~np.isnan(Y.T)):
+        of_target = None if weight is None else weight[there]
+        each.append(r2_score(Y[there, k], model.predict(X)[there, k], sample_weight=of_target))
+    assert model.score(X, Y, weight) == pytest.approx(np.mean(each))
+    with pytest.raises(ValueError, match=r"y has shape \(500,\), and what the model predicts has shape \(500, 3\)"):
+        model.score(X, np.zeros(len(X)))
+
+
 def test_shapes_and_errors():
     X, Y = problem(100)
     with pytest.warns(DataConversionWarning):
@@ -98,7 +116,7 @@ def test_shapes_and_errors():
         BoostGradRegressor(**SMALL).fit(X, Y, X_val=X, y_val=Y[:, :2])
     with pytest.raises(ValueError, match="several quantiles are of one target"):
         BoostGradRegressor(Quantiles([0.1, 0.9]), **SMALL).fit(X, Y)
-    with pytest.raises(ValueError, match="must be a loss of numbers, which MultiOutput"):
+    with pytest.raises(ValueError, match="must predict one number a row.*which MultiOutput"):
         BoostGradRegressor(MultiOutput(SquaredError(), 3), **SMALL).fit(X, Y)
 
 

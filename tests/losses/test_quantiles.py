@@ -4,6 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.metrics import d2_pinball_score, r2_score
+from sklearn.model_selection import cross_val_score
 
 from boostgrad import BoostGradRegressor
 from boostgrad.losses import Quantiles
@@ -56,3 +58,18 @@ def test_errors():
     with pytest.raises(ValueError, match="ascending"):
         Quantiles([0.5, 0.5])
     assert BoostGradRegressor(loss="quantile", quantile=[0.5], n_estimators=2).fit(X, y).predict(X).shape == (100, 1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_score_is_that_of_pinball_losses(weighted):
+    X, y = problem(400)
+    weight = np.random.default_rng(1).random(len(X)) if weighted else None
+    model = BoostGradRegressor("quantile", quantile=LEVELS, n_estimators=20, random_state=0).fit(X, y, weight)
+    each = zip(LEVELS, model.predict(X).T, strict=True)
+    expected = [d2_pinball_score(y, of, alpha=level, sample_weight=weight) for level, of in each]
+    assert model.score(X, y, weight) == pytest.approx(np.mean(expected)) and model.score(X, y, weight) > 0
+    constant = BoostGradRegressor("quantile", quantile=LEVELS, n_estimators=1, learning_rate=1e-9).fit(X, y, weight)
+    assert constant.score(X, y, weight) == pytest.approx(0.0, abs=1e-2)
+    assert (cross_val_score(model, X, y, cv=3) > 0).all()
+    one = BoostGradRegressor("quantile", quantile=0.5, n_estimators=20, random_state=0).fit(X, y)
+    assert one.score(X, y) == pytest.approx(r2_score(y, one.predict(X)))
