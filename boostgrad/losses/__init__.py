@@ -1,5 +1,6 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
+from boostgrad.losses.autodiff import AutodiffLoss
 from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, get_loss, losses_of, register, registered_losses
 from boostgrad.losses.distributions import (
     DistributionLoss,
@@ -10,7 +11,7 @@ from boostgrad.losses.distributions import (
     PoissonNLL,
 )
 from boostgrad.losses.multi import MultiOutput
-from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
+from boostgrad.losses.own import CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.quantiles import Quantiles
 from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP

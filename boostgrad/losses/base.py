@@ -327,9 +327,11 @@ _FARTHEST = 2.0**200
 
 def _bracketed_root(derivatives: Callable[[float], tuple[float, float]]) -> float:
     """Where a slope that does not decrease changes its sign. Steps are Newton's, but double until the root is
-    bracketed, and halve the bracket where Newton's leave it or do not shrink it."""
+    bracketed, and halve the bracket where Newton's leave it or do not shrink it. Where each of Newton's steps is a
+    fraction of the one before, that fraction of the last one is about what is missing after it."""
     low, high = -np.inf, np.inf
     at, last_step, width, steepest = 0.0, 0.0, np.inf, 0.0
+    last_newton = 0.0  # where the last step was one of Newton's, and else 0
     for _ in range(200):
         slope, curvature = derivatives(at)
         if not np.isfinite(slope):  # too far out
@@ -344,10 +346,13 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]]) -> floa
         if high - low <= 4 * least:
             return at
         newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
+        converges = abs(newton) < 0.1 * abs(last_newton)
+        if converges and newton**2 <= least * abs(last_newton):
+            return at + newton
         if np.isfinite(high - low):
             # a tiny step goes a little further, so that the root is between it and here
             target = at + (newton if abs(newton) > least else np.copysign(2 * least, newton))
-            if newton == 0 or not low < target < high or high - low > 0.5 * width:
+            if newton == 0 or not low < target < high or (high - low > 0.5 * width and not converges):
                 target = low + 0.5 * (high - low)
             width = high - low
         else:
@@ -356,6 +361,7 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]]) -> floa
         step = target - at
         if abs(target) > _FARTHEST:
             return at
+        last_newton = newton if target == at + newton else 0.0
         at, last_step = target, step
     return at
 

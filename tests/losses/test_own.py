@@ -1,4 +1,4 @@
-"""Losses of one's own: functions of whole arrays, and functions that PyTorch or JAX differentiates."""
+"""Losses of one's own, of functions of whole arrays."""
 
 import pickle
 
@@ -271,67 +271,6 @@ def test_an_unnamed_classifier_has_no_probabilities(tmp_path):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     with pytest.raises(ValueError, match="it has no probabilities"):
         again.predict_proba(X)
-
-
-# ---- automatic derivatives -------------------------------------------------------------------------------------------
-
-
-def library(backend):
-    if backend == "torch":
-        return pytest.importorskip("torch")
-    return pytest.importorskip("jax").numpy
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_automatic_derivatives_are_the_built_in_ones(backend, weighted):
-    xp = library(backend)
-    rng = np.random.default_rng(0)
-    raw, y = rng.standard_normal((1, 300)), rng.poisson(2.0, 300).astype(float)
-    weight = rng.random(300) + 0.1 if weighted else None
-    own = AutodiffLoss(lambda y, raw: xp.exp(raw) - y * raw, backend)
-    built_in = derivatives(get_loss("poisson"), y, raw, weight)[:2]
-    for a, b in zip(derivatives(own, y, raw, weight)[:2], built_in, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9)
-    np.testing.assert_allclose(own.values(y, raw), get_loss("poisson").values(y, raw), rtol=1e-12)
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_automatic_derivatives_of_several_outputs(backend):
-    xp = library(backend)
-    rng = np.random.default_rng(0)
-    raw, y = rng.standard_normal((3, 300)), rng.integers(0, 3, 300).astype(float)
-
-    def softmax(y, raw):
-        of_class = [raw[k] * (y == k) for k in range(3)]
-        return xp.log(xp.exp(raw).sum(0)) - (of_class[0] + of_class[1] + of_class[2])
-
-    own, built_in = AutodiffLoss(softmax, backend, 3), get_loss("multinomial_log_loss", n_classes=3)
-    for a, b in zip(derivatives(own, y, raw)[:2], derivatives(built_in, y, raw)[:2], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-    once, _, _ = derivatives(AutodiffLoss(softmax, backend, 3, hessian="gauss_newton"), y, raw)
-    np.testing.assert_allclose(once, derivatives(built_in, y, raw)[0], rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-@pytest.mark.parametrize("hessian", ["auto", "exact", "gauss_newton", "constant"])
-def test_a_loss_that_is_not_convex_trains(backend, hessian):
-    xp = library(backend)
-    X, y, _ = table()
-    y = y + np.where(np.arange(len(y)) % 50 == 0, 30.0, 0.0)  # outliers, which Cauchy's loss leaves aside
-    loss = AutodiffLoss(lambda y, raw: xp.log(1 + (raw - y) ** 2), backend, hessian=hessian, clip=5.0)
-    _, curvature, _ = derivatives(loss, y, np.zeros((1, len(y))))
-    assert (curvature >= 0).all()
-    model = BoostGradRegressor(loss, early_stopping=True, max_delta_step=1.0, **PARAMETERS).fit(X, y)
-    if hessian != "exact":  # which is 0 where the loss is concave
-        assert model.validation_score_[-1] > model.validation_score_[0]
-
-
-def test_bad_autodiff():
-    with pytest.raises(ValueError, match="backend of AutodiffLoss must be 'torch' or 'jax'. Got 'numpy'"):
-        AutodiffLoss(half_square, "numpy")
-    with pytest.raises(ValueError, match="hessian of AutodiffLoss must be"):
-        AutodiffLoss(half_square, hessian="none")
 
 
 def test_own_losses_are_losses():
