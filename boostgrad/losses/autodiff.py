@@ -69,12 +69,9 @@ class AutodiffLoss(OwnLoss):
                 "hessian of AutodiffLoss must be 'auto', 'exact', 'gauss_newton' or 'constant'. "
                 f"Got {hessian!r} instead."
             )
-        self.function = function
+        super().__init__(function, n_outputs, inverse_link, clip)
         self.backend = backend
-        self.n_outputs = n_outputs
         self.hessian = hessian
-        self.inverse = inverse_link
-        self.clip = clip
 
     def __repr__(self) -> str:
         return f"AutodiffLoss({name_of(self.function)}, {self.backend!r})"

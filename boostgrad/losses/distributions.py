@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import Loss, best_constant, register
+from boostgrad.losses.base import Loss, best_constant, missing, register
 
 # Raw predictions that are logarithms count as no larger, and no smaller, where the loss is computed.
 LARGEST_LOG = 300.0
@@ -57,7 +57,7 @@ class DistributionLoss(Loss):
 
     def moments(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         """Raw predictions that fit all rows about best, shape (n_outputs,)."""
-        raise NotImplementedError
+        raise missing(self, "moments")
 
     def init_raw(self, y, weight, offset=None):
         if offset is not None:
@@ -66,11 +66,11 @@ class DistributionLoss(Loss):
 
     def score(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         """Derivatives of the loss by the raw predictions, shape (n_outputs, n_rows)."""
-        raise NotImplementedError
+        raise missing(self, "score")
 
     def information(self, raw: np.ndarray) -> np.ndarray:
         """Diagonal of the Fisher information of the raw predictions, shape (n_outputs, n_rows); the rest of it is 0."""
-        raise NotImplementedError
+        raise missing(self, "information")
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         gradient, information = self.score(y, raw), self.information(raw)
@@ -81,7 +81,7 @@ class DistributionLoss(Loss):
 
     def distribution(self, raw: np.ndarray) -> Any:
         """Frozen distribution of scipy.stats, whose parameters are arrays of shape (n_rows,)."""
-        raise NotImplementedError
+        raise missing(self, "distribution")
 
     def tails(self, y: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """P(Y <= y) and P(Y >= y). Small fits would notice the millisecond that a frozen distribution takes, so this is

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.losses.base import GradientPairs, Loss, get_loss, register, registered_losses
+from boostgrad.losses.base import GradientPairs, Loss, get_loss, register, registered_losses, row_losses
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,10 @@ class MultiOutput(Loss):
         return cls(loss, n_targets * loss.n_outputs, has_missing=has_missing)
 
     @property
+    def ours(self):
+        return self.loss.ours
+
+    @property
     def exposed(self):
         return None if self.loss.exposed is None else np.tile(self.loss.exposed, self.n_targets)
 
@@ -148,6 +152,8 @@ class MultiOutput(Loss):
         constant = None if weighted or self.has_missing else self.loss.constant_hessian
         pairs = GradientPairs.empty(self.n_outputs, n_rows, constant)
         pairs.unit = self.unit
+        if not self.ours:
+            pairs.pairs.fill(np.nan)  # as Loss.pairs does
         if constant is None and not self.has_missing and self.loss.pairs(0, weighted).room is not None:
             pairs.room = pairs.pairs
         return pairs
@@ -167,7 +173,7 @@ class MultiOutput(Loss):
     def values(self, y, raw):
         total = np.zeros(raw.shape[1])
         for k in range(self.n_targets):
-            values = self.loss.values(y.columns[k], raw[self.outputs(k)]) / self.unit[self.outputs(k)][0]
+            values = row_losses(self.loss, y.columns[k], raw[self.outputs(k)]) / self.unit[self.outputs(k)][0]
             total += values if y.present is None else np.where(y.present[k], values, 0.0)
         return total / self.n_targets
 

@@ -7,11 +7,12 @@ predictions.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from boostgrad.losses.base import Loss, register
+from boostgrad.losses.base import Loss, real_numbers, register, row_losses
 
 # What a model file says of a loss without a name.
 UNNAMED = "unnamed"
@@ -52,14 +53,38 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and value > 0
+
+
 class OwnLoss(Loss):
     """What losses of functions share: one output has no axis of its own, and the link may be a function."""
 
-    inverse: Callable[..., Any] | Loss | None = None
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        n_outputs: int,
+        inverse_link: Callable[..., Any] | Loss | None,
+        clip: float | None,
+    ):
+        self._check("function", function, callable(function), "a function")
+        whole = isinstance(n_outputs, Integral) and not isinstance(n_outputs, bool)
+        self._check("n_outputs", n_outputs, whole and n_outputs >= 1, "an integer >= 1")
+        is_link = inverse_link is None or isinstance(inverse_link, Loss) or callable(inverse_link)
+        self._check("inverse_link", inverse_link, is_link, "a function, a boostgrad.losses.Loss or None")
+        self._check("clip", clip, clip is None or _is_positive(clip), "a number > 0 or None")
+        self.function = function
+        self.n_outputs = int(n_outputs)
+        self.inverse = inverse_link
+        self.clip = clip
+
+    def _check(self, name: str, value: Any, good: bool, accepted: str) -> None:
+        if not good:
+            raise ValueError(f"{name} of {type(self).__name__} must be {accepted}. Got {value!r} instead.")
 
     def mean(self, y, raw, weight):
         """Of whole arrays, as the functions are promised."""
-        return float(np.average(self.values(y, raw), weights=weight))
+        return float(np.average(row_losses(self, y, raw), weights=weight))
 
     def _shape(self, raw: np.ndarray) -> np.ndarray:
         return raw[0] if self.n_outputs == 1 else raw
@@ -139,12 +164,12 @@ class CallableLoss(OwnLoss):
         clip: float | None = None,
         constant_hessian: float | None = None,
     ):
-        self.function = function
-        self.n_outputs = n_outputs
+        super().__init__(function, n_outputs, inverse_link, clip)
+        self._check("value", value, value is None or callable(value), "a function or None")
+        constant = constant_hessian is None or _is_positive(constant_hessian)
+        self._check("constant_hessian", constant_hessian, constant, "a number > 0 or None")
         self.value = value
         self.scored = value is not None
-        self.inverse = inverse_link
-        self.clip = clip
         self.constant_hessian = constant_hessian
 
     def __repr__(self) -> str:
@@ -154,7 +179,10 @@ class CallableLoss(OwnLoss):
         found = self.function(y, self._shape(raw), weight)
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise ValueError(f"{self!r} must return a gradient and a hessian. Got {type(found).__name__} instead.")
-        gradient, hessian = (np.asarray(part, dtype=np.float64) for part in found)
+        gradient, hessian = (
+            real_numbers(part, f"the {what} of {self!r}")
+            for part, what in zip(found, ("gradient", "hessian"), strict=True)
+        )
         shape = self._shape(raw).shape
         if gradient.shape != shape or hessian.shape not in (shape, ()):
             raise ValueError(
@@ -170,7 +198,7 @@ class CallableLoss(OwnLoss):
     def values(self, y, raw):
         if self.value is None:
             raise ValueError(f"{self!r} has no values: give CallableLoss a function `value` to have them")
-        return np.asarray(self.value(y, self._shape(raw)), dtype=np.float64)
+        return real_numbers(self.value(y, self._shape(raw)), f"the values of {self!r}")
 
 
 def clipped(gradient: np.ndarray, weight: np.ndarray | None, clip: float | None) -> np.ndarray:

@@ -144,6 +144,88 @@ def test_what_is_no_derivative_is_refused(returned, words):
         BoostGradRegressor(returned).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"function": 3}, "function of {} must be a function. Got 3"),
+        ({"n_outputs": 0}, "n_outputs of {} must be an integer >= 1. Got 0"),
+        ({"n_outputs": 1.5}, "n_outputs of {} must be an integer >= 1. Got 1.5"),
+        ({"n_outputs": True}, "n_outputs of {} must be an integer >= 1. Got True"),
+        ({"clip": -1}, "clip of {} must be a number > 0 or None. Got -1"),
+        ({"clip": "a"}, "clip of {} must be a number > 0 or None. Got 'a'"),
+        ({"inverse_link": 1}, "inverse_link of {} must be a function, a boostgrad.losses.Loss or None. Got 1"),
+        ({"value": 1.0}, "value of {} must be a function or None. Got 1.0"),
+        ({"constant_hessian": 0}, "constant_hessian of {} must be a number > 0 or None. Got 0"),
+    ],
+)
+def test_bad_arguments(more, words):
+    with pytest.raises(ValueError, match=words.format("CallableLoss")):
+        CallableLoss(**{"function": half_square, **more})
+    if not {"value", "constant_hessian"} & set(more):
+        with pytest.raises(ValueError, match=words.format("AutodiffLoss")):
+            AutodiffLoss(**{"function": half_square, **more})
+
+
+@pytest.mark.parametrize("lane", ["gradient", "hessian"])
+@pytest.mark.parametrize("kind", [complex, str, "datetime64[s]"])
+def test_what_is_no_real_number_is_refused(lane, kind):
+    X, y, _ = table()
+
+    def bad(y, raw, sample_weight):
+        return tuple(
+            np.ones(len(y)).astype(int).astype(kind if what == lane else int) for what in ("gradient", "hessian")
+        )
+
+    with pytest.raises(TypeError, match=rf"the {lane} of CallableLoss\(bad\) must hold real numbers. Got "):
+        BoostGradRegressor(bad).fit(X, y)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("shape", ["scalar", "column", "short"])
+def test_values_are_of_rows(n_targets, shape):
+    X, y, _ = table()
+    of = {"scalar": lambda v: v.mean(), "column": lambda v: v[None], "short": lambda v: v[1:]}[shape]
+    loss = CallableLoss(half_square, value=lambda y, raw: of((raw - y) ** 2))
+    y = y if n_targets == 1 else np.column_stack([y, y])
+    with pytest.raises(
+        ValueError, match=r"the values of CallableLoss\(half_square\) must be the loss of each row, of sh"
+    ):
+        BoostGradRegressor(loss, early_stopping=True).fit(X, y)
+
+
+# ---- the constant to start from --------------------------------------------------------------------------------
+
+
+def test_a_loss_without_a_gradient_at_0_starts_from_y():
+    """Gamma's and Poisson's with the mean itself for a raw prediction, whose optimum is the mean of y."""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((400, 2)), rng.gamma(2.0, 3.0, 400)
+
+    def gamma(y, raw, sample_weight):
+        return 1 / raw - y / raw**2, 1 / raw**2
+
+    def poisson(y, raw, sample_weight):
+        return 1 - y / raw, 1 / raw
+
+    for own, target in ((gamma, y), (poisson, np.round(y))):
+        for offset in (None, np.zeros(400)):
+            with np.errstate(all="ignore"):
+                model = BoostGradRegressor(own, n_estimators=1, learning_rate=1e-12).fit(X, target, offset=offset)
+            assert model.ensemble_.base_score[0] == pytest.approx(target.mean(), rel=1e-9)
+
+
+def test_a_loss_without_a_constant_says_so():
+    X, y, _ = table()
+
+    def broken(y, raw, sample_weight):
+        return np.where(np.arange(len(y)) == 7, np.nan, raw - y), np.ones_like(raw)
+
+    words = "gradient of loss 'CallableLoss' is nan at training row 7.*override init_raw, or pass .* as offset"
+    for n_outputs in (1, 2):
+        with pytest.raises(ValueError, match=words):
+            BoostGradRegressor(CallableLoss(broken, n_outputs)).fit(X, y)
+
+
 def test_links_and_clips():
     X, y, _ = table()
     counts = np.exp(y)
