@@ -73,6 +73,8 @@ def several_columns(y: Any, name: str) -> np.ndarray | None:
 def target_table(y: Any, n_rows: int, name: str) -> np.ndarray:
     """Several targets a row, in float64, NaN where one is missing; shape (n_rows, n_targets)."""
     y = np.asarray(y)
+    if y.dtype.kind == "O":  # NA of pandas's nullable columns has no float
+        y = np.where(np.frompyfunc(lambda value: type(value).__name__ == "NAType", 1, 1)(y).astype(bool), np.nan, y)
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
     if y.dtype.kind in "mM":

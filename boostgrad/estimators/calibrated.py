@@ -73,7 +73,10 @@ class CalibratedBoostGrad(BoostGrad):
         if SPLITTER.accepts(cv):
             return cv.split(np.zeros((len(target), 1)), None if target.ndim == 2 else target)
         if isinstance(cv, Iterable) and not isinstance(cv, str):
-            return [(np.asarray(train), np.asarray(test)) for train, test in cv]
+            folds = [(np.asarray(train), np.asarray(test)) for train, test in cv]
+            if not folds:
+                raise ValueError(f"cv holds no pairs of rows to train on and to test with. Got {cv!r}.")
+            return folds
         if not params.Number(Integral, 2, len(target)).accepts(cv):
             raise ValueError(
                 "cv must be None, a number of folds from 2 to the number of rows, a scikit-learn splitter, or pairs of "

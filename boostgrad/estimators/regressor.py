@@ -333,7 +333,8 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
+        several = hasattr(self.quantile, "__len__") or isinstance(self.loss, Quantiles)
+        tags.target_tags.multi_output = not several  # several quantiles are of one target
         return tags
 
     def _check_target(self, y, n_rows, name):
@@ -398,7 +399,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         return loss  # of several raw predictions, which gets all columns of y
 
     def _quantile_loss(self, fitted):
-        if not isinstance(self.quantile, list | tuple):
+        if np.ndim(self.quantile) == 0:
             return get_loss(self.loss, quantile=float(self.quantile))
         if self.loss != "quantile" or fitted["shape"]:
             raise ValueError(

@@ -77,6 +77,30 @@ def test_missing_targets_count_for_nothing(strategy):
     np.testing.assert_allclose(loss.values(y, raw), np.nansum((raw.T - other) ** 2, axis=1) / 6)
 
 
+@pytest.mark.parametrize("container", ["nullable", "pyarrow", "polars", "object"])
+def test_targets_are_missing_in_any_container(container):
+    X, Y = problem()
+    Y = Y.round(2)
+    Y[::3, 1] = np.nan
+    expected = BoostGradRegressor(**SMALL).fit(X, Y).predict(X)
+    if container == "object":
+        table = np.where(np.isnan(Y), None, Y.astype(object))
+    elif container == "polars":
+        table = pytest.importorskip("polars").DataFrame(
+            np.where(np.isnan(Y), None, Y.astype(object)).tolist(), orient="row"
+        )
+    elif container == "pyarrow":
+        pa = pytest.importorskip("pyarrow")
+        table = pa.table({str(k): pa.array(of, from_pandas=True) for k, of in enumerate(Y.T)})
+    else:
+        pd = pytest.importorskip("pandas")
+        table = pd.DataFrame({k: pd.array(of, dtype="Float64") for k, of in enumerate(Y.T)})
+        assert table.isna().sum().sum() == len(Y[::3])
+    model = BoostGradRegressor(**SMALL).fit(X, table)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    assert model.score(X, table) == model.score(X, Y)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_score_is_the_mean_of_those_of_the_targets(weighted):
     X, Y = problem()

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.model_selection import cross_val_score
 
@@ -58,6 +59,13 @@ def test_errors():
     with pytest.raises(ValueError, match="ascending"):
         Quantiles([0.5, 0.5])
     assert BoostGradRegressor(loss="quantile", quantile=[0.5], n_estimators=2).fit(X, y).predict(X).shape == (100, 1)
+    for several in (np.array(LEVELS), LEVELS):
+        model = BoostGradRegressor(loss="quantile", quantile=several, n_estimators=2, random_state=0)
+        assert not model.__sklearn_tags__().target_tags.multi_output
+        np.testing.assert_array_equal(
+            clone(model).fit(X, y).predict(X), model.set_params(quantile=tuple(LEVELS)).fit(X, y).predict(X)
+        )
+    assert BoostGradRegressor(loss="quantile", quantile=0.5).__sklearn_tags__().target_tags.multi_output
 
 
 @pytest.mark.parametrize("weighted", [False, True])
