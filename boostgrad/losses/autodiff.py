@@ -220,7 +220,7 @@ class _Jax:
     def __init__(self, function: Callable[..., Any], owner: str):
         self.function, self.owner = function, owner
         self.compiles = True
-        self.compiled: dict[Any, Callable[..., Any]] = {}
+        self.compiled: dict[str, Callable[..., Any]] = {}
 
     @staticmethod
     def block(n_threads: int) -> int:
@@ -238,9 +238,11 @@ class _Jax:
         import jax
 
         if self.compiles:
-            compiled = self.compiled.setdefault(function.__name__, jax.jit(function))
+            name = function.__name__
+            if name not in self.compiled:
+                self.compiled[name] = jax.jit(function)
             try:
-                return compiled(y, raw)
+                return self.compiled[name](y, raw)
             except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
                 self.compiles = False
         return function(jax.numpy.asarray(y), jax.numpy.asarray(raw))
