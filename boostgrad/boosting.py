@@ -12,7 +12,7 @@ import numpy as np
 from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.statistics import Redraws
-from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf
+from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, check_written, not_finite
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import GrownTree, TreeGrower
 from boostgrad.tree.growers import Growers
@@ -212,6 +212,8 @@ def train(
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss)
+            if state.iteration == 1:
+                check_written(pairs, loss)
             pairs.to_units()
             grown = growers.each(grow, range(0, loss.n_outputs, n_values))
             trees += [of_output.tree for of_output in grown]
@@ -255,9 +257,4 @@ def _base_score(rows: Rows, loss: Loss) -> np.ndarray:
 def _check_finite(pairs, loss: Loss) -> None:
     if all(map(isfinite, pairs.largest.flat)):
         return
-    output, row, lane = (int(index[0]) for index in np.nonzero(~np.isfinite(pairs.pairs)))
-    what = ("gradient", "hessian")[lane]
-    raise ValueError(
-        f"the {what} of loss {loss.name or type(loss).__name__!r} is {pairs.pairs[output, row, lane]} at training row "
-        f"{row}: y or sample_weight is too large there, or the loss is not finite"
-    )
+    raise ValueError(f"{not_finite(pairs, loss)}: y or sample_weight is too large there, or the loss is not finite")

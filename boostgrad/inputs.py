@@ -76,6 +76,8 @@ def several_columns(y: Any, name: str) -> np.ndarray | None:
 def target_table(y: Any, n_rows: int, name: str) -> np.ndarray:
     """Several targets a row, in float64, NaN where one is missing; shape (n_rows, n_targets)."""
     y = np.asarray(y)
+    if y.dtype.kind == "O":  # NA of pandas's nullable columns has no float
+        y = np.where(np.frompyfunc(lambda value: type(value).__name__ == "NAType", 1, 1)(y).astype(bool), np.nan, y)
     if y.dtype.kind == "c":
         raise ValueError(f"Complex data not supported: {name} must hold real numbers.")
     if y.dtype.kind in "mM":
@@ -339,23 +341,22 @@ def checked_numbers(values: Any, n_rows: int, name: str) -> np.ndarray:
     return values
 
 
-def checked_offset(offset: Any, exposure: Any, n_rows: int, suffix: str = "") -> np.ndarray | None:
-    """Offset and the logarithm of the exposure together, shape (n_outputs, n_rows); None where neither was given."""
-    total = None
-    if offset is not None:
-        total = np.atleast_2d(checked_numbers(offset, n_rows, f"offset{suffix}").T)
-    if exposure is not None:
-        name = f"exposure{suffix}"
-        exposure = checked_numbers(exposure, n_rows, name)
-        if exposure.ndim == 2 and exposure.shape[1] == 1:
-            exposure = exposure[:, 0]
-        if exposure.ndim != 1:
-            raise ValueError(f"{name} must have one number a row: it has shape {exposure.shape}.")
-        bad = np.flatnonzero(exposure <= 0)
-        if len(bad):
-            raise ValueError(f"{name} must be positive: row {bad[0]} is {exposure[bad[0]]}.")
-        total = np.log(exposure) + (0.0 if total is None else total)
-    return None if total is None else np.ascontiguousarray(np.atleast_2d(total))
+def checked_offset(offset: Any, n_rows: int, name: str) -> np.ndarray:
+    """Raw predictions to start from, shape (n_outputs, n_rows)."""
+    return np.ascontiguousarray(np.atleast_2d(checked_numbers(offset, n_rows, name).T))
+
+
+def checked_exposure(exposure: Any, n_rows: int, name: str) -> np.ndarray:
+    """Positive numbers, shape (n_rows,)."""
+    exposure = checked_numbers(exposure, n_rows, name)
+    if exposure.ndim == 2 and exposure.shape[1] == 1:
+        exposure = exposure[:, 0]
+    if exposure.ndim != 1:
+        raise ValueError(f"{name} must have one number a row: it has shape {exposure.shape}.")
+    bad = np.flatnonzero(exposure <= 0)
+    if len(bad):
+        raise ValueError(f"{name} must be positive: row {bad[0]} is {exposure[bad[0]]}.")
+    return exposure
 
 
 def checked_groups(groups: Any, n_rows: int, name: str) -> np.ndarray | None:

@@ -114,11 +114,13 @@ class ClassWeights:
 
 
 class Levels:
-    """A list or tuple of levels."""
+    """A list, tuple or array of levels."""
 
     LEVEL = Number(Real, 0, 1, low_open=True, high_open=True)
 
     def accepts(self, value: Any) -> bool:
+        if getattr(value, "ndim", 0) == 1 and hasattr(value, "tolist"):
+            value = value.tolist()
         if not isinstance(value, list | tuple) or not value or not all(self.LEVEL.accepts(v) for v in value):
             return False
         return all(a < b for a, b in zip(value, value[1:], strict=False))

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit, TimeSeriesSplit, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -403,6 +404,36 @@ def test_metadata_routing(routing):
     plain = BoostGradRegressor(n_estimators=5).set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
     assert np.isfinite(cross_val_score(plain, X, y, cv=3, params={"sample_weight": weight})).all()
     GridSearchCV(plain, {"learning_rate": [0.1, 0.2]}, cv=2).fit(X, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("face", [*FACES, BoostGradSurvival, BoostGradRanker])
+def test_scores_take_what_predictions_take(face, routing):
+    """An offset that undoes what the model says, routed by cross-validation as by hand."""
+    X, y = problem(face if face in FACES else BoostGradRegressor)
+    if face is BoostGradSurvival:
+        y = np.column_stack([np.exp(y), np.ones(N_ROWS)])
+    elif face is BoostGradRanker:
+        y = np.digitize(y, np.quantile(y, [0.3, 0.6, 0.9]))
+    offset = np.random.default_rng(1).standard_normal(N_ROWS) * 20
+    if face is BoostGradClassifier and len(np.unique(y)) > 2:
+        y = (y == y[0]).astype(int)
+    model = face(n_estimators=20, random_state=0).fit(X, y)
+    assert model.score(X, y) > model.score(X, y, offset=offset) + 0.01
+    routed = face(n_estimators=20, random_state=0).set_fit_request(offset=True).set_score_request(offset=True)
+    folds = KFold(2)
+    found = cross_val_score(routed, X, y, cv=folds, params={"offset": offset})
+    for score, (train, test) in zip(found, folds.split(X), strict=True):
+        by_hand = clone(model).fit(X[train], y[train], offset=offset[train])
+        assert score == by_hand.score(X[test], y[test], offset=offset[test])
+
+
+def test_scores_with_exposure():
+    X, y = problem()
+    exposure = np.random.default_rng(1).random(N_ROWS) + 0.1
+    counts = np.random.default_rng(2).poisson(np.exp(y / 2) * exposure)
+    model = BoostGradRegressor("poisson", n_estimators=20, random_state=0).fit(X, counts, exposure=exposure)
+    exposed = model.score(X, counts, exposure=exposure)
+    assert exposed == pytest.approx(r2_score(counts, model.predict(X) * exposure)) and exposed > model.score(X, counts)
 
 
 def test_html_and_text_representations():

@@ -234,6 +234,8 @@ def test_datasets_that_hold_rows_out(seed):
     assert BoostGradRegressor(**settings).fit(data).conformity_scores_[0].n_rows == 150
     with pytest.raises(TypeError, match="BoostGradDataset"):
         model.calibrate(data, y[:1500], cv=5)
+    with pytest.raises(ValueError, match="cv holds no pairs of rows"):
+        model.calibrate(X, y, cv=[])
 
 
 def test_folds_by_hand(seed):

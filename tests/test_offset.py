@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from boostgrad import BoostGradClassifier, BoostGradRegressor
-from boostgrad.losses import Loss
+from boostgrad.losses import CallableLoss, Loss, get_loss
 
 
 class Poisson(Loss):
@@ -81,6 +81,77 @@ def test_exposure_is_a_rate():
     both = BoostGradRegressor(loss=Poisson(), **PARAMETERS).fit(X, counts, offset=np.log(exposure / 2), exposure=2.0)
     np.testing.assert_allclose(both.predict(X), model.predict(X), rtol=1e-9)
     assert model.predict(X, exposure=exposure).sum() == pytest.approx(counts.sum(), rel=0.02)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+@pytest.mark.parametrize("name", ["gamma_nll", "lognormal_nll", "gamma"])
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_exposed_amounts_are_those_of_a_unit(name, size, n_targets):
+    """An amount that is as many times as large as its row was exposed is the amount of a unit."""
+    X, y, _ = table()
+    exposure = size * (np.random.default_rng(1).random(len(X)) + 0.05)
+    y = np.exp(y) if n_targets == 1 else np.exp(np.column_stack([y, -y]))
+    exposed = (y.T * exposure).T
+    plain = BoostGradRegressor(name, early_stopping=True, **PARAMETERS).fit(X, y, exposure=np.ones(len(X)))
+    model = BoostGradRegressor(name, early_stopping=True, **PARAMETERS).fit(X, exposed, exposure=exposure)
+    np.testing.assert_allclose(model.predict(X), plain.predict(X), rtol=1e-5)
+    np.testing.assert_allclose(model.predict(X, exposure=exposure), (plain.predict(X).T * exposure).T, rtol=1e-5)
+    if name != "gamma":
+        found, expected = model.predict_distribution(X, exposure=exposure), plain.predict_distribution(X)
+        np.testing.assert_allclose(found.std(), (expected.std().T * exposure).T, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("name", ["poisson", "poisson_nll", "negative_binomial_nll"])
+def test_exposed_counts_are_a_rate(name, n_targets):
+    rng = np.random.default_rng(0)
+    X, y, _ = table(3000)
+    exposure = 100 * rng.random(3000) + 1
+    rate = np.exp(y if n_targets == 1 else np.column_stack([y, 1 - y]))
+    counts = rng.poisson((rate.T * exposure).T)
+    model = BoostGradRegressor(name, **PARAMETERS).fit(X, counts, exposure=exposure)
+    of_unit = model.predict(X)
+    assert np.corrcoef(of_unit.ravel(), rate.ravel())[0, 1] > 0.9
+    exposed = (of_unit.T * exposure).T
+    np.testing.assert_allclose(model.predict(X, exposure=exposure), exposed, rtol=1e-9)
+    np.testing.assert_allclose(exposed.sum(axis=0), counts.sum(axis=0), rtol=0.05)
+    if name != "poisson":
+        frozen = model.predict_distribution(X, exposure=exposure)
+        np.testing.assert_allclose(frozen.mean(), exposed, rtol=1e-9)
+    if name == "negative_binomial_nll":
+        np.testing.assert_allclose(frozen.kwds["n"], model.predict_distribution(X).kwds["n"], rtol=1e-9)
+
+
+def test_exposure_of_a_function_is_that_of_the_loss_it_predicts_for():
+    def poisson(y, raw, sample_weight):
+        return np.exp(raw) - y, np.exp(raw)
+
+    X, y, _ = table()
+    exposure = np.random.default_rng(0).random(len(X)) + 0.1
+    counts = np.round(10 * exposure * np.exp(y))
+    loss = CallableLoss(poisson, inverse_link=get_loss("poisson"))
+    own = BoostGradRegressor(loss, **PARAMETERS).fit(X, counts, exposure=exposure)
+    built_in = BoostGradRegressor("poisson", **PARAMETERS).fit(X, counts, exposure=exposure)
+    np.testing.assert_allclose(own.predict(X, exposure=2), built_in.predict(X, exposure=2), rtol=1e-5)
+    for loss in (CallableLoss(poisson), CallableLoss(poisson, inverse_link=np.exp)):
+        with pytest.raises(ValueError, match=r"logarithmic link, which 'CallableLoss\(poisson\)' is not; use offset"):
+            BoostGradRegressor(loss).fit(X, counts, exposure=exposure)
+
+
+def test_exposure_and_offset_of_two_parameters():
+    X, y, _ = table()
+    y = np.exp(y)
+    for bad in (np.zeros(len(X)), np.zeros((len(X), 3))):
+        with pytest.raises(ValueError, match=r"offset must have 2 number\(s\) a row.*'gamma_nll'; it has [13]"):
+            BoostGradRegressor("gamma_nll").fit(X, y, offset=bad, exposure=np.ones(len(X)))
+    with pytest.raises(ValueError, match="exposure needs a loss with a logarithmic link, which 'normal_nll' is not"):
+        BoostGradRegressor("normal_nll").fit(X, y, exposure=np.ones(len(X)))
+    with pytest.raises(ValueError, match="exposure must have one number a row: it has shape"):
+        BoostGradRegressor("gamma_nll").fit(X, y, exposure=np.ones((len(X), 2)))
+    shift = np.column_stack([np.log(np.arange(len(X)) + 1), np.zeros(len(X))])
+    model = BoostGradRegressor("gamma_nll", **PARAMETERS).fit(X, y, offset=shift)
+    exposed = BoostGradRegressor("gamma_nll", **PARAMETERS).fit(X, y, exposure=np.arange(len(X)) + 1)
+    np.testing.assert_allclose(model.predict(X), exposed.predict(X), rtol=1e-9)
 
 
 def test_validation_rows_have_offsets_of_their_own():

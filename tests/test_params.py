@@ -64,7 +64,10 @@ CASES = {
     "n_jobs": ((0, 1.5, "all", True, LARGE, -LARGE), (None, 1, 3, -1, -2, np.int64(2))),
     "verbose": ((-1, 1.5, "x", None), (0, 1, 2, True, False)),
     "init": (("x", 1, {}, [0.0], LinearRegression), (None, "zero", LinearRegression())),
-    "quantile": ((0, 1, 0.0, 1.0, "x", [], [0.5, 0.1], [0.5, 1]), (0.01, 0.5, None, [0.1, 0.5])),
+    "quantile": (
+        (0, 1, 0.0, 1.0, "x", [], [0.5, 0.1], [0.5, 1], np.array([[0.1, 0.5]]), np.array([])),
+        (0.01, 0.5, None, [0.1, 0.5], (0.1, 0.5), np.array([0.1, 0.5])),
+    ),
     "class_weight": (("x", [1, 2], {0: -1}, {0: np.inf}, {0: "x"}), (None, "balanced", {}, {0: 1, "b": 0.0})),
     "random_state": (
         (-1, 2**32, 1.5, "x", True, np.random.RandomState),

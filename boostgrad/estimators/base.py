@@ -24,7 +24,7 @@ from boostgrad.estimators.fitted import FittedState, ensemble_of
 from boostgrad.estimators.samples import Given, Samples
 from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
-from boostgrad.inputs import checked_groups, checked_offset, checked_weight, smallest
+from boostgrad.inputs import checked_groups, checked_weight, smallest
 from boostgrad.losses import BadTarget, Loss
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
@@ -123,7 +123,7 @@ class BoostGrad(FittedState, BaseEstimator):
 
         target, fitted = self._encode_target(samples.y)
         loss = self._make_loss(fitted)
-        self._check_offset(given, samples.offset, loss)
+        samples = samples.with_offset(given.start(samples.columns.n_rows, loss))
         samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
         del target  # which is not needed beside the samples
         check_target(loss, samples.y, samples.rows, "y")
@@ -218,7 +218,6 @@ class BoostGrad(FittedState, BaseEstimator):
             rows=None,
             y=self._check_target(given.y, n_rows, f"y{given.suffix}"),
             weight=checked_weight(given.sample_weight, n_rows, f"sample_weight{given.suffix}"),
-            offset=checked_offset(given.offset, given.exposure, n_rows, given.suffix),
             groups=checked_groups(given.groups, n_rows, f"groups{given.suffix}"),
         )
 
@@ -227,14 +226,6 @@ class BoostGrad(FittedState, BaseEstimator):
         init = fitted["init_"] = initial.fitted_init(self.init, given, samples)
         raw = self._raw_of_init(init, given.X, loss, fitted)
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
-
-    def _check_offset(self, given: Given, offset: np.ndarray | None, loss: Loss) -> None:
-        check_exposure(given.exposure, f"exposure{given.suffix}", loss)
-        if offset is not None and len(offset) != loss.n_outputs:
-            raise ValueError(
-                f"offset{given.suffix} must have {loss.n_outputs} number(s) a row, one for each raw prediction of the "
-                f"loss {loss.name!r}; it has {len(offset)}."
-            )
 
     def _stops_early(self, n_rows: int, given_val: Given, loss: Loss) -> bool:
         if not loss.scored and by_loss(self.scoring):
@@ -364,8 +355,7 @@ class BoostGrad(FittedState, BaseEstimator):
                 as_columns(given.X), unknown_category=self.unknown_category, owner=type(self).__name__, what="X_val"
             )
             samples = self._samples(given, BinnedFrame(table.schema, table.mapper, columns, n_threads))
-        self._check_offset(given, samples.offset, loss)
-        samples = samples.with_weight()
+        samples = samples.with_offset(given.start(samples.columns.n_rows, loss)).with_weight()
         target = self._encode_validation_target(samples.y, fitted, "y_val", samples.rows)
         check_target(loss, target, samples.rows, "y_val")
         if "init_" in fitted:
@@ -398,10 +388,7 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _start(self, X: Any, offset: Any, exposure: Any, n_rows: int) -> np.ndarray | None:
         """What a prediction starts from, ``init``, offset and exposure together, shape (n_outputs, n_rows)."""
-        start = None
-        if offset is not None or exposure is not None:
-            start = checked_offset(offset, exposure, n_rows)
-            self._check_offset(Given(None, None, exposure=exposure), start, self._loss)
+        start = Given(None, None, offset=offset, exposure=exposure).start(n_rows, self._loss)
         if "init_" in self.__dict__:
             raw = self._raw_of_init(self.init_, in_order(X, self._schema.names), self._loss, self.__dict__)
             start = raw if start is None else start + raw
@@ -603,11 +590,6 @@ def check_target(loss: Loss, y: np.ndarray, rows: np.ndarray | None, name: str) 
     except ValueError as error:
         among = "" if rows is None else f" (rows counted among the {len(rows)} that are left of it)"
         raise ValueError(f"{name}{among}: {error}") from None
-
-
-def check_exposure(exposure: Any, name: str, loss: Loss) -> None:
-    if exposure is not None and loss.link != "log":
-        raise ValueError(f"{name} needs a loss with a logarithmic link, which {loss.name!r} is not; use offset.")
 
 
 ATTRIBUTES = """ensemble_ : Ensemble

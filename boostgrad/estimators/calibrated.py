@@ -13,8 +13,8 @@ from boostgrad import params
 from boostgrad.conformal import ConformityScores
 from boostgrad.data.containers import taken
 from boostgrad.estimators.base import BoostGrad, check_target
-from boostgrad.estimators.samples import Samples
-from boostgrad.inputs import checked_offset, checked_weight
+from boostgrad.estimators.samples import Given, Samples
+from boostgrad.inputs import checked_weight
 from boostgrad.losses import Loss
 from boostgrad.runtime import seed_of
 
@@ -37,7 +37,7 @@ class CalibratedBoostGrad(BoostGrad):
         if cv is None:
             scores = self._row_scores(self._loss, target, self._raw(X, offset, exposure))
         else:
-            checked_offset(offset, exposure, n_rows)
+            Given(X, y, offset=offset, exposure=exposure).start(n_rows, self._loss)  # which checks all rows at once
             folds = self._folds(cv, target)
             given = {"sample_weight": sample_weight, "offset": offset, "exposure": exposure}
             given = {name: value for name, value in given.items() if value is not None}
@@ -84,7 +84,10 @@ class CalibratedBoostGrad(BoostGrad):
         if SPLITTER.accepts(cv):
             return cv.split(np.zeros((len(target), 1)), None if target.ndim == 2 else target)
         if isinstance(cv, Iterable) and not isinstance(cv, str):
-            return [(np.asarray(train), np.asarray(test)) for train, test in cv]
+            folds = [(np.asarray(train), np.asarray(test)) for train, test in cv]
+            if not folds:
+                raise ValueError(f"cv holds no pairs of rows to train on and to test with. Got {cv!r}.")
+            return folds
         if not params.Number(Integral, 2, len(target)).accepts(cv):
             raise ValueError(
                 "cv must be None, a number of folds from 2 to the number of rows, a scikit-learn splitter, or pairs of "

@@ -150,6 +150,24 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         """
         return self._labels(self._raw(X, offset))
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
+        """Accuracy; where y has several labels a row, the share of the rows all of whose labels are right.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like
+            As in :meth:`fit`.
+        offset : array-like
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        float
+        """
+        from sklearn.metrics import accuracy_score
+
+        return float(accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight))
+
     def predict_set(
         self, X: Any, coverage: float = 0.9, *, class_conditional: bool = False, offset: Any = None
     ) -> np.ndarray:

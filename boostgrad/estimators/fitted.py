@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from boostgrad import conformal
 from boostgrad.data.schema import TableSchema
 from boostgrad.io import native
-from boostgrad.losses import Loss, get_loss, registered_losses
+from boostgrad.losses import Loss, MultiOutput, get_loss, registered_losses
 from boostgrad.losses.own import UNNAMED
 from boostgrad.tree.model import Ensemble, Tree
 from boostgrad.tree.predictor import Predictor
@@ -208,8 +208,8 @@ class FittedState:
         values = stored.estimator.get("parameters", {})
         model = cls(**{name: values[name] for name in cls._get_param_names() if name in values})
         model._restore(stored, classes)
-        if "loss" not in values:  # it was an object
-            model.loss = model._loss
+        if "loss" not in values:  # it was an object, which fit may have repeated for several targets
+            model.loss = model._loss.loss if isinstance(model._loss, MultiOutput) else model._loss
         return model
 
 

@@ -96,15 +96,16 @@ class TargetIntervals(Intervals):
 
     def scores(self, y, raw):
         scores = []
-        for k in range(self.loss.n_outputs):
+        for k in range(self.loss.n_targets):
             present = ~np.isnan(y[:, k])
             of_target = np.full(len(y), np.nan)
-            of_target[present] = self.each.scores(y[present, k], raw[k : k + 1, present])[0]
+            of_target[present] = self.each.scores(y[present, k], raw[self.loss.outputs(k)][:, present])[0]
             scores.append(of_target)
         return np.stack(scores)
 
     def interval(self, raw, calibrated, coverage):
-        parts = [self.each.interval(raw[k : k + 1], calibrated[k : k + 1], coverage) for k in range(len(raw))]
+        each = range(self.loss.n_targets)
+        parts = [self.each.interval(raw[self.loss.outputs(k)], calibrated[k : k + 1], coverage) for k in each]
         return np.stack(parts, axis=1)
 
 
@@ -128,6 +129,11 @@ def intervals_of(loss: Loss) -> Intervals:
         if type(loss).distribution is DistributionLoss.distribution:
             raise ValueError(f"{loss!r} has no method distribution, which prediction intervals need.")
         return DistributionIntervals(loss)
+    if loss.n_outputs > 1 and not isinstance(loss, Quantiles):
+        raise ValueError(
+            f"{loss!r} has several raw predictions, and nothing says what they tell of a target: it has no prediction "
+            "intervals."
+        )
     level = loss.levels[0] if isinstance(loss, Quantiles) else getattr(loss, "parameter", 0.5)
     if isinstance(loss, Quantile | Quantiles | Expectile) and level != 0.5:
         raise ValueError(

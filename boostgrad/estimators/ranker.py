@@ -141,7 +141,16 @@ class BoostGradRanker(BoostGrad):
         for raw in self._staged_raw(X, offset):
             yield raw[0].copy()
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None, *, groups: Any = None, k: int | None = None) -> float:
+    def score(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        groups: Any = None,
+        k: int | None = None,
+        offset: Any = None,
+    ) -> float:
         """Mean NDCG of the queries, with gains ``2^relevance - 1``; see :func:`boostgrad.metrics.ndcg`.
 
         Parameters
@@ -150,8 +159,10 @@ class BoostGradRanker(BoostGrad):
             As in :meth:`fit`.
         k : int, default=None
             Only so many first rows of a query count. None: all.
+        offset : array-like of shape (n_samples,), default=None
+            As in :meth:`predict`.
         """
-        score = self.predict(X)
+        score = self.predict(X, offset)
         y = self._check_target(y, len(score), "y")
         weight = checked_weight(sample_weight, len(score), "sample_weight")
         there = np.ones(len(y), bool) if weight is None else weight > 0  # other rows would take ranks from these

@@ -13,8 +13,7 @@ from boostgrad.estimators.base import documented
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
 from boostgrad.estimators.intervals import has_intervals, intervals_of
 from boostgrad.estimators.samples import Given
-from boostgrad.estimators.scoring import Scored
-from boostgrad.inputs import several_columns, target_numbers, target_table, weights_of
+from boostgrad.inputs import checked_weight, several_columns, target_numbers, target_table, weights_of
 from boostgrad.losses import (
     CallableLoss,
     DistributionLoss,
@@ -42,8 +41,11 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         ``Tweedie(power=1.7)`` or ``Huber(delta=10)``; or a function ``f(y, raw, sample_weight) -> (gradient, hessian)``
         of whole arrays, see :class:`boostgrad.losses.CallableLoss`.
         "normal_nll", "lognormal_nll", "gamma_nll", "poisson_nll" and "negative_binomial_nll" predict a distribution:
-        its mean is the prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, the
-        loss is repeated for each of them; missing targets (NaN) are left out then.
+        its mean is the prediction, and :meth:`predict_distribution` gives all of it. Where y has several columns, a
+        loss of one target (all of these, and functions) is repeated for each of them; missing targets (NaN) are left
+        out then. A loss of one's own with several raw predictions (``CallableLoss(f, n_outputs=2)``, say) gets y as it
+        is, of one column or of several, and the model predicts what its ``inverse_link`` gives: a column for each raw
+        prediction, where there is none.
     {parameters}
 
     Attributes
@@ -117,8 +119,10 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         X, y, sample_weight, groups, X_val, y_val, sample_weight_val, offset, offset_val : array-like
             As in :meth:`BoostGrad.fit`.
         exposure : array-like of shape (n_samples,), default=None
-            For losses with a logarithmic link: how much each row was exposed to what y counts (insured years, say).
-            The model predicts per unit of exposure; its logarithm is added to ``offset``. Positive.
+            For losses with a logarithmic link, and distributions of amounts and counts: how much each row was exposed
+            to what y counts (insured years, say). The model predicts per unit of exposure; its logarithm is added to
+            ``offset``, for all targets and, of a distribution, for the parameter that is the mean or, of
+            "lognormal_nll", the mean of the logarithm. Positive.
         exposure_val : as exposure, default=None
             Of the validation data; needed where there are an exposure and X_val.
 
@@ -166,12 +170,13 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         Parameters
         ----------
         X, offset, exposure : array-like
-            As in :meth:`predict`; an offset has a column for each parameter of the distribution.
+            As in :meth:`predict`; an offset has a column for each parameter of the distribution, target by target.
 
         Returns
         -------
         scipy.stats frozen distribution
-            With parameters of shape (n_samples,): ``mean()``, ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
+            With parameters of shape (n_samples,), or (n_samples, n_targets) where y had several columns: ``mean()``,
+            ``std()``, ``ppf(q)``, ``cdf(y)`` and so on are arrays.
 
         Raises
         ------
@@ -179,12 +184,16 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             If the loss is not that of a distribution.
         """
         self._check_fitted()
-        if not isinstance(self._loss, DistributionLoss):
+        one = self._loss.loss if isinstance(self._loss, MultiOutput) else self._loss
+        if not isinstance(one, DistributionLoss):
             raise AttributeError(
                 f"predict_distribution needs a loss that is the likelihood of a distribution, such as 'normal_nll'; "
                 f"this model was fitted with {self._loss.name!r}."
             )
-        return self._loss.distribution(self._raw(X, offset, exposure))
+        raw = self._raw(X, offset, exposure)
+        if one is not self._loss:  # (n_targets * n_parameters, n_rows) to (n_parameters, n_rows, n_targets)
+            raw = raw.reshape(self._loss.n_targets, one.n_outputs, -1).transpose(1, 2, 0)
+        return one.distribution(raw)
 
     def predict_interval(self, X: Any, coverage: float = 0.9, offset: Any = None, exposure: Any = None) -> np.ndarray:
         """Intervals that hold the target of a new row with a probability of ``coverage`` (conformal prediction).
@@ -275,6 +284,38 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         intervals_of(self._loss)
         return super().calibrate(X, y, sample_weight, cv=cv, offset=offset, exposure=exposure)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None, exposure: Any = None) -> float:
+        """How good the predictions are, the higher the better; 1 is best, and a constant has 0 at most.
+
+        R^2, or, of a model of several quantiles, D^2: 1 minus the pinball loss divided by that of the best constant,
+        the mean over the levels (:func:`sklearn.metrics.d2_pinball_score` of each).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Where there are several targets, the score is the mean of theirs, each of the rows that have it (not NaN).
+        sample_weight : array-like of shape (n_samples,), default=None
+        offset, exposure : array-like
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        float
+        """
+        predictions = self.predict(X, offset, exposure)
+        n_rows = len(predictions)
+        y = self._check_target(y, n_rows, "y")
+        weight = checked_weight(sample_weight, n_rows, "sample_weight")
+        if isinstance(self._loss, Quantiles):
+            return _quantile_score(y, predictions, self._loss.levels, weight)
+        if y.shape != predictions.shape:
+            raise ValueError(
+                f"score needs a prediction for each target: y has shape {y.shape}, and what the model predicts has "
+                f"shape {predictions.shape}."
+            )
+        return _mean_of_targets(NUMBER_METRICS["r2"], list(_targets(y, weight)), predictions.reshape(n_rows, -1).T)
+
     def _keeps_conformity(self, loss):
         return has_intervals(loss)
 
@@ -282,18 +323,20 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         return intervals_of(loss).scores(target, raw)
 
     def _target_attributes(self):
-        return {"shape": (self._loss.n_outputs,) if isinstance(self._loss, MultiOutput) else ()}
+        return {"shape": (self._loss.n_targets,) if isinstance(self._loss, MultiOutput) else ()}
 
     def _predictions(self, raw):
         predictions = self._loss.inverse_link(raw)
-        return predictions[0].copy() if self._predicts_one_number() else np.ascontiguousarray(predictions.T)
+        one = len(predictions) == 1 and not isinstance(self._loss, Quantiles)
+        return predictions[0].copy() if one else np.ascontiguousarray(predictions.T)
 
     def _predicts_one_number(self):
-        return not isinstance(self._loss, MultiOutput | Quantiles)
+        return n_predictions(self._loss) == 1 and not isinstance(self._loss, Quantiles)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
+        several = hasattr(self.quantile, "__len__") or isinstance(self.loss, Quantiles)
+        tags.target_tags.multi_output = not several  # several quantiles are of one target
         return tags
 
     def _check_target(self, y, n_rows, name):
@@ -312,11 +355,12 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
 
     def _metric(self, name, known):
         metric = NUMBER_METRICS.get(name)
-        if metric is None or isinstance(known.loss, Quantiles):
+        n_targets = int(np.prod(known.fitted["shape"], dtype=int))
+        if metric is None or isinstance(known.loss, Quantiles) or n_predictions(known.loss) != n_targets:
             return None
 
         def bind(scored):
-            targets = list(_targets(scored))
+            targets = list(_targets(scored.y, scored.weight))
             return lambda raw: _mean_of_targets(metric, targets, known.loss.inverse_link(raw))
 
         return bind
@@ -339,25 +383,25 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
                 f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
                 f"Got {self.loss!r} instead."
             )
-        fits = loss.target == "numbers"
-        if isinstance(loss, Quantiles) and not fitted["shape"]:
-            return loss
-        if fits and fitted["shape"] and loss.n_outputs == 1:
-            return MultiOutput(loss, fitted["shape"][0], has_missing=fitted["has_missing"])
-        if (
-            not fits
-            or fitted["shape"]
-            or (loss.n_outputs != 1 and not isinstance(loss, DistributionLoss))
-            or (n_predictions(loss) != 1)
-        ):
+        fits = loss.target == "numbers" and not loss.for_classes and not isinstance(loss, MultiOutput)
+        if not fits or (loss.n_outputs == 1 and n_predictions(loss) != 1):
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, for one "
-                f"target, which {loss!r} does not."
+                f"The 'loss' parameter of {type(self).__name__} must predict one number a row, or numbers from several "
+                f"raw predictions, which {loss!r} does not."
             )
-        return loss
+        if not fitted["shape"]:
+            return loss
+        if isinstance(loss, Quantiles):
+            raise ValueError(
+                f"The 'loss' parameter of {type(self).__name__} must be for y of several columns, which {loss!r} is "
+                "not: several quantiles are of one target."
+            )
+        if loss.n_outputs == 1 or isinstance(loss, DistributionLoss):
+            return MultiOutput.of(loss, fitted["shape"][0], fitted["has_missing"])
+        return loss  # of several raw predictions, which gets all columns of y
 
     def _quantile_loss(self, fitted):
-        if not isinstance(self.quantile, list | tuple):
+        if np.ndim(self.quantile) == 0:
             return get_loss(self.loss, quantile=float(self.quantile))
         if self.loss != "quantile" or fitted["shape"]:
             raise ValueError(
@@ -367,14 +411,14 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         return Quantiles(self.quantile)
 
 
-def _targets(scored: Scored) -> Iterator[tuple[int, Any, np.ndarray, np.ndarray | None]]:
+def _targets(y: np.ndarray, weight: np.ndarray | None) -> Iterator[tuple[int, Any, np.ndarray, np.ndarray | None]]:
     """Of each target that some row has: its number, the rows that have it, their values and weights."""
-    for k, y in enumerate(scored.y.reshape(len(scored), -1).T):
-        there = np.flatnonzero(~np.isnan(y))
-        if len(there) == len(y):
-            yield k, slice(None), y, scored.weight
+    for k, of_target in enumerate(y.reshape(len(y), -1).T):
+        there = np.flatnonzero(~np.isnan(of_target))
+        if len(there) == len(of_target):
+            yield k, slice(None), of_target, weight
         elif len(there):
-            yield k, there, y[there], weights_of(scored.weight, there)
+            yield k, there, of_target[there], weights_of(weight, there)
 
 
 def _mean_of_targets(metric: Callable[..., float], targets: list, predictions: np.ndarray) -> float:
@@ -382,12 +426,17 @@ def _mean_of_targets(metric: Callable[..., float], targets: list, predictions: n
     return float(np.mean(each)) if each else float("nan")
 
 
+def _quantile_score(y: np.ndarray, predictions: np.ndarray, levels: list[float], weight: np.ndarray | None) -> float:
+    from sklearn.metrics import d2_pinball_score
+
+    each = zip(levels, predictions.T, strict=True)
+    return float(np.mean([d2_pinball_score(y, of, alpha=level, sample_weight=weight) for level, of in each]))
+
+
 def _regression_losses() -> list[str]:
     """Names of the registered losses that a regressor can make without being told more."""
     return [
         name
         for name, cls in registered_losses().items()
-        if cls.target == "numbers"
-        and (cls.n_outputs == 1 and not cls.for_classes and cls not in (MultiOutput, Quantiles, UnnamedLoss))
-        or issubclass(cls, DistributionLoss)
+        if cls.target == "numbers" and not cls.for_classes and cls not in (MultiOutput, Quantiles, UnnamedLoss)
     ]

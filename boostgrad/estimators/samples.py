@@ -10,7 +10,8 @@ import numpy as np
 from boostgrad.data.columns import Columns
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
-from boostgrad.inputs import weights_of
+from boostgrad.inputs import checked_exposure, checked_offset, weights_of
+from boostgrad.losses import Loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,29 @@ class Given:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name}{self.suffix} must be given to the BoostGradDataset, not beside it.")
         return replace(self, y=self.X.y, sample_weight=self.X.sample_weight)
+
+    def start(self, n_rows: int, loss: Loss) -> np.ndarray | None:
+        """What is added to the raw predictions of the rows: offset and the logarithm of the exposure together, shape
+        (n_outputs, n_rows); None where neither was given."""
+        start = None
+        if self.offset is not None:
+            start = checked_offset(self.offset, n_rows, f"offset{self.suffix}")
+            if len(start) != loss.n_outputs:
+                raise ValueError(
+                    f"offset{self.suffix} must have {loss.n_outputs} number(s) a row, one for each raw prediction of "
+                    f"the loss {loss.name or repr(loss)!r}; it has {len(start)}."
+                )
+        if self.exposure is not None:
+            name = f"exposure{self.suffix}"
+            exposure = checked_exposure(self.exposure, n_rows, name)
+            if loss.exposed is None:
+                raise ValueError(
+                    f"{name} needs a loss with a logarithmic link, which {loss.name or repr(loss)!r} is not; use "
+                    f"offset{self.suffix}."
+                )
+            raised = loss.exposed[:, None] * np.log(exposure)
+            start = raised if start is None else raised + start
+        return start
 
     def check_complete(self, training: Given) -> None:
         """Validation data: X_val and y_val together, nothing else without them, and what predictions start from if the
@@ -98,7 +122,9 @@ class Samples:
             return self
         return self.take(np.flatnonzero(self.weight))
 
-    def with_offset(self, of_table: np.ndarray) -> Samples:
-        """Those with an offset more, which is given for all rows of the table."""
+    def with_offset(self, of_table: np.ndarray | None) -> Samples:
+        """Those with an offset more, which is given for all rows of the table; None: without one more."""
+        if of_table is None:
+            return self
         offset = of_table if self.rows is None else of_table[:, self.rows]
         return replace(self, offset=np.ascontiguousarray(offset if self.offset is None else offset + self.offset))

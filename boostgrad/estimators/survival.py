@@ -195,15 +195,17 @@ class BoostGradSurvival(BoostGrad):
         with np.errstate(over="ignore"):  # a hazard without bound: nobody is left
             return np.exp(raw[0][:, None] + steps[np.searchsorted(self.event_times_, times, side="right")])
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Harrell's concordance index; see :func:`boostgrad.metrics.concordance_index`.
 
         Parameters
         ----------
         X, y, sample_weight
             As in :meth:`fit`.
+        offset
+            As in :meth:`predict`.
         """
-        risk = self.predict(X)
+        risk = self.predict(X, offset)
         bounds = self._check_target(y, len(risk), "y")
         return concordance_index(bounds, risk, checked_weight(sample_weight, len(risk), "sample_weight"))
 

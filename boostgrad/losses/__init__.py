@@ -1,5 +1,6 @@
 """Losses: what is minimised, told to the grower as a gradient and a hessian a row."""
 
+from boostgrad.losses.autodiff import AutodiffLoss
 from boostgrad.losses.base import (
     BadTarget,
     GradientPairs,
@@ -21,7 +22,7 @@ from boostgrad.losses.distributions import (
     PoissonNLL,
 )
 from boostgrad.losses.multi import MultiOutput
-from boostgrad.losses.own import AutodiffLoss, CallableLoss, UnnamedLoss
+from boostgrad.losses.own import CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.quantiles import Quantiles
 from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP

@@ -65,27 +65,23 @@ class GradientPairs:
     def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None, n_threads: int = 1) -> None:
         """Store whole arrays (or numbers) of one output; for losses written in numpy. ``hessian`` is not read where
         constant."""
-        if self.constant_hessian is not None:
-            hessian = None
+        gradient = real_numbers(gradient, "the gradient of a loss")
+        hessian = None if self.constant_hessian is not None else real_numbers(hessian, "the hessian of a loss")
         _loops.fill_pairs(self.pairs[output], gradient, hessian, self.largest[output], n_threads)
 
     def fill_all(self, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
         """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
         ``room`` and all hessians are the same positive number, they are not stored, and the tree is cheaper."""
         if self.room is not None:
-            n_outputs, n_rows = self.room.shape[:2]
-            constant = self.constant_hessian = _loops.only_value(hessian)
-            alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
-            self.pairs = self.room if constant is None else alone
+            self._lay_out(_loops.only_value(hessian))
         hessian = np.broadcast_to(hessian, gradient.shape)
         for output in range(len(gradient)):
             self.fill(output, gradient[output], hessian[output], n_threads)
 
-    def of_output(self, output: int) -> GradientPairs:
-        """The part of one output, for a loss of one; filling it fills this."""
-        one = slice(output, output + 1)
+    def of_outputs(self, which: slice) -> GradientPairs:
+        """The part of some outputs, for a loss of so many; filling it fills this."""
         return GradientPairs(
-            self.pairs[one], self.constant_hessian, self.largest[one], hessian_unit=self.hessian_unit[one]
+            self.pairs[which], self.constant_hessian, self.largest[which], hessian_unit=self.hessian_unit[which]
         )
 
     def settle_unit(self, output: int, weight: np.ndarray | None) -> None:
@@ -108,9 +104,50 @@ class GradientPairs:
             self.pairs[k] /= self.hessian_unit[k]
             self.largest[k] /= self.hessian_unit[k]
 
+    def unsettle(self) -> None:
+        """Where there is ``room``: whole pairs again, which are filled output by output."""
+        if self.room is not None:
+            self._lay_out(None)
+
+    def settle(self) -> None:
+        """Where there is ``room``, whole pairs are filled, and all hessians are the same positive number: keep the
+        gradients alone."""
+        if self.room is not None and self.constant_hessian is None:
+            constant = _loops.only_value(self.room[0, :2, 1])  # which is not so for most, so two rows are asked first
+            constant = constant and _loops.only_value(self.room[:, :, 1])
+            if constant is not None:
+                gradients = self.room[:, :, :1].copy()
+                self._lay_out(constant)
+                self.pairs[:] = gradients
+
+    def _lay_out(self, constant: float | None) -> None:
+        n_outputs, n_rows = self.room.shape[:2]
+        alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
+        self.constant_hessian = constant
+        self.pairs = self.room if constant is None else alone
+
     @property
     def n_rows(self) -> int:
         return self.pairs.shape[1]
+
+
+def real_numbers(values: Any, what: str) -> np.ndarray:
+    """The values in float64.
+
+    Raises
+    ------
+    TypeError
+        If they are not real numbers.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "O":
+        try:
+            return array.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{what} must hold real numbers. Got {array.dtype} instead.")
+    return array.astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +243,7 @@ class Loss:
         Under which it is registered.
     link : str
         What turns a prediction into a raw one: "identity", "log", "log1p", "logit" or, for probabilities of classes,
-        "multinomial_logit"; "log" is what ``exposure`` needs.
+        "multinomial_logit".
     target : str
         What a target is: "numbers" (or classes), one a row; "queries" (relevances of rows that have groups); "times"
         (lower and upper bounds). It decides which estimators take the loss.
@@ -254,6 +291,18 @@ class Loss:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
 
+    @property
+    def ours(self) -> bool:
+        """Whether it ships with boostgrad, so that nobody need check that it does what a loss must do."""
+        return type(self).__module__.partition(".")[0] == __name__.partition(".")[0]
+
+    @property
+    def exposed(self) -> np.ndarray | None:
+        """What the raw predictions move by where all that y counts doubles, in units of log 2, shape (n_outputs,): the
+        logarithm of ``exposure`` is added so many times. None: exposure means nothing here. By default it is 1 where
+        ``link`` is "log"."""
+        return np.ones(self.n_outputs) if self.link == "log" else None
+
     def parameters(self) -> dict[str, Any]:
         """The keyword arguments that make this loss again, as JSON would hold them."""
         return {}
@@ -294,11 +343,11 @@ class Loss:
         self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None, out: GradientPairs, n_threads: int = 1
     ) -> None:
         """Fill ``out`` with first and second derivatives by the raw predictions, times the weights."""
-        raise NotImplementedError
+        raise missing(self, "gradients")
 
     def values(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         """The loss of each row, shape (n_rows,)."""
-        raise NotImplementedError
+        raise missing(self, "values", " where rows are held out for early stopping")
 
     def renew_leaves(
         self, y: Any, raw: np.ndarray, weight: np.ndarray | None, output: int, leaves: RowsByLeaf, n_threads: int = 1
@@ -309,7 +358,7 @@ class Loss:
         at the same time, so only that row of ``raw`` may be read. Shrinkage and ``max_delta_step`` are applied to what
         is returned.
         """
-        raise NotImplementedError
+        raise missing(self, "renew_leaves", " where smooth is False")
 
     def refine_leaves(
         self,
@@ -373,17 +422,67 @@ class Loss:
     def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None) -> float:
         """Weighted mean of :meth:`values`, which is asked block by block where y is an array of one dimension."""
         if not isinstance(y, np.ndarray) or y.ndim != 1:
-            return float(np.average(self.values(y, raw), weights=weight))
+            return float(np.average(row_losses(self, y, raw), weights=weight))
         total = 0.0
         for begin in range(0, len(y), MEAN_BLOCK):
             rows = slice(begin, begin + MEAN_BLOCK)
-            values = self.values(y[rows], raw[:, rows])
+            values = row_losses(self, y[rows], raw[:, rows])
             total += np.sum(values if weight is None else values * weight[rows])
         return float(total / (len(y) if weight is None else np.sum(weight)))
 
     def pairs(self, n_rows: int, weighted: bool) -> GradientPairs:
         """Room for the gradients of that many rows."""
-        return GradientPairs.empty(self.n_outputs, n_rows, None if weighted else self.constant_hessian)
+        pairs = GradientPairs.empty(self.n_outputs, n_rows, None if weighted else self.constant_hessian)
+        if not self.ours:
+            pairs.pairs.fill(np.nan)  # by which check_written knows what was left out
+        return pairs
+
+
+def missing(loss: Loss, method: str, when: str = "") -> NotImplementedError:
+    return NotImplementedError(f"{type(loss).__name__}.{method} is missing: a loss must have this method{when}.")
+
+
+def row_losses(loss: Loss, y: Any, raw: np.ndarray) -> np.ndarray:
+    """What ``loss.values`` returns, if that is a loss for each row.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    values = loss.values(y, raw)
+    if loss.target == "numbers" and np.shape(values) != raw.shape[1:]:
+        raise ValueError(
+            f"the values of {loss!r} must be the loss of each row, of shape {raw.shape[1:]}. Got the shape "
+            f"{np.shape(values)} instead."
+        )
+    return values
+
+
+def not_finite(pairs: GradientPairs, loss: Loss) -> str:
+    """Which gradient or hessian is the first one that is not finite, in words."""
+    output, row, lane = (int(index[0]) for index in np.nonzero(~np.isfinite(pairs.pairs)))
+    what, value = ("gradient", "hessian")[lane], pairs.pairs[output, row, lane]
+    return f"the {what} of loss {loss.name or type(loss).__name__!r} is {value} at training row {row}"
+
+
+def check_written(pairs: GradientPairs, loss: Loss) -> None:
+    """Look for what a loss of the user's left out when it first filled pairs that :meth:`Loss.pairs` made.
+
+    Raises
+    ------
+    ValueError
+        If there is such a row.
+    """
+    if loss.ours or not np.isfinite(pairs.largest).all():  # a NaN that was written
+        return
+    left_out = np.argwhere(np.isnan(pairs.pairs))
+    if len(left_out):
+        output, row, lane = left_out[0].tolist()
+        raise ValueError(
+            f"{type(loss).__name__}.gradients must fill `out` for all rows and {loss.n_outputs} output(s): it left out "
+            f"the {('gradient', 'hessian')[lane]} of output {output} at training row {row}."
+        )
 
 
 def n_predictions(loss: Loss) -> int:
@@ -424,7 +523,14 @@ LINKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndarray | None) -> np.ndarray:
     """The constant that minimises a loss, from its gradients: Newton's method kept in a bracket for one output, with
-    steps that are halved for several."""
+    steps that are halved for several. It starts at 0, or, where the loss has no gradient there, at the median or mean
+    of y.
+
+    Raises
+    ------
+    ValueError
+        If it has none there either.
+    """
     start = np.zeros((loss.n_outputs, len(y))) if offset is None else offset
     pairs = loss.pairs(start.shape[1], weighted=weight is not None)
 
@@ -436,9 +542,21 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
         hessian = sums[:, 1] if pairs.constant_hessian is None else pairs.constant_hessian * start.shape[1]
         return sums[:, 0], np.broadcast_to(hessian, loss.n_outputs)
 
+    where = np.zeros(loss.n_outputs)
+    slope = derivatives(where)[0]
+    check_written(pairs, loss)
+    if np.isnan(slope).any():
+        where = next((at for at in _locations(y, start) if np.isfinite(derivatives(at)[0]).all()), None)
+    if where is None:
+        derivatives(np.zeros(loss.n_outputs))
+        raise ValueError(
+            f"{not_finite(pairs, loss)} for a raw prediction of 0, and of the median and the mean of y, so there is no "
+            "constant to start from: derive from Loss and override init_raw, or pass raw predictions to start from as "
+            "offset"
+        )
     if loss.n_outputs == 1:
         total = start.shape[1] if weight is None else weight.sum()
-        return np.array([_bracketed_root(lambda c: [d[0] / total for d in derivatives(np.array([c]))])])
+        return np.array([_bracketed_root(lambda c: [d[0] / total for d in derivatives(np.array([c]))], where[0])])
 
     def mean(constant: np.ndarray) -> float:
         if not loss.scored:
@@ -446,22 +564,34 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
         with np.errstate(all="ignore"):
             return loss.mean(y, start + constant[:, None], weight)
 
-    return _damped_newton(derivatives, mean, loss.n_outputs)
+    return _damped_newton(derivatives, mean, where)
+
+
+def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:
+    """Median and mean of y as raw predictions, less what these start from."""
+    n_outputs = len(start)
+    if not isinstance(y, np.ndarray) or y.shape[1:] not in ((), (n_outputs,)):
+        return
+    rest = (y[:, None] if y.ndim == 1 else y) - start.T
+    yield np.nanmedian(rest, axis=0)
+    yield np.nanmean(rest, axis=0)
 
 
 # Constants are sought no further out.
 _FARTHEST = 2.0**200
 
 
-def _bracketed_root(derivatives: Callable[[float], tuple[float, float]]) -> float:
+def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: float) -> float:
     """Where a slope that does not decrease changes its sign. Steps are Newton's, but double until the root is
-    bracketed, and halve the bracket where Newton's leave it or do not shrink it."""
+    bracketed, and halve the bracket where Newton's leave it or do not shrink it. Where each of Newton's steps is a
+    fraction of the one before, that fraction of the last one is about what is missing after it."""
     low, high = -np.inf, np.inf
-    at, last_step, width, steepest = 0.0, 0.0, np.inf, 0.0
+    at, last_step, width, steepest = start, 0.0, np.inf, 0.0
+    last_newton = 0.0  # where the last step was one of Newton's, and else 0
     for _ in range(200):
         slope, curvature = derivatives(at)
-        if not np.isfinite(slope):  # too far out
-            slope = np.copysign(np.inf, at)
+        if not np.isfinite(slope) and at != start:  # too far out
+            slope = np.copysign(np.inf, at - start)
         steepest = max(steepest, abs(slope))
         # all of the target in one class: the loss falls for ever
         flat = not np.isfinite(high - low) and abs(slope) <= 1e-15 * min(1.0, steepest)
@@ -472,10 +602,13 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]]) -> floa
         if high - low <= 4 * least:
             return at
         newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
+        converges = abs(newton) < 0.1 * abs(last_newton)
+        if converges and newton**2 <= least * abs(last_newton):
+            return at + newton
         if np.isfinite(high - low):
             # a tiny step goes a little further, so that the root is between it and here
             target = at + (newton if abs(newton) > least else np.copysign(2 * least, newton))
-            if newton == 0 or not low < target < high or high - low > 0.5 * width:
+            if newton == 0 or not low < target < high or (high - low > 0.5 * width and not converges):
                 target = low + 0.5 * (high - low)
             width = high - low
         else:
@@ -484,13 +617,13 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]]) -> floa
         step = target - at
         if abs(target) > _FARTHEST:
             return at
+        last_newton = newton if target == at + newton else 0.0
         at, last_step = target, step
     return at
 
 
-def _damped_newton(derivatives, mean: Callable[[np.ndarray], float], n_outputs: int) -> np.ndarray:
+def _damped_newton(derivatives, mean: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
     """A minimum in several variables by the diagonal of the hessian."""
-    at = np.zeros(n_outputs)
     least = mean(at)
     for _ in range(100):
         gradient, hessian = derivatives(at)

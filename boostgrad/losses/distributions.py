@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import LINKS, Loss, best_constant, refuse, register
+from boostgrad.losses.base import LINKS, Loss, best_constant, missing, refuse, register
 
 # Raw predictions that are logarithms count as no larger, and no smaller, where the loss is computed.
 LARGEST_LOG = 300.0
@@ -31,10 +31,20 @@ class DistributionLoss(Loss):
         Which raw predictions are logarithms.
     support : str
         What targets must be, in words; "" where any number will do.
+    scale_output : int or None
+        The raw prediction whose exponential the mean is a multiple of, so that ``exposure`` is a factor of the mean
+        and leaves the other parameter as it is. None: there is none.
     """
 
     log_outputs: ClassVar[tuple[bool, ...]]
     support: ClassVar[str] = ""
+    scale_output: ClassVar[int | None] = None
+
+    @property
+    def exposed(self):
+        if self.scale_output is None:
+            return super().exposed
+        return np.where(np.arange(self.n_outputs) == self.scale_output, 1.0, 0.0)
 
     def in_support(self, y: np.ndarray) -> np.ndarray:
         """Which targets the distribution can take."""
@@ -45,7 +55,7 @@ class DistributionLoss(Loss):
 
     def moments(self, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
         """Raw predictions that fit all rows about best, shape (n_outputs,)."""
-        raise NotImplementedError
+        raise missing(self, "moments")
 
     def init_raw(self, y, weight, offset=None):
         if offset is not None:
@@ -60,11 +70,11 @@ class DistributionLoss(Loss):
 
     def score(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         """Derivatives of the loss by the raw predictions, shape (n_outputs, n_rows)."""
-        raise NotImplementedError
+        raise missing(self, "score")
 
     def information(self, raw: np.ndarray) -> np.ndarray:
         """Diagonal of the Fisher information of the raw predictions, shape (n_outputs, n_rows); the rest of it is 0."""
-        raise NotImplementedError
+        raise missing(self, "information")
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         gradient, information = self.score(y, raw), self.information(raw)
@@ -77,7 +87,7 @@ class DistributionLoss(Loss):
 
     def distribution(self, raw: np.ndarray) -> Any:
         """Frozen distribution of scipy.stats, whose parameters are arrays of shape (n_rows,)."""
-        raise NotImplementedError
+        raise missing(self, "distribution")
 
     def tails(self, y: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """P(Y <= y) and P(Y >= y). Small fits would notice the millisecond that a frozen distribution takes, so this is
@@ -141,6 +151,7 @@ class LogNormalNLL(NormalNLL):
 
     name = "lognormal_nll"
     support = "positive"
+    scale_output = 0
 
     def in_support(self, y):
         return y > 0
@@ -179,6 +190,7 @@ class GammaNLL(DistributionLoss):
     log_outputs = (True, True)
     n_outputs = 2
     support = "positive"
+    scale_output = 0
 
     def in_support(self, y):
         return y > 0
@@ -243,6 +255,7 @@ class PoissonNLL(DistributionLoss):
     name = "poisson_nll"
     log_outputs = (True,)
     support = "an integer >= 0"
+    scale_output = 0
 
     def in_support(self, y):
         return _is_count(y)
@@ -286,6 +299,7 @@ class NegativeBinomialNLL(DistributionLoss):
     log_outputs = (True, True)
     n_outputs = 2
     support = "an integer >= 0"
+    scale_output = 0
 
     def in_support(self, y):
         return _is_count(y)

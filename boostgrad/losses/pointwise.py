@@ -160,7 +160,7 @@ class MultilabelLogLoss(Loss):
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         for k, labels in enumerate(y):
-            _loops.binary_log_loss(labels, raw[k : k + 1], weight, out.of_output(k), n_threads)
+            _loops.binary_log_loss(labels, raw[k : k + 1], weight, out.of_outputs(slice(k, k + 1)), n_threads)
 
     def values(self, y, raw):
         total = np.zeros(raw.shape[1])

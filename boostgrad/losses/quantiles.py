@@ -47,7 +47,7 @@ class Quantiles(Loss):
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         for k, loss in enumerate(self.each):
-            loss.gradients(y, raw[k : k + 1], weight, out.of_output(k), n_threads)
+            loss.gradients(y, raw[k : k + 1], weight, out.of_outputs(slice(k, k + 1)), n_threads)
 
     def values(self, y, raw):
         ordered = np.sort(raw, axis=0)

@@ -565,7 +565,7 @@ def test_pairs_in_units_of_their_mean_hessian():
     pairs.fill_all(weight * gradient, weight * hessian)
     pairs.settle_unit(0, weight)  # 2.5e-9
     assert pairs.hessian_unit.tolist() == [2.0**-29, 1]
-    pairs.of_output(1).to_units()
+    pairs.of_outputs(slice(1, 2)).to_units()
     np.testing.assert_array_equal(pairs.pairs[1, :, 0], [8, 6])
     pairs.to_units()
     np.testing.assert_array_equal(pairs.pairs[0], 2.0**29 * np.array([[3, 1e-9], [-3, 9e-9]]))
@@ -663,3 +663,78 @@ def test_a_link_that_nobody_knows_has_no_way_back():
         Cloglog().raw_of(np.ones((1, 3)))
     with pytest.raises(ValueError, match=r"inverse_link of CallableLoss\(<lambda>\) is a function.*offset"):
         CallableLoss(lambda *_: None, inverse_link=np.exp).raw_of(np.ones((1, 3)))
+
+
+# ---- losses that lack something ----------------------------------------------------------------------------------
+
+
+class Lacking(Loss):
+    """Half of the squared error, of which subclasses leave something out."""
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        out.fill(0, raw[0] - y, np.ones(len(y)))
+
+    def values(self, y, raw):
+        return 0.5 * (raw[0] - y) ** 2
+
+
+class Idle(Lacking):
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        pass
+
+
+class HalfDone(Lacking):
+    n_outputs = 2
+
+
+class IdleFromZero(Idle):
+    def init_raw(self, y, weight, offset=None):
+        return np.zeros(1)
+
+
+class Flat(Lacking):
+    smooth = False
+
+
+class WithoutValues(Lacking):
+    values = Loss.values
+
+
+class TooFewValues(Lacking):
+    def values(self, y, raw):
+        return np.mean(super().values(y, raw))
+
+
+class Complex(Lacking):
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        out.fill(0, (raw[0] - y) * 1j, np.ones(len(y)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "words"),
+    [
+        (Loss(), NotImplementedError, r"Loss.gradients is missing: a loss must have this method\."),
+        (
+            Idle(),
+            ValueError,
+            r"Idle.gradients must fill `out` for all rows and 1 output\(s\): it left out the gradient",
+        ),
+        (IdleFromZero(), ValueError, "IdleFromZero.gradients must fill .* the gradient of output 0 at training row 0"),
+        (HalfDone(), ValueError, "HalfDone.gradients must fill .* the gradient of output 1 at training row 0"),
+        (Flat(), NotImplementedError, "Flat.renew_leaves is missing: .* where smooth is False"),
+        (WithoutValues(), NotImplementedError, "WithoutValues.values is missing: .* where rows are held out"),
+        (TooFewValues(), ValueError, r"values of TooFewValues\(\) must be the loss of each row.* Got the shape \(\)"),
+        (Complex(), TypeError, "the gradient of a loss must hold real numbers. Got complex128"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Loss) else "",
+)
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_what_a_loss_lacks_is_named(loss, error, words, n_targets):
+    rng = np.random.default_rng(0)
+    X, y = rng.random((100, 2)), rng.random((100, n_targets))
+    if isinstance(loss, HalfDone):  # which is of one target
+        y = y[:, :1]
+    elif n_targets == 2:
+        words = words.replace("IdleFromZero", "MultiOutput").replace("1 output", "[12] output")
+    with pytest.raises(error, match=words):
+        BoostGradRegressor(loss, early_stopping=True).fit(X, y if y.shape[1] == 2 else y[:, 0])

@@ -5,10 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
+from sklearn.metrics import r2_score
 
 from boostgrad import BoostGradRegressor
-from boostgrad.losses import Loss, MultiOutput, SquaredError, get_loss
+from boostgrad.losses import CallableLoss, Huber, Loss, MultiOutput, Quantiles, SquaredError, get_loss
 
 SMALL = {"n_estimators": 20, "max_leaf_nodes": 8, "random_state": 0}
 
@@ -75,6 +77,47 @@ def test_missing_targets_count_for_nothing(strategy):
     np.testing.assert_allclose(loss.values(y, raw), np.nansum((raw.T - other) ** 2, axis=1) / 6)
 
 
+@pytest.mark.parametrize("container", ["nullable", "pyarrow", "polars", "object"])
+def test_targets_are_missing_in_any_container(container):
+    X, Y = problem()
+    Y = Y.round(2)
+    Y[::3, 1] = np.nan
+    expected = BoostGradRegressor(**SMALL).fit(X, Y).predict(X)
+    if container == "object":
+        table = np.where(np.isnan(Y), None, Y.astype(object))
+    elif container == "polars":
+        table = pytest.importorskip("polars").DataFrame(
+            np.where(np.isnan(Y), None, Y.astype(object)).tolist(), orient="row"
+        )
+    elif container == "pyarrow":
+        pa = pytest.importorskip("pyarrow")
+        table = pa.table({str(k): pa.array(of, from_pandas=True) for k, of in enumerate(Y.T)})
+    else:
+        pd = pytest.importorskip("pandas")
+        table = pd.DataFrame({k: pd.array(of, dtype="Float64") for k, of in enumerate(Y.T)})
+        assert table.isna().sum().sum() == len(Y[::3])
+    model = BoostGradRegressor(**SMALL).fit(X, table)
+    np.testing.assert_array_equal(model.predict(X), expected)
+    assert model.score(X, table) == model.score(X, Y)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_score_is_the_mean_of_those_of_the_targets(weighted):
+    X, Y = problem()
+    weight = np.random.default_rng(1).random(len(X)) if weighted else None
+    model = BoostGradRegressor(**SMALL).fit(X, Y, weight)
+    assert model.score(X, Y, weight) == pytest.approx(r2_score(Y, model.predict(X), sample_weight=weight))
+    Y[np.random.default_rng(2).random(Y.shape) < 0.3] = np.nan
+    model = BoostGradRegressor(**SMALL).fit(X, Y, weight)
+    each = []
+    for k, there in enumerate(~np.isnan(Y.T)):
+        of_target = None if weight is None else weight[there]
+        each.append(r2_score(Y[there, k], model.predict(X)[there, k], sample_weight=of_target))
+    assert model.score(X, Y, weight) == pytest.approx(np.mean(each))
+    with pytest.raises(ValueError, match=r"y has shape \(500,\), and what the model predicts has shape \(500, 3\)"):
+        model.score(X, np.zeros(len(X)))
+
+
 def test_shapes_and_errors():
     X, Y = problem(100)
     with pytest.warns(DataConversionWarning):
@@ -95,8 +138,10 @@ def test_shapes_and_errors():
         BoostGradRegressor(**SMALL).fit(X, Y[:50])
     with pytest.raises(ValueError, match="y_val must have as many columns"):
         BoostGradRegressor(**SMALL).fit(X, Y, X_val=X, y_val=Y[:, :2])
-    with pytest.raises(ValueError, match="one number a row"):
-        BoostGradRegressor(loss="normal_nll", **SMALL).fit(X, Y)
+    with pytest.raises(ValueError, match="several quantiles are of one target"):
+        BoostGradRegressor(Quantiles([0.1, 0.9]), **SMALL).fit(X, Y)
+    with pytest.raises(ValueError, match="must predict one number a row.*which MultiOutput"):
+        BoostGradRegressor(MultiOutput(SquaredError(), 3), **SMALL).fit(X, Y)
 
 
 class Own(Loss):
@@ -118,3 +163,76 @@ def test_any_loss_is_repeated(tmp_path):
         own.save(tmp_path / "model.bg")
     loss = get_loss("multi_output", **MultiOutput(SquaredError(), 3).parameters())
     assert loss.n_outputs == 3 and isinstance(loss.loss, SquaredError)
+
+
+def half_square(y, raw, sample_weight):
+    w = 1.0 if sample_weight is None else sample_weight
+    return w * (raw - y), w * np.ones_like(raw)
+
+
+def test_a_function_is_repeated_with_what_it_says_of_itself(tmp_path):
+    """Without values "auto" does without early stopping; one hessian of all rows is noticed, so the trees are those of
+    the loss that states it."""
+    X, Y = problem()
+    large = np.tile(X, (25, 1)), np.tile(Y, (25, 1))
+    assert BoostGradRegressor(half_square, n_estimators=2).fit(*large).validation_score_.size == 0
+    with pytest.raises(ValueError, match=r"values, which MultiOutput\(CallableLoss\(half_square\), 3\) has not"):
+        BoostGradRegressor(half_square, early_stopping=True).fit(X, Y)
+    for strategy in ("one_output_per_tree", "multi_output_tree"):
+        own = BoostGradRegressor(half_square, multi_strategy=strategy, **SMALL).fit(X, Y)
+        stated = CallableLoss(half_square, constant_hessian=1.0)
+        stated = BoostGradRegressor(stated, multi_strategy=strategy, **SMALL).fit(X, Y)
+        np.testing.assert_array_equal(own.predict(X), stated.predict(X))
+    loss = MultiOutput.of(CallableLoss(half_square), 3, has_missing=False)
+    pairs = loss.pairs(len(X), weighted=False)
+    for raw in (np.zeros((3, len(X))), np.ones((3, len(X)))):
+        loss.gradients(loss.prepare(Y, None), raw, None, pairs)
+        assert pairs.constant_hessian == 1.0
+        np.testing.assert_array_equal(pairs.pairs[:, :, 0], raw - Y.T)
+    weight = np.arange(len(X)) + 1.0
+    loss.gradients(loss.prepare(Y, weight), raw, weight, pairs)
+    np.testing.assert_array_equal(pairs.pairs[2], np.column_stack([weight * (1 - Y[:, 2]), weight]))
+    with pytest.warns(UserWarning, match="no registered name"):
+        own.save(tmp_path / "model")
+    again = BoostGradRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X), own.predict(X))
+
+
+@pytest.mark.parametrize("loss", [Huber(2.0), get_loss("gamma_nll")], ids=repr)
+def test_a_loaded_model_has_the_loss_that_was_given(loss, tmp_path):
+    X, Y = problem()
+    Y = np.exp(Y / (1 + np.abs(Y)))
+    model = BoostGradRegressor(loss, **SMALL).fit(X, Y)
+    model.save(tmp_path / "model")
+    again = BoostGradRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert repr(again.loss) == repr(loss)
+    np.testing.assert_array_equal(clone(again).fit(X, Y).predict(X), model.predict(X))
+    assert clone(again).fit(X, Y[:, 0]).predict(X).shape == (len(X),)
+
+
+@pytest.mark.parametrize("name", ["normal_nll", "lognormal_nll", "gamma_nll", "poisson_nll", "negative_binomial_nll"])
+def test_a_distribution_of_each_target(name, tmp_path):
+    """Trees for each parameter of each target are those of the target alone."""
+    X, _ = problem()
+    rng = np.random.default_rng(0)
+    Y = np.column_stack([rng.poisson(3 + X[:, 0] ** 2) + 1.0, rng.poisson(np.exp(X[:, 1] + 2)) + 1.0])
+    Y[rng.random(len(X)) < 0.2, 1] = np.nan
+    shift = rng.random((len(X), 2 * get_loss(name).n_outputs)) / 10
+    model = BoostGradRegressor(name, early_stopping=False, **SMALL).fit(X, Y)
+    moved = BoostGradRegressor(name, early_stopping=False, **SMALL).fit(X, Y, offset=shift)
+    frozen, of_moved = model.predict_distribution(X), moved.predict_distribution(X, offset=shift)
+    assert model.predict(X).shape == frozen.std().shape == of_moved.mean().shape == Y.shape
+    np.testing.assert_allclose(model.predict(X), frozen.mean(), rtol=1e-9)
+    alone = BoostGradRegressor(name, early_stopping=False, **SMALL).fit(X, Y[:, 0])
+    np.testing.assert_allclose(frozen.std()[:, 0], alone.predict_distribution(X).std(), rtol=1e-6)
+    model.save(tmp_path / "model")
+    again = BoostGradRegressor.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict_distribution(X).std(), frozen.std())
+    stopped = BoostGradRegressor(name, early_stopping=True, multi_strategy="multi_output_tree", **SMALL).fit(X, Y)
+    intervals = stopped.predict_interval(X, 0.8)
+    assert intervals.shape == (len(X), 2, 2) and stopped.validation_score_[-1] > stopped.validation_score_[0]
+    there = ~np.isnan(Y[:, 1])
+    assert 0.65 < np.mean((intervals[there, 1, 0] <= Y[there, 1]) & (Y[there, 1] <= intervals[there, 1, 1])) < 0.97
+    copy = pickle.loads(pickle.dumps(stopped))
+    np.testing.assert_array_equal(copy.predict_interval(X, 0.8), intervals)

@@ -1,4 +1,4 @@
-"""Losses of one's own: functions of whole arrays, and functions that PyTorch or JAX differentiates."""
+"""Losses of one's own, of functions of whole arrays."""
 
 import pickle
 
@@ -144,6 +144,88 @@ def test_what_is_no_derivative_is_refused(returned, words):
         BoostGradRegressor(returned).fit(X, y)
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"function": 3}, "function of {} must be a function. Got 3"),
+        ({"n_outputs": 0}, "n_outputs of {} must be an integer >= 1. Got 0"),
+        ({"n_outputs": 1.5}, "n_outputs of {} must be an integer >= 1. Got 1.5"),
+        ({"n_outputs": True}, "n_outputs of {} must be an integer >= 1. Got True"),
+        ({"clip": -1}, "clip of {} must be a number > 0 or None. Got -1"),
+        ({"clip": "a"}, "clip of {} must be a number > 0 or None. Got 'a'"),
+        ({"inverse_link": 1}, "inverse_link of {} must be a function, a boostgrad.losses.Loss or None. Got 1"),
+        ({"value": 1.0}, "value of {} must be a function or None. Got 1.0"),
+        ({"constant_hessian": 0}, "constant_hessian of {} must be a number > 0 or None. Got 0"),
+    ],
+)
+def test_bad_arguments(more, words):
+    with pytest.raises(ValueError, match=words.format("CallableLoss")):
+        CallableLoss(**{"function": half_square, **more})
+    if not {"value", "constant_hessian"} & set(more):
+        with pytest.raises(ValueError, match=words.format("AutodiffLoss")):
+            AutodiffLoss(**{"function": half_square, **more})
+
+
+@pytest.mark.parametrize("lane", ["gradient", "hessian"])
+@pytest.mark.parametrize("kind", [complex, str, "datetime64[s]"])
+def test_what_is_no_real_number_is_refused(lane, kind):
+    X, y, _ = table()
+
+    def bad(y, raw, sample_weight):
+        return tuple(
+            np.ones(len(y)).astype(int).astype(kind if what == lane else int) for what in ("gradient", "hessian")
+        )
+
+    with pytest.raises(TypeError, match=rf"the {lane} of CallableLoss\(bad\) must hold real numbers. Got "):
+        BoostGradRegressor(bad).fit(X, y)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("shape", ["scalar", "column", "short"])
+def test_values_are_of_rows(n_targets, shape):
+    X, y, _ = table()
+    of = {"scalar": lambda v: v.mean(), "column": lambda v: v[None], "short": lambda v: v[1:]}[shape]
+    loss = CallableLoss(half_square, value=lambda y, raw: of((raw - y) ** 2))
+    y = y if n_targets == 1 else np.column_stack([y, y])
+    with pytest.raises(
+        ValueError, match=r"the values of CallableLoss\(half_square\) must be the loss of each row, of sh"
+    ):
+        BoostGradRegressor(loss, early_stopping=True).fit(X, y)
+
+
+# ---- the constant to start from --------------------------------------------------------------------------------
+
+
+def test_a_loss_without_a_gradient_at_0_starts_from_y():
+    """Gamma's and Poisson's with the mean itself for a raw prediction, whose optimum is the mean of y."""
+    rng = np.random.default_rng(0)
+    X, y = rng.random((400, 2)), rng.gamma(2.0, 3.0, 400)
+
+    def gamma(y, raw, sample_weight):
+        return 1 / raw - y / raw**2, 1 / raw**2
+
+    def poisson(y, raw, sample_weight):
+        return 1 - y / raw, 1 / raw
+
+    for own, target in ((gamma, y), (poisson, np.round(y))):
+        for offset in (None, np.zeros(400)):
+            with np.errstate(all="ignore"):
+                model = BoostGradRegressor(own, n_estimators=1, learning_rate=1e-12).fit(X, target, offset=offset)
+            assert model.ensemble_.base_score[0] == pytest.approx(target.mean(), rel=1e-9)
+
+
+def test_a_loss_without_a_constant_says_so():
+    X, y, _ = table()
+
+    def broken(y, raw, sample_weight):
+        return np.where(np.arange(len(y)) == 7, np.nan, raw - y), np.ones_like(raw)
+
+    words = "gradient of loss 'CallableLoss' is nan at training row 7.*override init_raw, or pass .* as offset"
+    for n_outputs in (1, 2):
+        with pytest.raises(ValueError, match=words):
+            BoostGradRegressor(CallableLoss(broken, n_outputs)).fit(X, y)
+
+
 def test_links_and_clips():
     X, y, _ = table()
     counts = np.exp(y)
@@ -160,6 +242,85 @@ def test_links_and_clips():
         gradient, _, _ = derivatives(loss, y, np.zeros((1, len(y))), w)
         bound = 0.1 if w is None else 0.1 * w
         np.testing.assert_allclose(gradient[0], np.clip(-y * (1 if w is None else w), -bound, bound))
+
+
+# ---- several raw predictions a row --------------------------------------------------------------------------------
+
+
+def both_half_squares(y, raw, sample_weight):
+    """Of two columns of y; the second counts ten times."""
+    w = 1.0 if sample_weight is None else sample_weight
+    factor = np.array([[1.0], [10.0]])
+    return w * factor * (raw - y.T), w * factor * np.ones_like(raw)
+
+
+def normal(y, raw, sample_weight):
+    w = 1.0 if sample_weight is None else sample_weight
+    precision = np.exp(-2 * raw[1])
+    d = raw[0] - y
+    gradient = np.stack([precision * d, 1 - precision * d * d])
+    return w * gradient, w * np.stack([precision, np.maximum(2.0, np.abs(gradient[1]))])
+
+
+def normal_value(y, raw):
+    return raw[1] + 0.5 * np.exp(-2 * raw[1]) * (raw[0] - y) ** 2
+
+
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+def test_a_function_of_several_raw_predictions_gets_all_of_y(strategy, tmp_path):
+    X, y, _ = table()
+    Y = np.column_stack([y, y**2])
+    loss = CallableLoss(both_half_squares, n_outputs=2)
+    model = BoostGradRegressor(loss, multi_strategy=strategy, min_child_weight=0, **PARAMETERS).fit(X, Y)
+    assert model.predict(X).shape == Y.shape and model.score(X, Y) > 0.5
+    *_, last = model.staged_predict(X)
+    np.testing.assert_allclose(last, model.predict(X), rtol=1e-12)
+    np.testing.assert_array_equal(model.predictor()(X[0]), model.predict(X[:1])[0])
+    if strategy == "one_output_per_tree":
+        each = BoostGradRegressor(multi_strategy=strategy, **PARAMETERS).fit(X, Y)
+        np.testing.assert_allclose(model.predict(X), each.predict(X), rtol=1e-6)
+    with pytest.raises(ValueError, match="has no prediction intervals"):
+        model.calibrate(X, Y)
+    with pytest.warns(UserWarning, match="no registered name"):
+        model.save(tmp_path / "model")
+    np.testing.assert_array_equal(BoostGradRegressor.load(tmp_path / "model").predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize("inverse", ["none", "function", "one number", "loss"])
+def test_a_likelihood_of_ones_own(inverse):
+    X, y, _ = table()
+    links = {
+        "none": None,
+        "function": lambda raw: np.stack([raw[0], np.exp(raw[1]), raw[0] + np.exp(raw[1])]),
+        "one number": lambda raw: raw[0],
+        "loss": get_loss("normal_nll"),
+    }
+    loss = CallableLoss(normal, 2, value=normal_value, inverse_link=links[inverse])
+    model = BoostGradRegressor(loss, early_stopping=True, **PARAMETERS).fit(X, y)
+    built_in = BoostGradRegressor("normal_nll", early_stopping=True, **PARAMETERS).fit(X, y)
+    frozen = built_in.predict_distribution(X)
+    mean, deviation = frozen.mean(), frozen.std()
+    expected = {
+        "none": np.column_stack([mean, np.log(deviation)]),
+        "function": np.column_stack([mean, deviation, mean + deviation]),
+        "one number": mean,
+        "loss": mean,
+    }[inverse]
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(model.predictor()(X[3]), model.predict(X[3:4])[0])
+    if expected.ndim == 1:
+        scored = BoostGradRegressor(loss, early_stopping=True, scoring="r2", **PARAMETERS).fit(X, y)
+        assert scored.validation_score_[-1] > 0.3
+    else:
+        with pytest.raises(ValueError, match="scoring='r2' cannot score this model"):
+            BoostGradRegressor(loss, early_stopping=True, scoring="r2", **PARAMETERS).fit(X, y)
+
+
+def test_a_link_of_the_wrong_shape_is_named():
+    X, y, _ = table()
+    loss = CallableLoss(normal, 2, inverse_link=lambda raw: raw[:, :1])
+    with pytest.raises(ValueError, match=r"inverse_link of CallableLoss\(normal\) must return a number, or a column"):
+        BoostGradRegressor(loss, **PARAMETERS).fit(X, y).predict(X)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -192,67 +353,6 @@ def test_an_unnamed_classifier_has_no_probabilities(tmp_path):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     with pytest.raises(ValueError, match="it has no probabilities"):
         again.predict_proba(X)
-
-
-# ---- automatic derivatives -------------------------------------------------------------------------------------------
-
-
-def library(backend):
-    if backend == "torch":
-        return pytest.importorskip("torch")
-    return pytest.importorskip("jax").numpy
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_automatic_derivatives_are_the_built_in_ones(backend, weighted):
-    xp = library(backend)
-    rng = np.random.default_rng(0)
-    raw, y = rng.standard_normal((1, 300)), rng.poisson(2.0, 300).astype(float)
-    weight = rng.random(300) + 0.1 if weighted else None
-    own = AutodiffLoss(lambda y, raw: xp.exp(raw) - y * raw, backend)
-    built_in = derivatives(get_loss("poisson"), y, raw, weight)[:2]
-    for a, b in zip(derivatives(own, y, raw, weight)[:2], built_in, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9)
-    np.testing.assert_allclose(own.values(y, raw), get_loss("poisson").values(y, raw), rtol=1e-12)
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_automatic_derivatives_of_several_outputs(backend):
-    xp = library(backend)
-    rng = np.random.default_rng(0)
-    raw, y = rng.standard_normal((3, 300)), rng.integers(0, 3, 300).astype(float)
-
-    def softmax(y, raw):
-        of_class = [raw[k] * (y == k) for k in range(3)]
-        return xp.log(xp.exp(raw).sum(0)) - (of_class[0] + of_class[1] + of_class[2])
-
-    own, built_in = AutodiffLoss(softmax, backend, 3), get_loss("multinomial_log_loss", n_classes=3)
-    for a, b in zip(derivatives(own, y, raw)[:2], derivatives(built_in, y, raw)[:2], strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
-    once, _, _ = derivatives(AutodiffLoss(softmax, backend, 3, hessian="gauss_newton"), y, raw)
-    np.testing.assert_allclose(once, derivatives(built_in, y, raw)[0], rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-@pytest.mark.parametrize("hessian", ["auto", "exact", "gauss_newton", "constant"])
-def test_a_loss_that_is_not_convex_trains(backend, hessian):
-    xp = library(backend)
-    X, y, _ = table()
-    y = y + np.where(np.arange(len(y)) % 50 == 0, 30.0, 0.0)  # outliers, which Cauchy's loss leaves aside
-    loss = AutodiffLoss(lambda y, raw: xp.log(1 + (raw - y) ** 2), backend, hessian=hessian, clip=5.0)
-    _, curvature, _ = derivatives(loss, y, np.zeros((1, len(y))))
-    assert (curvature >= 0).all()
-    model = BoostGradRegressor(loss, early_stopping=True, max_delta_step=1.0, **PARAMETERS).fit(X, y)
-    if hessian != "exact":  # which is 0 where the loss is concave
-        assert model.validation_score_[-1] > model.validation_score_[0]
-
-
-def test_bad_autodiff():
-    with pytest.raises(ValueError, match="backend of AutodiffLoss must be 'torch' or 'jax'. Got 'numpy'"):
-        AutodiffLoss(half_square, "numpy")
-    with pytest.raises(ValueError, match="hessian of AutodiffLoss must be"):
-        AutodiffLoss(half_square, hessian="none")
 
 
 def test_own_losses_are_losses():

@@ -4,6 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.metrics import d2_pinball_score, r2_score
+from sklearn.model_selection import cross_val_score
 
 from boostgrad import BoostGradRegressor
 from boostgrad.losses import Quantiles
@@ -56,3 +59,25 @@ def test_errors():
     with pytest.raises(ValueError, match="ascending"):
         Quantiles([0.5, 0.5])
     assert BoostGradRegressor(loss="quantile", quantile=[0.5], n_estimators=2).fit(X, y).predict(X).shape == (100, 1)
+    for several in (np.array(LEVELS), LEVELS):
+        model = BoostGradRegressor(loss="quantile", quantile=several, n_estimators=2, random_state=0)
+        assert not model.__sklearn_tags__().target_tags.multi_output
+        np.testing.assert_array_equal(
+            clone(model).fit(X, y).predict(X), model.set_params(quantile=tuple(LEVELS)).fit(X, y).predict(X)
+        )
+    assert BoostGradRegressor(loss="quantile", quantile=0.5).__sklearn_tags__().target_tags.multi_output
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_score_is_that_of_pinball_losses(weighted):
+    X, y = problem(400)
+    weight = np.random.default_rng(1).random(len(X)) if weighted else None
+    model = BoostGradRegressor("quantile", quantile=LEVELS, n_estimators=20, random_state=0).fit(X, y, weight)
+    each = zip(LEVELS, model.predict(X).T, strict=True)
+    expected = [d2_pinball_score(y, of, alpha=level, sample_weight=weight) for level, of in each]
+    assert model.score(X, y, weight) == pytest.approx(np.mean(expected)) and model.score(X, y, weight) > 0
+    constant = BoostGradRegressor("quantile", quantile=LEVELS, n_estimators=1, learning_rate=1e-9).fit(X, y, weight)
+    assert constant.score(X, y, weight) == pytest.approx(0.0, abs=1e-2)
+    assert (cross_val_score(model, X, y, cv=3) > 0).all()
+    one = BoostGradRegressor("quantile", quantile=0.5, n_estimators=20, random_state=0).fit(X, y)
+    assert one.score(X, y) == pytest.approx(r2_score(y, one.predict(X)))

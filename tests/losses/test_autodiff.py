@@ -1,0 +1,240 @@
+"""Losses of functions that PyTorch or JAX differentiates."""
+
+import contextlib
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from boostgrad import BoostGradRegressor
+from boostgrad.losses import AutodiffLoss, autodiff, get_loss
+from tests.losses.test_losses import derivatives
+
+PARAMETERS = {"n_estimators": 20, "random_state": 0}
+both = pytest.mark.parametrize("backend", ["torch", "jax"])
+
+
+def table(n=600):
+    rng = np.random.default_rng(0)
+    X = rng.random((n, 4))
+    return X, X[:, 0] + 0.2 * rng.standard_normal(n)
+
+
+def library(backend):
+    if backend == "torch":
+        return pytest.importorskip("torch")
+    return pytest.importorskip("jax").numpy
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_automatic_derivatives_are_the_built_in_ones(backend, weighted):
+    xp = library(backend)
+    rng = np.random.default_rng(0)
+    raw, y = rng.standard_normal((1, 300)), rng.poisson(2.0, 300).astype(float)
+    weight = rng.random(300) + 0.1 if weighted else None
+    own = AutodiffLoss(lambda y, raw: xp.exp(raw) - y * raw, backend)
+    built_in = derivatives(get_loss("poisson"), y, raw, weight)[:2]
+    for a, b in zip(derivatives(own, y, raw, weight)[:2], built_in, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+    np.testing.assert_allclose(own.values(y, raw), get_loss("poisson").values(y, raw), rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_automatic_derivatives_of_several_outputs(backend):
+    xp = library(backend)
+    rng = np.random.default_rng(0)
+    raw, y = rng.standard_normal((3, 300)), rng.integers(0, 3, 300).astype(float)
+
+    def softmax(y, raw):
+        of_class = [raw[k] * (y == k) for k in range(3)]
+        return xp.log(xp.exp(raw).sum(0)) - (of_class[0] + of_class[1] + of_class[2])
+
+    own, built_in = AutodiffLoss(softmax, backend, 3), get_loss("multinomial_log_loss", n_classes=3)
+    for a, b in zip(derivatives(own, y, raw)[:2], derivatives(built_in, y, raw)[:2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    once, _, _ = derivatives(AutodiffLoss(softmax, backend, 3, hessian="gauss_newton"), y, raw)
+    np.testing.assert_allclose(once, derivatives(built_in, y, raw)[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("hessian", ["auto", "exact", "gauss_newton", "constant"])
+def test_a_loss_that_is_not_convex_trains(backend, hessian):
+    xp = library(backend)
+    X, y = table()
+    y = y + np.where(np.arange(len(y)) % 50 == 0, 30.0, 0.0)  # outliers, which Cauchy's loss leaves aside
+    loss = AutodiffLoss(lambda y, raw: xp.log(1 + (raw - y) ** 2), backend, hessian=hessian, clip=5.0)
+    _, curvature, _ = derivatives(loss, y, np.zeros((1, len(y))))
+    assert (curvature >= 0).all()
+    model = BoostGradRegressor(loss, early_stopping=True, max_delta_step=1.0, **PARAMETERS).fit(X, y)
+    if hessian != "exact":  # which is 0 where the loss is concave
+        assert model.validation_score_[-1] > model.validation_score_[0]
+
+
+def test_bad_autodiff():
+    with pytest.raises(ValueError, match="backend of AutodiffLoss must be 'torch' or 'jax'. Got 'numpy'"):
+        AutodiffLoss(abs, "numpy")
+    with pytest.raises(ValueError, match="hessian of AutodiffLoss must be"):
+        AutodiffLoss(abs, hessian="none")
+
+
+# ---- how it is done ----------------------------------------------------------------------------------------------
+
+
+def cauchy(xp, several=False):
+    """Of one output, or of two, whose hessian is not diagonal, for y of two columns."""
+    if several:
+        return lambda y, raw: xp.log(1 + (raw[0] - y[:, 0]) ** 2 + (raw[1] - y[:, 1]) ** 2) + raw[0] * raw[1] / 8
+    return lambda y, raw: xp.log(1 + (raw - y) ** 2)
+
+
+@both
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("hessian", ["exact", "gauss_newton"])
+@pytest.mark.parametrize("n", [1, 64, 100, 301])
+def test_blocks_are_the_whole(backend, several, hessian, n, monkeypatch):
+    rng = np.random.default_rng(n)
+    raw, y = rng.standard_normal((2 if several else 1, n)), rng.standard_normal((n, 2) if several else n)
+    weight = rng.random(n)
+    y.flags.writeable = False
+    whole = AutodiffLoss(cauchy(library(backend), several), backend, len(raw), hessian=hessian)
+    expected = derivatives(whole, y, raw, weight), whole.values(y, raw)
+    monkeypatch.setattr(autodiff, "BLOCK", 64)
+    found = derivatives(whole, y, raw, weight), whole.values(y, raw)
+    for a, b in zip(found[0][:2], expected[0][:2], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-12)
+    pairs = whole.pairs(n, weighted=True)
+    whole.gradients(y, raw, weight, pairs, n_threads=3)
+    np.testing.assert_array_equal(pairs.pairs[:, :, 0], found[0][0])
+
+
+@both
+def test_a_likelihood_in_the_regressor(backend):
+    xp = library(backend)
+    X, y = table()
+
+    def normal(y, raw):
+        return raw[1] + 0.5 * xp.exp(-2 * raw[1]) * (raw[0] - y) ** 2
+
+    built_in = BoostGradRegressor("normal_nll", **PARAMETERS).fit(X, y)
+    for inverse_link in (None, get_loss("normal_nll")):
+        loss = AutodiffLoss(normal, backend, 2, inverse_link=inverse_link)
+        model = BoostGradRegressor(loss, max_delta_step=1.0, **PARAMETERS).fit(X, y)
+        mean = model.predict(X)[:, 0] if inverse_link is None else model.predict(X)
+        assert np.corrcoef(mean, built_in.predict(X))[0, 1] > 0.9
+        assert model._loss.mean(y, model._raw(X), None) < model._loss.mean(
+            y, np.repeat(model.ensemble_.base_score[:, None], len(y), axis=1), None
+        )
+    Y = np.column_stack([y, -y])
+    model = BoostGradRegressor(AutodiffLoss(cauchy(xp, True), backend, 2), **PARAMETERS).fit(X, Y)
+    assert model.predict(X).shape == Y.shape
+
+
+@both
+def test_a_piecewise_linear_loss_is_learned(backend):
+    """As the built-in loss would be without renewing its leaves: with a hessian of 1."""
+    xp = library(backend)
+    X, y = table()
+    loss = AutodiffLoss(lambda y, raw: xp.abs(raw - y), backend)
+    pairs = loss.pairs(len(y), weighted=False)
+    loss.gradients(y, np.zeros((1, len(y))), None, pairs)
+    assert pairs.constant_hessian == 1.0
+    model = BoostGradRegressor(loss, early_stopping=True, n_estimators=100, random_state=0).fit(X, y)
+    assert np.abs(model.predict(X) - y).mean() < 0.7 * np.abs(np.median(y) - y).mean()
+    weight = np.arange(len(y)) + 1.0
+    np.testing.assert_array_equal(derivatives(loss, y, np.zeros((1, len(y))), weight)[1][0], weight)
+    tiny = AutodiffLoss(lambda y, raw: 1e-9 * (raw - y) ** 2, backend)  # which is no zero
+    np.testing.assert_array_equal(derivatives(tiny, y, np.zeros((1, len(y))), None)[1], autodiff.LEAST_HESSIAN)
+
+
+@both
+def test_what_is_no_loss_of_rows_is_refused(backend):
+    xp = library(backend)
+    X, y = table()
+    kind = "torch.Tensor" if backend == "torch" else "jax.Array"
+    rows = rf"must return the loss of each row, a {kind} of shape \(600,\). Got"
+    for function, words in (
+        (lambda y, raw: ((raw - y) ** 2).mean(), r".*float64 of shape \(\)"),
+        (lambda y, raw: (raw[:, None] - y[None, :]) ** 2, r".*float64 of shape \(600, 600\)"),
+        (lambda y, raw: (raw - y) * (1 + 1j), r".*complex128 of shape \(600,\)"),
+        (lambda y, raw: 3.0, " a float instead"),
+        (lambda y, raw: None, " a NoneType instead"),
+    ):
+        loss = AutodiffLoss(function, backend)
+        with pytest.raises(ValueError, match=rf"AutodiffLoss\(<lambda>, '{backend}'\) {rows}{words}"):
+            BoostGradRegressor(loss).fit(X, y)
+        with pytest.raises(ValueError, match="must return the loss of each row"):
+            loss.values(y, np.zeros((1, len(y))))
+    if backend == "torch":
+        for function in (lambda y, raw: y + 1.0, lambda y, raw: (raw.detach() - y) ** 2, lambda y, raw: xp.sign(y)):
+            with pytest.raises(ValueError, match="must depend on raw by operations of PyTorch"):
+                BoostGradRegressor(AutodiffLoss(function)).fit(X, y)
+
+
+def test_torch_is_left_as_it_was():
+    """Derivatives are found whatever is switched off outside, with so many threads as a fit has."""
+    torch = library("torch")
+    X, y = table()
+    seen = set()
+
+    def half_square(y, raw):
+        seen.add(torch.get_num_threads())
+        return 0.5 * (raw - y) ** 2
+
+    loss = AutodiffLoss(half_square)
+    expected = BoostGradRegressor(loss, n_jobs=2, **PARAMETERS).fit(X, y).predict(X)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        for outside in (contextlib.nullcontext, torch.no_grad, torch.inference_mode):
+            with outside():
+                seen.clear()
+                model = BoostGradRegressor(loss, n_jobs=2, **PARAMETERS).fit(X, y)
+                assert torch.is_grad_enabled() == (outside is contextlib.nullcontext)
+            np.testing.assert_array_equal(model.predict(X), expected)
+            assert 2 in seen and 3 not in seen and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_jax_compiles_once_a_shape(monkeypatch):
+    jax = pytest.importorskip("jax")
+    X, y = table()
+    calls = []
+
+    def half_square(y, raw):
+        calls.append(raw.shape)
+        return 0.5 * (raw - y) ** 2
+
+    loss = AutodiffLoss(half_square, "jax")
+    model = BoostGradRegressor(loss, **PARAMETERS).fit(X, y)
+    assert calls == [(600,)]
+    assert "_library" not in clone(model).loss.__dict__ and "_library" in loss.__dict__
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        pickle.dumps(loss)  # a local function
+    monkeypatch.setattr(autodiff, "BLOCK", 256)
+    calls.clear()
+    np.testing.assert_allclose(BoostGradRegressor(loss, **PARAMETERS).fit(X, y).predict(X), model.predict(X))
+    assert calls == [(256,)]
+
+    def looks(y, raw):  # at its numbers, so that it cannot be compiled
+        return 0.5 * (raw - y) ** 2 if float(y.sum()) > 1e9 or bool((raw == raw).all()) else jax.numpy.abs(raw)
+
+    own = BoostGradRegressor(AutodiffLoss(looks, "jax"), **PARAMETERS).fit(X, y)
+    np.testing.assert_allclose(own.predict(X), model.predict(X), rtol=1e-9)
+
+
+def half_square(y, raw):
+    return 0.5 * (raw - y) ** 2
+
+
+@both
+def test_a_loss_that_has_worked_is_pickled(backend):
+    library(backend)
+    X, y = table()
+    model = BoostGradRegressor(AutodiffLoss(half_square, backend), **PARAMETERS).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    np.testing.assert_array_equal(again.fit(X, y).predict(X), model.predict(X))
