@@ -253,6 +253,8 @@ def _pandas_column(series: Any, label: str) -> Any:
         )
     if kind == "ArrowDtype" or (kind == "StringDtype" and dtype.storage == "pyarrow"):
         return arrow_column(series.array.__arrow_array__(), label)
+    if kind == "StringDtype" and series.isna().all():  # text, though objects that are all missing would not say so
+        return CodedColumn(np.full(len(series), -1, dtype=np.int8), [])
     if getattr(dtype, "_is_boolean", False) and kind != "SparseDtype":
         return _bools(series.to_numpy(dtype=np.int8, na_value=-1))
     if getattr(dtype, "_is_numeric", False) and kind != "SparseDtype":  # nullable integers and floats

@@ -27,9 +27,9 @@ from boostgrad.native cimport kernels, parallel_for, parametric_kernel
 # Rows whose derivatives are computed at a time.
 DEF BLOCK = 1024
 
-# An optimum to a hundredth, of which shrinkage takes a tenth, is all that a tree can use.
-DEF TOLERANCE = 0.01
-DEF MOST_PASSES = 16
+# An optimum to a thousandth, of which shrinkage takes a tenth, is all that a tree can use.
+DEF TOLERANCE = 0.001
+DEF MOST_PASSES = 30
 
 # A secant's step is at most so many times that of the parabola.
 DEF LONGEST = 8.0
