@@ -293,11 +293,12 @@ class BoostParams:
         OneOf(("loss",)),
         Scorers(),
         doc="What early stopping goes by, and what train_score_ and validation_score_ hold: the loss; the name of a "
-        "scikit-learn scorer (sklearn.metrics.get_scorer_names()), for the ranker also 'ndcg' and 'ndcg@k' (k a "
-        "number), for survival analysis 'concordance_index'; or a callable scorer(estimator, X, y), which is given "
-        "sample_weight and groups, too, where it has parameters of these names. The common names are computed from the "
-        "raw predictions that boosting has, without scikit-learn. A scorer gets an estimator that answers predict, "
-        "predict_proba and decision_function for this X from those, too.",
+        "scikit-learn scorer (sklearn.metrics.get_scorer_names()), for the ranker also 'ndcg', 'map' (mean average "
+        "precision), 'ndcg@k' and 'map@k' (k a number), for survival analysis 'concordance_index'; or a callable "
+        "scorer(estimator, X, y), which is given sample_weight and groups, too, where it has parameters of these "
+        "names. The common names are computed from the raw predictions that boosting has, without scikit-learn. A "
+        "scorer gets an estimator that answers predict, predict_proba and decision_function for this X from those, "
+        "too.",
     )
     multi_strategy: str = parameter(
         "auto",

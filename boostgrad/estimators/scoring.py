@@ -43,6 +43,7 @@ ELSEWHERE = {
     "log_loss": "neg_log_loss",
     "logloss": "neg_log_loss",
     "mae": "neg_mean_absolute_error",
+    "mean_average_precision": "map",
     "mape": "neg_mean_absolute_percentage_error",
     "mlogloss": "neg_log_loss",
     "mse": "neg_mean_squared_error",

@@ -16,7 +16,7 @@ from boostgrad.estimators import fitted, scoring
 from boostgrad.estimators.samples import Given, Samples
 from boostgrad.io import native
 from boostgrad.losses import CallableLoss
-from boostgrad.metrics import concordance_index, ndcg
+from boostgrad.metrics import concordance_index, mean_average_precision, ndcg
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
 
@@ -155,8 +155,8 @@ def test_names_that_nobody_knows():
         BoostGradRegressor(scoring="rmse").fit(X, y)
     with pytest.raises(ValueError, match="Got 'AUC' instead. Did you mean 'roc_auc'?"):
         BoostGradClassifier(scoring="AUC").fit(None, None)
-    for name in ("ndcg@0", "ndcg@k", "ndcg@", "ndcg@1.5", "map"):
-        with pytest.raises(ValueError, match="must be 'loss', 'ndcg', 'ndcg@k', the name of a"):
+    for name in ("ndcg@0", "ndcg@k", "ndcg@", "ndcg@1.5", "map@0", "mrr"):
+        with pytest.raises(ValueError, match="must be 'loss', 'ndcg', 'ndcg@k', 'map', 'map@k', the name"):
             BoostGradRanker(scoring=name).fit(X, y)
     with pytest.raises(ValueError, match="BoostGradRegressor must be 'loss', the name of a .* Got 'ndcg' instead.$"):
         BoostGradRegressor(scoring="ndcg").fit(X, y)
@@ -501,6 +501,21 @@ def test_ndcg(name, k):
     expected = model.score(X_new, y_new, weight, groups=groups_new, k=k)
     assert model.validation_score_[-1] == pytest.approx(expected, rel=1e-12)
     assert model.train_score_[-1] == pytest.approx(model.score(X, y, groups=groups, k=k), rel=1e-12)
+
+
+@pytest.mark.parametrize("name, k", [("map", None), ("map@5", 5)])
+@pytest.mark.parametrize("loss", ["rank_map", "lambdarank"])
+def test_average_precision_of_queries(name, k, loss):
+    (X, y, groups), (X_new, y_new, groups_new) = queries(), queries(1)
+    model = BoostGradRanker(loss, scoring=name, n_estimators=400, random_state=0, n_iter_no_change=5)
+    model.fit(X, y, groups=groups, X_val=X_new, y_val=y_new, groups_val=groups_new)
+    assert model.n_iter_ < 400 and model.validation_score_.argmax() == model.n_iter_
+    expected = mean_average_precision(y_new, model.predict(X_new), groups_new, k=k)
+    assert model.validation_score_[-1] == pytest.approx(expected, rel=1e-12)
+    if (name, loss) == ("map", "rank_map"):
+        by_loss = clone(model).set_params(scoring="loss")
+        by_loss.fit(X, y, groups=groups, X_val=X_new, y_val=y_new, groups_val=groups_new)
+        np.testing.assert_allclose(model.validation_score_, 1 + by_loss.validation_score_, rtol=1e-12)
 
 
 def test_a_scorer_of_queries_gets_groups():
