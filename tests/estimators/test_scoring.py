@@ -15,7 +15,7 @@ from boostgrad.callbacks import Callback
 from boostgrad.estimators import fitted, scoring
 from boostgrad.estimators.samples import Given, Samples
 from boostgrad.io import native
-from boostgrad.losses import CallableLoss
+from boostgrad.losses import CallableLoss, get_loss, registered_losses
 from boostgrad.metrics import concordance_index, mean_average_precision, ndcg
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
@@ -576,6 +576,51 @@ def test_a_scorer_of_times_may_ask_for_survival_functions(loss):
     model.fit(X, y, X_val=X_new, y_val=structured)
     np.testing.assert_allclose(seen[-1], model.predict_survival_function(X_new, grid), rtol=1e-9)
     assert len(seen) == 6 and model.validation_score_[-1] == pytest.approx(model.score(X_new, y_new))
+
+
+# ---- the metric of a loss --------------------------------------------------------------------------------------------
+
+MADE_WITH = {
+    "multinomial_log_loss": {"n_classes": 3},
+    "multilabel_log_loss": {"n_labels": 3},
+    "quantiles": {"quantiles": [0.2, 0.8]},
+}
+# They are made by a fit, from a loss of one output, or are what is left of one.
+NOT_GIVEN = {"multi_output", "unnamed"}
+NAMES = sorted(
+    name
+    for name, cls in registered_losses().items()
+    if cls.__module__.startswith("boostgrad.") and name not in NOT_GIVEN
+)
+
+
+def suitable(loss):
+    """A face that takes the loss, a table, and what else fit takes, the target first."""
+    if loss.target == "queries":
+        X, y, groups = queries()
+        return BoostGradRanker(loss), X, {"y": y, "groups": groups}
+    if loss.target == "times":
+        X, y = times()
+        return BoostGradSurvival(loss), X, {"y": y}
+    X, y = problem()
+    if loss.name == "multilabel_log_loss":
+        return BoostGradClassifier(), X, {"y": np.digitize(y, [1.0])[:, None] + np.eye(3, dtype=int)[0] == 1}
+    if loss.for_classes:
+        kind = "two" if loss.n_outputs == 1 else "three"
+        return BoostGradClassifier(loss), X, {"y": problem(kind)[1]}
+    y = np.ceil(y)  # counts that are positive suit all losses but that of probabilities
+    return BoostGradRegressor(loss), X, {"y": y / y.max() if loss.name == "cross_entropy" else y}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_knows_the_metric_by_which_it_is_judged(name):
+    loss = get_loss(name, **MADE_WITH.get(name, {}))
+    model, X, given = suitable(loss)
+    model.set_params(n_estimators=30, random_state=0, early_stopping=True, scoring=loss.metric or "loss")
+    model.fit(X, **given)
+    assert model._loss.name == name
+    assert model.validation_score_[-1] > model.validation_score_[0]
+    assert model.train_score_[-1] > model.train_score_[0]
 
 
 # ---- limits, copies --------------------------------------------------------------------------------------------------
