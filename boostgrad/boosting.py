@@ -84,21 +84,20 @@ class Current:
 
 
 class Scores:
-    """What is kept of each iteration: a score of the training rows and one of the validation rows, the higher the
-    better. Here: negative mean losses.
+    """What is kept of each iteration: under one name or several, a score of the training rows and one of the validation
+    rows, the higher the better. Here: negative mean losses.
     """
 
-    name = "loss"
+    def __init__(self, rows: Rows, validation: Rows, loss: Loss, name: str = "loss"):
+        self.rows, self.validation, self.loss, self.name = rows, validation, loss, name
 
-    def __init__(self, rows: Rows, validation: Rows, loss: Loss):
-        self.rows, self.validation, self.loss = rows, validation, loss
-
-    def of(self, current: Current) -> tuple[float, float]:
-        """The two scores of the model as it is now."""
-        return (
+    def of(self, current: Current) -> dict[str, tuple[float, float]]:
+        """The two scores of the model as it is now, by name; early stopping goes by the first."""
+        of_parts = (
             -self.loss.mean(self.rows.y, current.raw, self.rows.weight),
             -self.loss.mean(self.validation.y, current.validation_raw, self.validation.weight),
         )
+        return {self.name: of_parts}
 
 
 def train(
@@ -168,8 +167,7 @@ def train(
         scores = scores or Scores(rows, validation, loss)
         current = Current(trees, base_score, raw, validation.raw(base_score))
         state.validation_raw = current.validation_raw
-        state.scoring = scores.name
-        state.add(*scores.of(current))
+        state.add(scores.of(current))
 
     so_far: list[GrownTree] = []
     n_values = loss.n_outputs if vector_leaves else 1
@@ -221,7 +219,7 @@ def train(
                 so_far += grown
             if validation is not None:
                 add_binned(grown, validation.matrix, current.validation_raw, n_threads)
-                state.add(*scores.of(current))
+                state.add(scores.of(current))
             if any([callback.after_iteration(state) for callback in callbacks]):  # every one is called
                 break
     finally:

@@ -20,9 +20,12 @@ class IterationState:
         Iterations done.
     train_scores, validation_scores : list of float
         Negative mean losses, or what ``scoring`` says, after 0, 1, ... iterations: the higher, the better. Empty
-        without validation data.
+        without validation data. Of several scores, the first ones.
     scoring : str
         What the scores are: "loss", or the name of the scorer.
+    scores : dict of str to a tuple of two lists of float
+        All scores of the training and of the validation rows by name, in the order of ``scoring`` of the estimator; the
+        first are ``train_scores`` and ``validation_scores``.
     validation_raw : ndarray of float64, shape (n_outputs, n_rows), or None
         Raw predictions for the validation rows, which the next iteration changes: to be read.
     """
@@ -32,20 +35,24 @@ class IterationState:
     train_scores: list[float] = field(default_factory=list)
     validation_scores: list[float] = field(default_factory=list)
     scoring: str = "loss"
+    scores: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
     validation_raw: Any = None
 
-    def add(self, train_score: float, validation_score: float) -> None:
-        """Keep the scores of one more iteration."""
-        self.train_scores.append(train_score)
-        self.validation_scores.append(validation_score)
+    def add(self, scores: dict[str, tuple[float, float]]) -> None:
+        """Keep the scores of one more iteration: by name, of the training and of the validation rows."""
+        if not self.scores:
+            self.scoring, *others = scores
+            self.scores = {self.scoring: (self.train_scores, self.validation_scores), **{o: ([], []) for o in others}}
+        for name, of_parts in scores.items():
+            for kept, score in zip(self.scores[name], of_parts, strict=True):
+                kept.append(score)
 
     @property
     def last_score(self) -> str:
-        """The latest validation score in words; empty where there is none."""
-        if not self.validation_scores:
-            return ""
-        sign = -1 if self.scoring == "loss" else 1
-        return f"validation {self.scoring} {sign * self.validation_scores[-1]:.6g}"
+        """The latest validation scores in words; empty where there are none."""
+        last = [(name, of_validation[-1]) for name, (_, of_validation) in self.scores.items()]
+        words = [f"{name} {-score if name == 'loss' else score:.6g}" for name, score in last]
+        return f"validation {', '.join(words)}" if words else ""
 
 
 class Callback:

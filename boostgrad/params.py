@@ -91,7 +91,7 @@ class Callbacks:
         return "a list of boostgrad.callbacks.Callback"
 
 
-class Scorers:
+class Scorer:
     """The name of a scorer, which the estimator looks up, or a scorer."""
 
     def accepts(self, value: Any) -> bool:
@@ -99,6 +99,25 @@ class Scorers:
 
     def __str__(self) -> str:
         return "the name of a scikit-learn scorer, or a scorer(estimator, X, y)"
+
+
+class SeveralScorers:
+    """Names of scorers, each once, or scorers by names of one's own, of which "loss" is taken."""
+
+    SCORER = Scorer()
+
+    def accepts(self, value: Any) -> bool:
+        if isinstance(value, list | tuple):
+            return 0 < len(value) == len({name for name in value if isinstance(name, str) and name})
+        return isinstance(value, dict) and bool(value) and all(map(self._is_named, value.items()))
+
+    def _is_named(self, item: tuple[Any, Any]) -> bool:
+        name, scorer = item
+        taken = name == "loss" and not (isinstance(scorer, str) and scorer == "loss")
+        return isinstance(name, str) and name != "" and not taken and self.SCORER.accepts(scorer)
+
+    def __str__(self) -> str:
+        return "a list of such names, each once, or a dict of names or scorers by names of one's own"
 
 
 class ClassWeights:
@@ -293,13 +312,16 @@ class BoostParams:
     scoring: Any = parameter(
         "loss",
         OneOf(("loss",)),
-        Scorers(),
+        Scorer(),
+        SeveralScorers(),
         doc="What early stopping goes by, and what train_score_ and validation_score_ hold: the loss; the name of a "
-        "scikit-learn scorer (sklearn.metrics.get_scorer_names()), for the ranker also 'ndcg' and 'ndcg@k' (k a "
-        "number), for survival analysis 'concordance_index'; or a callable scorer(estimator, X, y), which is given "
-        "sample_weight and groups, too, where it has parameters of these names. The common names are computed from the "
-        "raw predictions that boosting has, without scikit-learn. A scorer gets an estimator that answers predict, "
-        "predict_proba and decision_function for this X from those, too.",
+        "scikit-learn scorer (sklearn.metrics.get_scorer_names()), for the ranker also 'ndcg', 'map' (mean average "
+        "precision), 'ndcg@k' and 'map@k' (k a number), for survival analysis 'concordance_index'; or a callable "
+        "scorer(estimator, X, y), which is given sample_weight and groups, too, where it has parameters of these "
+        "names. The common names are computed from the raw predictions that boosting has, without scikit-learn. A "
+        "scorer gets an estimator that answers predict, predict_proba and decision_function for this X from those, "
+        "too. Several, as a list or a dict: early stopping and these attributes go by the first, all are in "
+        "train_scores_ and validation_scores_.",
     )
     multi_strategy: str = parameter(
         "auto",

@@ -56,7 +56,11 @@ CASES = {
     "validation_fraction": ((0, 0.0, 1, 1.0, -0.1, math.nan, "x", None, KFold), (0.5, KFold(3))),
     "n_iter_no_change": ((*COUNT, None), (1,)),
     "tol": (FRACTION[1:], (0, 1e-3)),
-    "scoring": ((None, 1, "", ["roc_auc"], KFold, {"a": "r2"}), ("loss", "roc_auc", "ndcg@5", lambda model, X, y: 0.0)),
+    "scoring": (
+        (None, 1, "", KFold, [], (), {}, {"r2"}, ["r2", "r2"], ["r2", ""], ["r2", max], [["r2"]], {1: "r2"})
+        + ({"": "r2"}, {"a": ""}, {"a": KFold}, {"a": ["r2"]}, {"loss": "r2"}),
+        ("loss", "roc_auc", "ndcg@5", max, ["roc_auc"], ("loss", "r2"), {"a": "r2", "b": max, "loss": "loss"}),
+    ),
     "callbacks": (
         (Callback(), [1], [Callback], iter([Callback()]), "x", lambda state: True),
         (None, [], (), [Callback()], (EarlyStopping(), Callback())),

@@ -20,9 +20,19 @@ from boostgrad.data.schema import TableSchema
 from boostgrad.data.statistics import TargetStatistics, columns_with_statistics
 from boostgrad.dataset import BoostGradDataset
 from boostgrad.estimators import initial
-from boostgrad.estimators.fitted import FittedState, ensemble_of
+from boostgrad.estimators.fitted import SEVERAL_SCORES, FittedState, ensemble_of
 from boostgrad.estimators.samples import Given, Samples
-from boostgrad.estimators.scoring import Known, Metric, Scored, by_loss, check_defined, check_scoring, scores_of
+from boostgrad.estimators.scoring import (
+    Known,
+    Metric,
+    Scored,
+    by_loss,
+    check_defined,
+    check_scoring,
+    is_several,
+    named,
+    scores_of,
+)
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_weight, smallest
 from boostgrad.losses import BadTarget, Loss
@@ -163,6 +173,7 @@ class BoostGrad(FittedState, BaseEstimator):
                 Scored(samples, given),
                 Scored(held_out, given if given_val.X is None else given_val),
                 Known(table.schema, loss, fitted, seed, n_threads),
+                (training, validation),
             ),
             callbacks=[*stopping, *best, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
@@ -173,7 +184,7 @@ class BoostGrad(FittedState, BaseEstimator):
         n_iter = trained.state.iteration
         if stops:
             n_iter = max(1, stopping[0].best_iteration)
-            check_defined(self.scoring, trained.state.validation_scores)
+            check_defined(trained.state.scoring, trained.state.validation_scores)
         if best and keeps[0]:
             fitted["conformity_scores_"] = self._conformity_of(held_out, best[0].raw, loss, fitted)
         unseen = (held_out, best[0].raw) if best and keeps[1] else None
@@ -196,6 +207,10 @@ class BoostGrad(FittedState, BaseEstimator):
         ensemble = replace(ensemble, loss_parameters=loss.parameters())
         fitted["train_score_"] = np.array(trained.state.train_scores[: n_iter + 1])
         fitted["validation_score_"] = np.array(trained.state.validation_scores[: n_iter + 1])
+        if is_several(self.scoring):
+            for k, attribute in enumerate(SEVERAL_SCORES):
+                kept = {name: trained.state.scores.get(name, ([], []))[k] for name in named(self.scoring)}
+                fitted[attribute] = {name: np.array(scores[: n_iter + 1]) for name, scores in kept.items()}
         self._set_fitted(ensemble, loss, {name: value for name, value in fitted.items() if name.endswith("_")})
 
     def _statistics(self, columns, rows, samples, loss, seed, n_threads) -> TargetStatistics | None:
@@ -228,8 +243,8 @@ class BoostGrad(FittedState, BaseEstimator):
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
 
     def _stops_early(self, n_rows: int, given_val: Given, loss: Loss) -> bool:
-        if not loss.scored and by_loss(self.scoring):
-            if self.early_stopping is True or given_val.X is not None:
+        if not loss.scored and any(map(by_loss, named(self.scoring).values())):
+            if self.early_stopping is True or given_val.X is not None or not by_loss(self.scoring):
                 raise ValueError(
                     f"early stopping and validation data need a loss with values, which {loss!r} has not, or another "
                     "scoring."
@@ -242,7 +257,8 @@ class BoostGrad(FittedState, BaseEstimator):
     def _check_parameters(self) -> None:
         for name in filter(parameters.ALL.__contains__, self._get_param_names()):
             parameters.check(type(self).__name__, name, getattr(self, name))
-        check_scoring(type(self).__name__, self.scoring, self._own_metrics)
+        for scoring in named(self.scoring).values():
+            check_scoring(type(self).__name__, scoring, self._own_metrics)
 
     def _starts_from_zero(self) -> bool:
         return isinstance(self.init, str)
@@ -607,6 +623,9 @@ train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0
     says. They have the weights that training had, those of ``class_weight`` included. Empty where there was no
     validation data. With a ``scoring`` other than "loss", of more than 50,000 training rows (10,000 where a scorer of
     scikit-learn is called) so many are scored.
+train_scores_, validation_scores_ : dict of str to ndarray of float64
+    Likewise each of several scores by name, the first of them again included; only where ``scoring`` is a list or a
+    dict.
 feature_importances_ : ndarray of float64, shape (n_features_in_,)
     Shares of the columns of X in the total split gain."""
 

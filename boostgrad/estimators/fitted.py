@@ -46,6 +46,10 @@ def ensemble_of(trees: list[Tree], base_score: np.ndarray, schema: TableSchema, 
     )
 
 
+# Scores by name, where there are several.
+SEVERAL_SCORES = ("train_scores_", "validation_scores_")
+
+
 class FittedState:
     """The part of an estimator that holds the model."""
 
@@ -60,6 +64,7 @@ class FittedState:
         "init_",
         "train_score_",
         "validation_score_",
+        *SEVERAL_SCORES,
         "conformity_scores_",
         "_loss",
         "_schema",
@@ -97,12 +102,19 @@ class FittedState:
         arrays = {name: getattr(self, name) for name in self._FITTED_ARRAYS}
         if "conformity_scores_" in self.__dict__:
             arrays |= conformal.packed(self.conformity_scores_)
-        return {"ensemble": self.ensemble_, "estimator": {"class": type(self).__name__}, "arrays": arrays}
+        estimator = {"class": type(self).__name__}
+        if SEVERAL_SCORES[0] in self.__dict__:  # their names are anything, and not all names can be those of arrays
+            estimator["scores"] = list(self.train_scores_)
+            arrays |= {name: np.array(list(getattr(self, name).values())) for name in SEVERAL_SCORES}
+        return {"ensemble": self.ensemble_, "estimator": estimator, "arrays": arrays}
 
     def _restore(self, stored: native.StoredModel, classes: np.ndarray | None) -> None:
         more = {name: stored.arrays[name] for name in self._FITTED_ARRAYS if name in stored.arrays}
         if set(conformal.PACKED) <= stored.arrays.keys():
             more["conformity_scores_"] = conformal.unpacked(stored.arrays)
+        names = stored.estimator.get("scores")
+        if names is not None and set(SEVERAL_SCORES) <= stored.arrays.keys():
+            more |= {name: dict(zip(names, stored.arrays[name], strict=True)) for name in SEVERAL_SCORES}
         if classes is not None:
             more["classes_"] = classes
         self._set_fitted(stored.ensemble, get_loss(stored.ensemble.loss, **stored.ensemble.loss_parameters), more)

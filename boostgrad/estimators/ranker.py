@@ -12,7 +12,7 @@ from boostgrad.estimators.samples import Given
 from boostgrad.estimators.scoring import is_own_metric
 from boostgrad.inputs import checked_groups, checked_weight, target_numbers
 from boostgrad.losses import Loss, get_loss, losses_of
-from boostgrad.metrics import NDCG, ndcg
+from boostgrad.metrics import NDCG, MeanAveragePrecision, ndcg
 
 
 @documented
@@ -200,17 +200,22 @@ class BoostGradRanker(BoostGrad):
     def _encode_validation_target(self, y, fitted, name, rows=None):
         return y
 
-    _own_metrics = ("ndcg", "ndcg@k")
+    _own_metrics = ("ndcg", "ndcg@k", "map", "map@k")
 
     def _metric(self, name, known):
         if not is_own_metric(name, self._own_metrics):
             return None
-        _, _, k = name.partition("@")
+        which, _, k = name.partition("@")
+        options = {"k": int(k) if k else None}
 
         def bind(scored):
             samples = scored.samples
-            metric = NDCG(samples.y, samples.groups, k=int(k) if k else None, sample_weight=samples.weight)
-            return lambda raw: metric(raw[0], known.n_threads)
+            rows = (samples.y, samples.groups)
+            if which == "map":
+                precision = MeanAveragePrecision(*rows, **options, sample_weight=samples.weight)
+                return lambda raw: precision(raw[0])
+            gain = NDCG(*rows, **options, sample_weight=samples.weight)
+            return lambda raw: gain(raw[0], known.n_threads)
 
         return bind
 

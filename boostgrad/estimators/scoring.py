@@ -2,8 +2,11 @@
 
 ::
 
-    "roc_auc"  --face's metric-->  f(raw)                                   a metric of boostgrad's, straight from raw
-    any other  --get_scorer----->  scorer(stand-in, X, y, sample_weight)    the stand-in answers from raw
+    "loss"     ----------------->  Scores                                              the loop's own
+    "roc_auc"  --face's metric-->  ByMetrics   f(raw)                                  a metric of boostgrad's
+    any other  --get_scorer----->  ByScorers   scorer(stand-in, X, y, sample_weight)   the stand-in answers from raw
+
+Several are :class:`Several` of these.
 """
 
 from __future__ import annotations
@@ -11,12 +14,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from boostgrad.boosting import Current, Scores
+from boostgrad.boosting import Current, Rows, Scores
 from boostgrad.data.containers import taken
 from boostgrad.data.schema import TableSchema
 from boostgrad.dataset import BoostGradDataset
@@ -43,6 +47,7 @@ ELSEWHERE = {
     "log_loss": "neg_log_loss",
     "logloss": "neg_log_loss",
     "mae": "neg_mean_absolute_error",
+    "mean_average_precision": "map",
     "mape": "neg_mean_absolute_percentage_error",
     "mlogloss": "neg_log_loss",
     "mse": "neg_mean_squared_error",
@@ -127,25 +132,49 @@ class Scored:
         return taken(X, rows, f"X{self.given.suffix}")
 
 
+def named(scoring: Any) -> dict[str, Any]:
+    """Each scoring that the parameter asks for, by its name."""
+    if isinstance(scoring, dict):
+        return scoring
+    if isinstance(scoring, list | tuple):
+        return {name: name for name in scoring}
+    return {scoring if isinstance(scoring, str) else getattr(scoring, "__name__", "score"): scoring}
+
+
+def is_several(scoring: Any) -> bool:
+    return isinstance(scoring, list | tuple | dict)
+
+
 def by_loss(scoring: Any) -> bool:
     return isinstance(scoring, str) and scoring == "loss"
 
 
-def scores_of(face: Any, training: Scored, validation: Scored, known: Known) -> Scores | None:
-    """What ``face.scoring`` means; None: the loss.
+def scores_of(face: Any, training: Scored, validation: Scored, known: Known, rows: tuple[Rows, Rows]) -> Scores:
+    """What ``face.scoring`` means.
 
     Parameters
     ----------
     face : BoostGrad
     training, validation : Scored
     known : Known
+    rows : tuple of two Rows
+        The same rows as boosting has them.
     """
-    if by_loss(face.scoring):
-        return None
-    bind = face._metric(face.scoring, known) if isinstance(face.scoring, str) else None
-    if bind is not None:
-        return ByMetric(face.scoring, bind, training, validation, known.seed)
-    return ByScorer(face, training, validation, known)
+    scorings, metrics, scorers, parts = named(face.scoring), {}, {}, []
+    for name, scoring in scorings.items():
+        if by_loss(scoring):
+            parts.append(Scores(*rows, known.loss, name))
+            continue
+        bind = face._metric(scoring, known) if isinstance(scoring, str) else None
+        if bind is None:
+            scorers[name] = scoring
+        else:
+            metrics[name] = bind
+    if metrics:
+        parts.append(ByMetrics(metrics, training, validation, known.seed))
+    if scorers:
+        parts.append(ByScorers(scorers, face, training, validation, known))
+    return Several(list(scorings), parts) if len(parts) > 1 else parts[0]
 
 
 def check_defined(scoring: Any, scores: list[float]) -> None:
@@ -202,31 +231,29 @@ def check_scoring(owner: str, scoring: Any, own: tuple[str, ...]) -> None:
 # ---- scores ----------------------------------------------------------------------------------------------------------
 
 
-class ByMetric(Scores):
-    """Scores by a metric of raw predictions, bound to the targets of each part."""
+class ByMetrics(Scores):
+    """Scores by metrics of raw predictions, bound to the targets of each part."""
 
-    def __init__(self, name: str, bind: Callable[[Scored], Metric], training: Scored, validation: Scored, seed: int):
-        self.name = name
+    def __init__(self, binds: dict[str, Callable[[Scored], Metric]], training: Scored, validation: Scored, seed: int):
         self.training, self.validation = training.limited(MOST_BY_METRIC, seed), validation
-        with _naming(name):
-            self.metrics = bind(self.training), bind(self.validation)
+        self.metrics: dict[str, tuple[Metric, Metric]] = {}
+        for name, bind in binds.items():
+            with _naming(name):
+                self.metrics[name] = bind(self.training), bind(self.validation)
 
-    def of(self, current: Current) -> tuple[float, float]:
-        on_training, on_validation = self.metrics
-        with _naming(self.name):
-            return (
-                on_training(self.training.of(current.raw)),
-                on_validation(self.validation.of(current.validation_raw)),
-            )
+    def of(self, current: Current) -> dict[str, tuple[float, float]]:
+        raw, validation_raw = self.training.of(current.raw), self.validation.of(current.validation_raw)
+        scores = {}
+        for name, (on_training, on_validation) in self.metrics.items():
+            with _naming(name):
+                scores[name] = on_training(raw), on_validation(validation_raw)
+        return scores
 
 
-class ByScorer(Scores):
-    """Scores by a scorer of scikit-learn's kind, which asks a stand-in for the estimator that is being fitted."""
+class ByScorers(Scores):
+    """Scores by scorers of scikit-learn's kind, which ask one stand-in for the estimator that is being fitted."""
 
-    def __init__(self, face: Any, training: Scored, validation: Scored, known: Known):
-        self.named = isinstance(face.scoring, str)
-        self.name = face.scoring if self.named else getattr(face.scoring, "__name__", "score")
-        self.scorer = _scorer(face.scoring)
+    def __init__(self, scorers: dict[str, Any], face: Any, training: Scored, validation: Scored, known: Known):
         self.face, self.samples, self.loss = face, training.samples, known.loss
         self.held_out = validation.samples if face._completes_by_held_out(known.loss) else None
         self.stand_in = StandIn(
@@ -235,34 +262,66 @@ class ByScorer(Scores):
             known.loss,
             {name: value for name, value in known.fitted.items() if name.endswith("_")},
         )
-        takes = _parameters(self.scorer)
-        self.parts = []
-        for part in (training.limited(MOST_BY_SCORER, known.seed), validation):
-            more = {"sample_weight": part.weight, "groups": part.samples.groups}
-            more = {name: value for name, value in more.items() if name in takes and value is not None}
-            self.parts.append((part, part.X(), face._target_of(part, known.fitted), more))
+        self.parts = [(part, part.X()) for part in (training.limited(MOST_BY_SCORER, known.seed), validation)]
+        self.scorers = [
+            _Scorer.of(name, scoring, [(part, face._target_of(part, known.fitted)) for part, _ in self.parts])
+            for name, scoring in scorers.items()
+        ]
 
-    def of(self, current: Current) -> tuple[float, float]:
+    def of(self, current: Current) -> dict[str, tuple[float, float]]:
         found: dict[str, Any] = {}
         unseen = None if self.held_out is None else (self.held_out, current.validation_raw)
         completed = self.face._completed(self.loss, self.samples, lambda: current.raw, found, unseen)
         self.stand_in.catch_up(current, completed, found)
-        return tuple(
-            self._score(part.of(raw), X, y, more)
-            for (part, X, y, more), raw in zip(self.parts, (current.raw, current.validation_raw), strict=True)
-        )
+        raws = [part.of(raw) for (part, _), raw in zip(self.parts, (current.raw, current.validation_raw), strict=True)]
+        return {
+            scorer.name: tuple(
+                scorer(self.stand_in.answering(X, raw), X, k)
+                for k, ((_, X), raw) in enumerate(zip(self.parts, raws, strict=True))
+            )
+            for scorer in self.scorers
+        }
 
-    def _score(self, raw: np.ndarray, X: Any, y: Any, more: dict[str, Any]) -> float:
-        model = self.stand_in.answering(X, raw)
-        if self.named:
-            with _naming(self.name):
-                score = self.scorer(model, X, y, **more)
-        else:
-            score = self.scorer(model, X, y, **more)
+
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    """A scorer with what it takes beside an estimator and X: of each part of the rows, y and the rest."""
+
+    name: str
+    ask: Callable[..., Any]
+    has_name: bool
+    given: list[tuple[Any, dict[str, Any]]]
+
+    @classmethod
+    def of(cls, name: str, scoring: Any, parts: list[tuple[Scored, Any]]) -> _Scorer:
+        ask, given = _scorer(scoring), []
+        takes = _parameters(ask)
+        for part, y in parts:
+            more = {"sample_weight": part.weight, "groups": part.samples.groups}
+            given.append((y, {name: value for name, value in more.items() if name in takes and value is not None}))
+        return cls(name, ask, isinstance(scoring, str), given)
+
+    def __call__(self, model: Any, X: Any, part: int) -> float:
+        y, more = self.given[part]
+        with _naming(self.name) if self.has_name else nullcontext():  # errors of one's own code stay what they are
+            score = self.ask(model, X, y, **more)
         try:
             return float(score)
         except (TypeError, ValueError):
             raise ValueError(f"scoring={self.name!r} must return a number. Got {score!r} instead.") from None
+
+
+class Several(Scores):
+    """The scores of several, in the order of the names."""
+
+    def __init__(self, names: list[str], parts: list[Scores]):
+        self.names, self.parts = names, parts
+
+    def of(self, current: Current) -> dict[str, tuple[float, float]]:
+        found: dict[str, tuple[float, float]] = {}
+        for part in self.parts:
+            found |= part.of(current)
+        return {name: found[name] for name in self.names}
 
 
 class _naming:

@@ -237,6 +237,11 @@ class Loss:
     shape (n_outputs, n_rows). The target ``y`` that the methods take is what :meth:`prepare` returned; nobody else
     looks into it.
 
+    The docstring of each loss of boostgrad's says the same things of it, under "Notes": the loss of a row of weight 1,
+    gradient and hessian by the raw prediction, and where the hessian is not the second derivative, what it is and why;
+    link, initial score (where there is no offset; means and quantiles are weighted) and metric. "References" says where
+    the loss comes from.
+
     Attributes
     ----------
     name : str
@@ -262,7 +267,8 @@ class Loss:
     scored : bool
         Whether :meth:`values` says how good predictions are; early stopping needs it.
     metric : str
-        Name of the metric by which its predictions are judged, "" where the loss itself is all there is.
+        The metric by which its predictions are judged, by the name that ``scoring`` of the estimators takes; "" where
+        none says more than the loss itself.
     constant_hessian : float or None
         The hessian of an unweighted row where it is the same for all, which makes training cheaper.
     small_targets : bool

@@ -109,7 +109,21 @@ def _spread(y: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
 
 @register
 class NormalNLL(DistributionLoss):
-    """Normal distribution; raw is its mean and the logarithm of its standard deviation."""
+    """Normal distribution; raw is its mean m and the logarithm of its standard deviation, s = exp(raw_2).
+
+    Notes
+    -----
+    :loss: ``log(2 pi) / 2 + log s + (y - m)^2 / (2 s^2)``
+    :gradient: ``(m - y) / s^2`` and ``1 - (y - m)^2 / s^2``
+    :hessian: ``1 / s^2`` and ``2``, the expected one (Fisher), the second never below the gradient's size
+    :link: identity for the mean, log for the standard deviation
+    :initial score: mean of y and logarithm of its standard deviation
+    :metric: the loss itself; scorers of scikit-learn judge no distributions
+
+    References
+    ----------
+    Johnson, Kotz and Balakrishnan (1994), "Continuous univariate distributions", volume 1, chapter 13.
+    """
 
     name = "normal_nll"
     log_outputs = (False, True)
@@ -147,7 +161,22 @@ class NormalNLL(DistributionLoss):
 
 @register
 class LogNormalNLL(NormalNLL):
-    """Log-normal distribution; raw is the mean and the logarithm of the standard deviation of log y. y is positive."""
+    """Log-normal distribution; raw is the mean m and the logarithm of the standard deviation, s = exp(raw_2), of log y.
+    y is positive.
+
+    Notes
+    -----
+    :loss: ``log(2 pi) / 2 + log s + (log y - m)^2 / (2 s^2) + log y``
+    :gradient: ``(m - log y) / s^2`` and ``1 - (log y - m)^2 / s^2``
+    :hessian: ``1 / s^2`` and ``2``, the expected one (Fisher), the second never below the gradient's size
+    :link: identity for the mean of log y, log for its standard deviation; the prediction is ``exp(m + s^2 / 2)``
+    :initial score: mean of log y and logarithm of its standard deviation
+    :metric: the loss itself; scorers of scikit-learn judge no distributions
+
+    References
+    ----------
+    Johnson, Kotz and Balakrishnan (1994), "Continuous univariate distributions", volume 1, chapter 14.
+    """
 
     name = "lognormal_nll"
     support = "positive"
@@ -184,6 +213,20 @@ class GammaNLL(DistributionLoss):
     """Gamma distribution; raw is the logarithms of its mean m and its shape k. y is positive.
 
     The density is y^(k-1) exp(-k y / m) (k / m)^k / Gamma(k).
+
+    Notes
+    -----
+    :loss: ``log Gamma(k) - k log(k / m) - (k - 1) log y + k y / m``
+    :gradient: ``k (1 - y / m)`` and ``k (psi(k) - log k - 1 + y / m - log(y / m))`` with psi the digamma function
+    :hessian: ``k`` and ``k^2 psi'(k) - k``, the expected one (Fisher), never below the gradient's size
+    :link: log
+    :initial score: logarithms of the mean of y and of the shape that fits best, but for 1.5 %
+    :metric: the loss itself; scorers of scikit-learn judge no distributions
+
+    References
+    ----------
+    Johnson, Kotz and Balakrishnan (1994), "Continuous univariate distributions", volume 1, chapter 17. The start: Minka
+    (2002), "Estimating a gamma distribution".
     """
 
     name = "gamma_nll"
@@ -250,9 +293,24 @@ def _is_count(y: np.ndarray) -> np.ndarray:
 
 @register
 class PoissonNLL(DistributionLoss):
-    """Poisson distribution; raw is the logarithm of its mean. y is a count."""
+    """Poisson distribution; raw is the logarithm of its mean m. y is a count.
+
+    Notes
+    -----
+    :loss: ``m - y log m + log y!``
+    :gradient: ``m - y``
+    :hessian: ``m``, the second derivative and the expected one (Fisher), never below the gradient's size
+    :link: log
+    :initial score: the logarithm of the mean of y
+    :metric: neg_mean_poisson_deviance, twice the loss but for what y alone decides
+
+    References
+    ----------
+    Johnson, Kemp and Kotz (2005), "Univariate discrete distributions", chapter 4.
+    """
 
     name = "poisson_nll"
+    metric = "neg_mean_poisson_deviance"
     log_outputs = (True,)
     support = "an integer >= 0"
     scale_output = 0
@@ -293,6 +351,22 @@ class NegativeBinomialNLL(DistributionLoss):
     """Negative binomial distribution; raw is the logarithms of its mean m and its size r. y is a count.
 
     The variance is m + m^2 / r.
+
+    Notes
+    -----
+    :loss: ``log y! + log Gamma(r) - log Gamma(y + r) + r log(1 + m / r) - y log(m / (r + m))``
+    :gradient: ``r (m - y) / (r + m)`` and ``-r (psi(y + r) - psi(r) - log(1 + m / r) + (m - y) / (r + m))`` with psi
+        the digamma function
+    :hessian: ``m r / (r + m)`` and ``r^2 sum_j P(Y > j) / (r + j)^2 - r m / (r + m)``, the expected one (Fisher), never
+        below the gradient's size; the sum is read from a table
+    :link: log
+    :initial score: logarithms of the mean of y and of the size that gives its variance
+    :metric: the loss itself; scorers of scikit-learn judge no distributions
+
+    References
+    ----------
+    Johnson, Kemp and Kotz (2005), "Univariate discrete distributions", chapter 5. Lawless (1987), "Negative binomial
+    and mixed Poisson regression".
     """
 
     name = "negative_binomial_nll"

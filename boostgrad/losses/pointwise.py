@@ -34,7 +34,21 @@ def softplus(x: np.ndarray) -> np.ndarray:
 
 @register
 class SquaredError(Loss):
-    """Half the squared error, 1/2 (raw - y)^2; raw predicts the mean."""
+    """Half the squared error; raw predicts the mean.
+
+    Notes
+    -----
+    :loss: ``1/2 (raw - y)^2``
+    :gradient: ``raw - y``
+    :hessian: ``1``
+    :link: identity
+    :initial score: the mean of y
+    :metric: neg_mean_squared_error
+
+    References
+    ----------
+    Friedman (2001), "Greedy function approximation: a gradient boosting machine", section 4.1.
+    """
 
     name = "squared_error"
     metric = "neg_mean_squared_error"
@@ -57,7 +71,22 @@ class SquaredError(Loss):
 
 @register
 class BinaryLogLoss(Loss):
-    """Log loss of the second of two classes, log(1 + exp(raw)) - y raw; raw is its log odds. y is 0 or 1."""
+    """Log loss of the second of two classes; raw is its log odds. y is 0 or 1.
+
+    Notes
+    -----
+    :loss: ``log(1 + exp(raw)) - y raw``
+    :gradient: ``p - y`` with ``p = 1 / (1 + exp(-raw))``
+    :hessian: ``p (1 - p)``
+    :link: logit
+    :initial score: the log odds of the share of the second class
+    :metric: neg_log_loss
+
+    References
+    ----------
+    Hastie, Tibshirani and Friedman (2009), "The elements of statistical learning", eq. 4.20. Friedman, Hastie and
+    Tibshirani (2000), "Additive logistic regression: a statistical view of boosting", algorithm 3.
+    """
 
     name = "binary_log_loss"
     link = "logit"
@@ -87,9 +116,26 @@ class BinaryLogLoss(Loss):
 
 @register
 class MultinomialLogLoss(Loss):
-    """Log loss of softmax probabilities, log sum_k exp(raw_k) - raw_y, with its diagonal hessian p_k (1 - p_k).
+    """Log loss of softmax probabilities. y holds class numbers 0, 1, ..., n_classes - 1.
 
-    y holds class numbers 0, 1, ..., n_classes - 1.
+    Parameters
+    ----------
+    n_classes : int
+
+    Notes
+    -----
+    :loss: ``log sum_k exp(raw_k) - raw_y``
+    :gradient: ``p_k - [y = k]`` with ``p_k = exp(raw_k) / sum_l exp(raw_l)``
+    :hessian: ``p_k (1 - p_k)``, the diagonal of the second derivatives: a tree is of one class, and the others are held
+        fast. Long steps are damped, see :func:`damped_log_odds`
+    :link: multinomial logit
+    :initial score: the logarithms of the shares of the classes, less their mean
+    :metric: neg_log_loss
+
+    References
+    ----------
+    Friedman, Hastie and Tibshirani (2000), "Additive logistic regression: a statistical view of boosting", algorithm 6.
+    Friedman (2001), "Greedy function approximation: a gradient boosting machine", section 4.6.
     """
 
     name = "multinomial_log_loss"
@@ -129,11 +175,25 @@ class MultinomialLogLoss(Loss):
 
 @register
 class MultilabelLogLoss(Loss):
-    """Sum over labels of the log loss of each, log(1 + exp(raw_k)) - y_k raw_k: several labels may be true of a row.
+    """Sum over labels of the log loss of each: several labels may be true of a row.
 
     Parameters
     ----------
     n_labels : int
+
+    Notes
+    -----
+    :loss: ``sum_k log(1 + exp(raw_k)) - y_k raw_k``
+    :gradient: ``p_k - y_k`` with ``p_k = 1 / (1 + exp(-raw_k))``
+    :hessian: ``p_k (1 - p_k)``; no derivative mixes labels
+    :link: logit
+    :initial score: the log odds of the share of each label
+    :metric: the loss itself; scikit-learn's log loss takes one label a row
+
+    References
+    ----------
+    As :class:`BinaryLogLoss`, label by label: "binary relevance" of Zhang and Zhou (2014), "A review on multi-label
+    learning algorithms", section 3.
     """
 
     name = "multilabel_log_loss"

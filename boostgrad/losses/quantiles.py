@@ -14,14 +14,30 @@ from boostgrad.losses.regression import Quantile
 class Quantiles(Loss):
     """The mean of the pinball losses of several quantiles; raw prediction k is about the quantile of level k.
 
-    A prediction is the raw ones of a row in ascending order (the rearrangement of Chernozhukov, Fernandez-Val and
-    Galichon 2010), so quantiles of different levels never cross, whatever the row. To put two that crossed in order
-    lowers the sum of their pinball losses by the difference of the levels times that of the predictions, for every y.
+    A prediction is the raw ones of a row in ascending order, so quantiles of different levels never cross, whatever the
+    row. To put two that crossed in order lowers the sum of their pinball losses by the difference of the levels times
+    that of the predictions, for every y.
 
     Parameters
     ----------
     quantiles : sequence of float
         Levels in (0, 1), ascending.
+
+    Notes
+    -----
+    :loss: the mean over k of ``max(q_k (y - z_k), (q_k - 1) (y - z_k))`` with z the raw predictions in ascending order
+    :gradient: ``1 - q_k`` where ``raw_k > y``, ``-q_k`` where ``raw_k < y``, and 0 between: of each level's own loss,
+        before they are put in order and averaged
+    :hessian: ``1``, a constant in place of the second derivative, which is 0 almost everywhere: it decides about
+        splits, and leaves get the quantiles of their residuals
+    :link: identity
+    :initial score: the quantiles of y
+    :metric: the loss itself; scorers of scikit-learn take one prediction a row
+
+    References
+    ----------
+    Koenker and Bassett (1978), "Regression quantiles", section 3. The order: Chernozhukov, Fernandez-Val and Galichon
+    (2010), "Quantile and probability curves without crossing", section 2.
     """
 
     name = "quantiles"

@@ -47,6 +47,7 @@ class RankingLoss(Loss):
     """
 
     target = "queries"
+    metric = "ndcg"
     kind: ClassVar[str] = ""
 
     def check_target(self, y):
@@ -195,18 +196,35 @@ class LambdaRank(RankingLoss):
 class RankMAP(RankingLoss):
     """LambdaRank for the mean average precision; a row is relevant or it is not.
 
-    A pair's logistic loss times what swapping its rows changes the average precision. The loss that is reported is
-    1 - mean average precision.
-
     Parameters
     ----------
     truncation : int or None, default=30
         Pairs of rows that are both below so many first ones are left out. None: all pairs.
     normalise : bool, default=True
         As in :class:`LambdaRank`.
+
+    Notes
+    -----
+    :loss: reported is 1 - average precision of a query, in the order of the scores; of equal scores the worst order
+        counts, and a query without a relevant row has the loss 0. What is minimised is the sum over pairs of
+        ``|dAP| log(1 + exp(raw_worse - raw_better))`` with ``|dAP|`` held fast, what swapping the pair changes the
+        average precision
+    :gradient: ``-|dAP| / (1 + exp(raw_better - raw_worse))`` for the better row of a pair, the opposite for the other
+        one
+    :hessian: ``|dAP| e / (1 + e)^2`` with ``e = exp(raw_worse - raw_better)`` for both, the second derivative of that
+        sum; ``normalise`` divides gradient and hessian alike
+    :link: identity
+    :initial score: 0, since only differences count
+    :metric: map
+
+    References
+    ----------
+    Burges (2010), "From RankNet to LambdaRank to LambdaMART: an overview", section 4. Donmez, Svore and Burges (2009),
+    "On the local optimality of LambdaRank".
     """
 
     name = "rank_map"
+    metric = "map"
     kind = "map"
 
     def __init__(self, truncation: int | None = 30, normalise: bool = True):
@@ -228,9 +246,23 @@ class RankMAP(RankingLoss):
 
 @register
 class Pairwise(RankingLoss):
-    """RankNet: the logistic loss of every pair of rows of a query whose relevance differs (Burges et al. 2005).
+    """RankNet: the logistic loss of every pair of rows of a query whose relevance differs.
 
-    ``log(1 + exp(raw_worse - raw_better))``, summed over the pairs of a query and divided by its number of rows.
+    Notes
+    -----
+    :loss: ``log(1 + exp(raw_worse - raw_better))``, summed over the pairs of a query and divided by its number of rows
+    :gradient: ``-1 / (1 + exp(raw_better - raw_worse))`` for the better row of a pair, the opposite for the other one,
+        divided likewise
+    :hessian: ``e / (1 + e)^2`` with ``e = exp(raw_worse - raw_better)`` for both, divided likewise: the diagonal of the
+        second derivatives
+    :link: identity
+    :initial score: 0, since only differences count
+    :metric: ndcg
+
+    References
+    ----------
+    Burges et al. (2005), "Learning to rank using gradient descent". Burges (2010), "From RankNet to LambdaRank to
+    LambdaMART: an overview", section 2.
     """
 
     name = "pairwise"
@@ -242,10 +274,21 @@ class Pairwise(RankingLoss):
 
 @register
 class CrossEntropyNDCG(RankingLoss):
-    """Cross entropy of the softmax of a query's scores to its gains (Bruch 2020, "An alternative cross entropy loss for
-    learning-to-rank", XE-NDCG with each of its random numbers at their mean).
+    """Cross entropy of the softmax of a query's scores to its gains: XE-NDCG with each of its random numbers at their
+    mean.
 
-    The target distribution of a query is ``2^relevance - 1/2`` over its sum.
+    Notes
+    -----
+    :loss: ``-sum_i q_i log p_i`` with ``p = softmax(raw)`` within a query, and q proportional to ``2^relevance - 1/2``
+    :gradient: ``p_i - q_i``
+    :hessian: ``p_i (1 - p_i)``, the diagonal of the second derivatives
+    :link: identity
+    :initial score: 0, since only differences count
+    :metric: ndcg
+
+    References
+    ----------
+    Bruch (2020), "An alternative cross entropy loss for learning-to-rank", eq. 4.
     """
 
     name = "xendcg"

@@ -71,7 +71,22 @@ class QuantileOfResiduals(PointwiseLoss):
 
 @register
 class AbsoluteError(QuantileOfResiduals):
-    """\\|d\\|; raw predicts the median."""
+    """The absolute error; raw predicts the median.
+
+    Notes
+    -----
+    :loss: ``|d|`` with ``d = raw - y``
+    :gradient: ``sign(d)``
+    :hessian: ``1``, a constant in place of the second derivative, which is 0 almost everywhere: it decides about
+        splits, and leaves get the median of their residuals
+    :link: identity
+    :initial score: the median of y
+    :metric: neg_mean_absolute_error
+
+    References
+    ----------
+    Friedman (2001), "Greedy function approximation: a gradient boosting machine", algorithm 3.
+    """
 
     name = "absolute_error"
     loop = "absolute_error"
@@ -83,12 +98,26 @@ class AbsoluteError(QuantileOfResiduals):
 
 @register
 class Quantile(QuantileOfResiduals):
-    """The pinball loss max(q (y - raw), (q - 1) (y - raw)) of Koenker & Bassett (1978); raw predicts the q-quantile.
+    """The pinball loss; raw predicts the q-quantile.
 
     Parameters
     ----------
     quantile : float, default=0.5
         q, in (0, 1).
+
+    Notes
+    -----
+    :loss: ``max(q (y - raw), (q - 1) (y - raw))``
+    :gradient: ``1 - q`` where ``raw > y``, ``-q`` where ``raw < y``, and 0 between
+    :hessian: ``1``, a constant in place of the second derivative, which is 0 almost everywhere: it decides about
+        splits, and leaves get the q-quantile of their residuals
+    :link: identity
+    :initial score: the q-quantile of y
+    :metric: the loss itself; scorers of scikit-learn do not know q
+
+    References
+    ----------
+    Koenker and Bassett (1978), "Regression quantiles", section 3. Koenker (2005), "Quantile regression", section 1.3.
     """
 
     name = "quantile"
@@ -107,12 +136,27 @@ class Quantile(QuantileOfResiduals):
 
 @register
 class RelativeError(QuantileOfResiduals):
-    """\\|d\\| / max(\\|y\\|, least), the mean absolute percentage error where no target is nearer to 0 than ``least``.
+    """The mean absolute percentage error where no target is nearer to 0 than ``least``: an absolute error with weights.
 
     Parameters
     ----------
     least : float, default=1.0
         Targets nearer to 0 count as this far from it, or they alone would count.
+
+    Notes
+    -----
+    :loss: ``|d| / max(|y|, least)`` with ``d = raw - y``
+    :gradient: ``sign(d) / max(|y|, least)``
+    :hessian: ``1 / max(|y|, least)``, the weight, in place of the second derivative, which is 0 almost everywhere: it
+        decides about splits, and leaves get the weighted median of their residuals
+    :link: identity
+    :initial score: the median of y by these weights
+    :metric: neg_mean_absolute_percentage_error, which knows no ``least``
+
+    References
+    ----------
+    de Myttenaere, Golden, Le Grand and Rossi (2016), "Mean absolute percentage error for regression models", which
+    shows that it is the absolute error with such weights.
     """
 
     name = "mape"
@@ -158,12 +202,27 @@ class RobustLoss(PointwiseLoss):
 
 @register
 class Huber(RobustLoss):
-    """d^2 / 2 up to \\|d\\| = delta, delta (\\|d\\| - delta / 2) beyond (Huber 1964).
+    """Squared near 0, absolute far out; raw predicts a mean on which outliers have a bounded influence.
 
     Parameters
     ----------
     delta : float, default=1.0
         In units of the target.
+
+    Notes
+    -----
+    :loss: ``d^2 / 2`` up to ``|d| = delta``, ``delta (|d| - delta / 2)`` beyond, with ``d = raw - y``
+    :gradient: ``d`` up to ``|d| = delta``, ``delta sign(d)`` beyond
+    :hessian: ``delta / max(|d|, delta)``, that of the parabola that touches the loss at raw and lies above it: the
+        second derivative is 0 beyond delta. Leaves get their optimum
+    :link: identity
+    :initial score: the constant of the least loss, found from the gradients
+    :metric: the loss itself; scikit-learn has no scorer of it
+
+    References
+    ----------
+    Huber (1964), "Robust estimation of a location parameter". The parabola: Holland and Welsch (1977), "Robust
+    regression using iteratively reweighted least-squares"; Hunter and Lange (2004), "A tutorial on MM algorithms".
     """
 
     name = "huber"
@@ -183,12 +242,28 @@ class Huber(RobustLoss):
 
 @register
 class Fair(RobustLoss):
-    """c \\|d\\| - c^2 log(1 + \\|d\\| / c) (Fair 1974).
+    """Squared near 0, absolute far out, and smooth between; raw predicts a mean on which outliers have a bounded
+    influence.
 
     Parameters
     ----------
     c : float, default=1.0
         In units of the target.
+
+    Notes
+    -----
+    :loss: ``c |d| - c^2 log(1 + |d| / c)`` with ``d = raw - y``
+    :gradient: ``d / (1 + |d| / c)``
+    :hessian: ``1 / (1 + |d| / c)``, that of the parabola that touches the loss at raw and lies above it: the second
+        derivative, its square, is next to 0 far out. Leaves get their optimum
+    :link: identity
+    :initial score: the constant of the least loss, found from the gradients
+    :metric: the loss itself; scikit-learn has no scorer of it
+
+    References
+    ----------
+    Fair (1974), "On the robust estimation of econometric models". The parabola: Holland and Welsch (1977), "Robust
+    regression using iteratively reweighted least-squares"; Hunter and Lange (2004), "A tutorial on MM algorithms".
     """
 
     name = "fair"
@@ -207,7 +282,24 @@ class Fair(RobustLoss):
 
 @register
 class LogCosh(RobustLoss):
-    """log cosh d: d^2 / 2 near 0, \\|d\\| - log 2 far from it."""
+    """Log cosh of the error: ``d^2 / 2`` near 0, ``|d| - log 2`` far from it.
+
+    Notes
+    -----
+    :loss: ``log cosh d`` with ``d = raw - y``
+    :gradient: ``tanh d``
+    :hessian: ``tanh(d) / d``, that of the parabola that touches the loss at raw and lies above it: the second
+        derivative, ``1 - tanh(d)^2``, is next to 0 far out. Leaves get their optimum
+    :link: identity
+    :initial score: the constant of the least loss, found from the gradients
+    :metric: the loss itself; scikit-learn has no scorer of it
+
+    References
+    ----------
+    Holland and Welsch (1977), "Robust regression using iteratively reweighted least-squares", where its weights are
+    called logistic. Saleh and Saleh (2022), "Statistical properties of the log-cosh loss function used in machine
+    learning".
+    """
 
     name = "log_cosh"
     loop = "log_cosh"
@@ -219,12 +311,26 @@ class LogCosh(RobustLoss):
 
 @register
 class Expectile(PointwiseLoss):
-    """\\|q - [d > 0]\\| d^2 (Newey & Powell 1987); raw predicts the q-expectile, which for q = 0.5 is the mean.
+    """The squared error with a weight of its own on either side; raw predicts the q-expectile, which for q = 0.5 is the
+    mean.
 
     Parameters
     ----------
     quantile : float, default=0.5
         q, in (0, 1).
+
+    Notes
+    -----
+    :loss: ``|q - [d > 0]| d^2`` with ``d = raw - y``
+    :gradient: ``2 |q - [d > 0]| d``
+    :hessian: ``2 |q - [d > 0]|``, the second derivative but for the corner
+    :link: identity
+    :initial score: the q-expectile of y, found from the gradients
+    :metric: the loss itself; scorers of scikit-learn do not know q
+
+    References
+    ----------
+    Newey and Powell (1987), "Asymmetric least squares estimation and testing", section 2.
     """
 
     name = "expectile"
@@ -243,7 +349,22 @@ class Expectile(PointwiseLoss):
 
 @register
 class SquaredLogError(Loss):
-    """1/2 (log(1 + prediction) - log(1 + y))^2; raw is log(1 + prediction), so that it is convex. y is above -1."""
+    """Half the squared error of log(1 + y), so that it is convex in raw, which is log(1 + prediction). y is above -1.
+
+    Notes
+    -----
+    :loss: ``1/2 (raw - log(1 + y))^2``
+    :gradient: ``raw - log(1 + y)``
+    :hessian: ``1``
+    :link: log1p
+    :initial score: the mean of log(1 + y)
+    :metric: neg_mean_squared_log_error
+
+    References
+    ----------
+    Least squares after the transformation of Box and Cox (1964), "An analysis of transformations", eq. 2, with exponent
+    0 and shift 1.
+    """
 
     name = "squared_log_error"
     link = "log1p"
@@ -323,7 +444,21 @@ LEAST_LOG_MEAN = 35.0
 
 @register
 class Poisson(LogLinkLoss):
-    """exp(raw) - y raw, half the Poisson deviance but for what y alone decides. y is not negative, nor all of it 0."""
+    """Half the Poisson deviance but for what y alone decides. y is not negative, nor all of it 0.
+
+    Notes
+    -----
+    :loss: ``exp(raw) - y raw``
+    :gradient: ``exp(raw) - y``
+    :hessian: ``exp(raw)``. Long steps are damped, see :class:`LogLinkLoss`
+    :link: log
+    :initial score: the logarithm of the mean of y
+    :metric: neg_mean_poisson_deviance
+
+    References
+    ----------
+    McCullagh and Nelder (1989), "Generalized linear models", section 2.3.
+    """
 
     name = "poisson"
     loop = "poisson"
@@ -339,7 +474,21 @@ class Poisson(LogLinkLoss):
 
 @register
 class Gamma(LogLinkLoss):
-    """raw + y exp(-raw), half the gamma deviance but for what y alone decides. y is positive."""
+    """Half the gamma deviance but for what y alone decides. y is positive.
+
+    Notes
+    -----
+    :loss: ``raw + y exp(-raw)``
+    :gradient: ``1 - y exp(-raw)``
+    :hessian: ``y exp(-raw)``. Long steps are damped, see :class:`LogLinkLoss`
+    :link: log
+    :initial score: the logarithm of the mean of y
+    :metric: neg_mean_gamma_deviance
+
+    References
+    ----------
+    McCullagh and Nelder (1989), "Generalized linear models", section 2.3 and chapter 8.
+    """
 
     name = "gamma"
     loop = "gamma"
@@ -355,16 +504,29 @@ class Gamma(LogLinkLoss):
 
 @register
 class Tweedie(LogLinkLoss):
-    """exp((2 - p) raw) / (2 - p) - y exp((1 - p) raw) / (1 - p), half the Tweedie deviance but for what y alone
-    decides: a compound Poisson-gamma distribution, such as the yearly cost of insurance claims. y is not negative.
-
-    The hessian is the expected one. By the true one a few rows without a claim would look twice as good a leaf, and far
-    better for p near 2, and would be told so by steps of -1 / (2 - p): trees would fit the chance that has no claims.
+    """Half the Tweedie deviance but for what y alone decides: a compound Poisson-gamma distribution, such as the yearly
+    cost of insurance claims. y is not negative.
 
     Parameters
     ----------
     power : float, default=1.5
         p, in (1, 2): towards 1 as Poisson, towards 2 as gamma.
+
+    Notes
+    -----
+    :loss: ``exp((2 - p) raw) / (2 - p) - y exp((1 - p) raw) / (1 - p)``
+    :gradient: ``exp((2 - p) raw) - y exp((1 - p) raw)``
+    :hessian: ``exp((2 - p) raw)``, the expected one (Fisher). By the second derivative a few rows without a claim would
+        look twice as good a leaf, and far better for p near 2, and would be told so by steps of ``-1 / (2 - p)``: trees
+        would fit the chance that has no claims. Long steps are damped, see :class:`LogLinkLoss`
+    :link: log
+    :initial score: the logarithm of the mean of y
+    :metric: the loss itself; scorers of scikit-learn do not know p
+
+    References
+    ----------
+    Yang, Qian and Zou (2018), "Insurance premium prediction via gradient tree-boosted Tweedie compound Poisson models",
+    section 3. Jørgensen (1997), "The theory of dispersion models", chapter 4.
     """
 
     name = "tweedie"
@@ -389,7 +551,22 @@ class Tweedie(LogLinkLoss):
 
 @register
 class CrossEntropy(Loss):
-    """log(1 + exp(raw)) - y raw for targets that are probabilities, in [0, 1]; the regressor predicts probabilities."""
+    """Log loss for targets that are probabilities, in [0, 1]; the regressor predicts probabilities.
+
+    Notes
+    -----
+    :loss: ``log(1 + exp(raw)) - y raw``
+    :gradient: ``p - y`` with ``p = 1 / (1 + exp(-raw))``
+    :hessian: ``p (1 - p)``
+    :link: logit
+    :initial score: the log odds of the mean of y
+    :metric: the loss itself; scikit-learn's log loss takes no targets between 0 and 1
+
+    References
+    ----------
+    Papke and Wooldridge (1996), "Econometric methods for fractional response variables with an application to 401(k)
+    plan participation rates", section 2.
+    """
 
     name = "cross_entropy"
     link = "logit"
@@ -416,19 +593,35 @@ class CrossEntropy(Loss):
 
 @register
 class Focal(PointwiseLoss):
-    """-(1 - p)^c log p with p the probability of the true of two classes (Lin et al. 2017): confident right answers
-    count less than in the log loss, which is c = 0. Its minimiser is not the probability where c > 0.
+    """A log loss in which confident right answers count less; c = 0 is the log loss. Its minimiser is not the
+    probability where c > 0. y is 0 or 1.
 
     Parameters
     ----------
     gamma : float, default=2.0
         c.
+
+    Notes
+    -----
+    :loss: ``-q^c log p`` with p the probability of the true one of two classes, ``p = 1 / (1 + exp(-s raw))``,
+        ``s = 2 y - 1`` and ``q = 1 - p``
+    :gradient: ``s q^c (c p log p - q)``
+    :hessian: ``p q^c ((2 c + 1) q - c^2 p log p)``, a bound: the second derivative has one more term in the bracket,
+        ``c q log p``, which is negative and makes all of it so where the answer is wrong with confidence
+    :link: logit
+    :initial score: the constant of the least loss, found from the gradients
+    :metric: average_precision, as in the paper: predictions order rows, and are no probabilities
+
+    References
+    ----------
+    Lin, Goyal, Girshick, He and Dollár (2017), "Focal loss for dense object detection", eq. 4.
     """
 
     name = "focal"
     for_classes = True
     loop = "focal"
     link = "logit"
+    metric = "average_precision"
 
     def __init__(self, gamma: float = 2.0):
         self.parameter = (

@@ -48,18 +48,33 @@ class CoxTarget:
 class Cox(Loss):
     """Cox's proportional hazards: minus the logarithm of the partial likelihood; raw is the log of the relative hazard.
 
-    Events at the same time are counted by Efron's method, weights as in R's ``coxph``. The hessian is the diagonal of
-    the true one. :meth:`values` gives each event its part, and 0 to censored rows. The constant is 0, since only
-    differences count.
+    Events at the same time are counted by Efron's method, weights as in R's ``coxph``. :meth:`values` gives each event
+    its part, and 0 to censored rows.
 
     With the risk sets held fast the loss of a leaf's step s is A exp(s) - D s, where D is the weight of its events and
     A how many were expected. It is least at s = log(D / A), and Newton's step is D / A - 1, far too long for a leaf of
     early events: steps upwards become log(1 + s). Downwards log(D / A) has no bound, and Newton's steps stay; only
     beyond -1, where the hessian is less than A, they become -1 - log(-s).
+
+    Notes
+    -----
+    :loss: the sum over events of ``log S_i - raw_i`` with ``S_i = sum exp(raw_j)`` over the rows at risk at its time;
+        of d events at one time, the l-th (l = 0, 1, ...) counts their own part of the sum less by the share l / d
+    :gradient: ``exp(raw_j) sum 1 / S_i - [event]``, over the events at whose times row j was at risk
+    :hessian: ``exp(raw_j) sum 1 / S_i - exp(2 raw_j) sum 1 / S_i^2``, the diagonal of the second derivatives
+    :link: log
+    :initial score: 0, since only differences count
+    :metric: concordance_index
+
+    References
+    ----------
+    Cox (1972), "Regression models and life-tables". Efron (1977), "The efficiency of Cox's likelihood function for
+    censored data". Therneau and Grambsch (2000), "Modeling survival data", section 3.3.
     """
 
     name = "cox"
     target = "times"
+    metric = "concordance_index"
     link = "log"
     damped = True
 
@@ -109,18 +124,34 @@ class AFTTarget:
 class AFT(Loss):
     """Accelerated failure time: log(time) = raw + scale * Z; minus the logarithm of the likelihood.
 
-    Times may be observed, or censored on the right, on the left or to an interval (Barnwal, Cho and Hocking 2020,
-    "Survival regression with accelerated failure time model in XGBoost").
+    Times may be observed, or censored on the right, on the left or to an interval.
 
     Parameters
     ----------
     distribution : {"normal", "logistic", "extreme"}, default="normal"
         Of Z; "extreme" makes times of a Weibull distribution.
     scale : float, default=1.0
+
+    Notes
+    -----
+    :loss: ``-log(f(z) / (scale t))`` for an observed time t with ``z = (log t - raw) / scale`` and f the density of Z,
+        and ``-log(F(z_upper) - F(z_lower))`` for bounds, with F its distribution function
+    :gradient: ``f'(z) / (scale f(z))``, and ``(f(z_upper) - f(z_lower)) / (scale (F(z_upper) - F(z_lower)))``
+    :hessian: ``-(log f)''(z) / scale^2``, and that of the interval's probability: the second derivative, which is not
+        negative, since all these f are log-concave
+    :link: log
+    :initial score: the constant of the least loss, found from the gradients
+    :metric: concordance_index
+
+    References
+    ----------
+    Barnwal, Cho and Hocking (2020), "Survival regression with accelerated failure time model in XGBoost". Klein and
+    Moeschberger (2003), "Survival analysis", section 3.5.
     """
 
     name = "aft"
     target = "times"
+    metric = "concordance_index"
     link = "log"
 
     def __init__(self, distribution: str = "normal", scale: float = 1.0):

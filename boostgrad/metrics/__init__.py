@@ -5,7 +5,24 @@ of the estimators means by such a name. Those of the order within queries and of
 """
 
 from boostgrad.metrics.numbers import NUMBER_METRICS
-from boostgrad.metrics.order import NDCG, Concordance, concordance_index, ndcg
+from boostgrad.metrics.order import (
+    NDCG,
+    Concordance,
+    MeanAveragePrecision,
+    concordance_index,
+    mean_average_precision,
+    ndcg,
+)
 from boostgrad.metrics.ranks import average_precision, roc_auc
 
-__all__ = ["NDCG", "NUMBER_METRICS", "Concordance", "average_precision", "concordance_index", "ndcg", "roc_auc"]
+__all__ = [
+    "NDCG",
+    "NUMBER_METRICS",
+    "Concordance",
+    "MeanAveragePrecision",
+    "average_precision",
+    "concordance_index",
+    "mean_average_precision",
+    "ndcg",
+    "roc_auc",
+]

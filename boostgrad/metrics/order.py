@@ -47,10 +47,7 @@ class NDCG:
         best = best_dcg(self.queries, gains, len(gains) if k is None else k)
         factor = np.divide(1.0, best, out=np.zeros_like(best), where=best > 0)
         self._ranking = Ranking(self.queries, gains, factor, "ndcg", k)
-        self._weight = None
-        if sample_weight is not None:
-            weight = np.asarray(sample_weight, dtype=np.float64)[self.queries.row]
-            self._weight = self.queries.sums(weight) / self.queries.sizes
+        self._weight = _weight_of_queries(self.queries, sample_weight)
 
     def of_queries(self, score: np.ndarray, n_threads: int = 1) -> np.ndarray:
         """The value of each query, shape (n_queries,)."""
@@ -91,6 +88,94 @@ def ndcg(
     n_threads : int, default=1
     """
     return NDCG(relevance, groups, k=k, gain=gain, sample_weight=sample_weight)(score, n_threads)
+
+
+class MeanAveragePrecision:
+    """:func:`mean_average_precision` of some rows, ready for any number of scores.
+
+    ::
+
+        place       [ 0 1 2 3 | 4 5 6 ]     rows by query, and within it by ascending relevance
+        by score    [ 2 0 3 1 | 6 4 5 ]     places by descending score; of equal scores, the irrelevant ones first
+        found       [ 1 1 2 2 | 1 1 1 ]     relevant ones so far, of a query
+
+    Parameters
+    ----------
+    relevance, groups, k, sample_weight
+        As of :func:`mean_average_precision`.
+
+    Attributes
+    ----------
+    queries : Queries
+    """
+
+    def __init__(
+        self,
+        relevance: np.ndarray,
+        groups: np.ndarray | None = None,
+        *,
+        k: int | None = None,
+        sample_weight: np.ndarray | None = None,
+    ):
+        relevant = np.asarray(relevance) > 0
+        self.queries = Queries.of(np.zeros(len(relevant), np.int64) if groups is None else groups, within=relevant)
+        self._relevant = relevant[self.queries.row]
+        sizes = self.queries.sizes
+        number = np.repeat(np.arange(len(sizes)), sizes)
+        self._number = number.astype(np.min_scalar_type(len(sizes)))  # numpy sorts small integers by their digits
+        self._rank = np.arange(1, len(number) + 1) - self.queries.begin[number]
+        self._counts = self._rank <= (len(number) if k is None else k)
+        self._n_relevant = self.queries.sums(self._relevant.astype(np.int64))
+        self._before = np.repeat(np.cumsum(self._n_relevant) - self._n_relevant, sizes)
+        self._most = np.minimum(self._n_relevant, len(number) if k is None else k)
+        self._weight = _weight_of_queries(self.queries, sample_weight)
+
+    def of_queries(self, score: np.ndarray) -> np.ndarray:
+        """The value of each query, shape (n_queries,)."""
+        by_score = descending(np.asarray(score, dtype=np.float64)[self.queries.row])
+        by_score = by_score[np.argsort(self._number[by_score], kind="stable")]
+        hit = self._relevant[by_score]
+        found = np.cumsum(hit) - self._before
+        precisions = self.queries.sums(np.where(hit & self._counts, found / self._rank, 0.0))
+        return np.divide(precisions, self._most, out=np.ones_like(precisions), where=self._most > 0)
+
+    def __call__(self, score: np.ndarray) -> float:
+        return float(np.average(self.of_queries(score), weights=self._weight))
+
+
+def mean_average_precision(
+    relevance: np.ndarray,
+    score: np.ndarray,
+    groups: np.ndarray | None = None,
+    *,
+    k: int | None = None,
+    sample_weight: np.ndarray | None = None,
+) -> float:
+    """Mean over the queries of the average precision: the mean, over the relevant rows of a query, of the share of
+    relevant rows among those down to it.
+
+    Of equal scores the worst order counts, as in ``loss="rank_map"``. A query without a relevant row counts 1, as in
+    LightGBM and XGBoost: every order of it is the best one.
+
+    Parameters
+    ----------
+    relevance : ndarray of shape (n_rows,)
+        A row is relevant where it is above 0.
+    score : ndarray of shape (n_rows,)
+    groups : ndarray of int, shape (n_rows,), default=None
+        The query of each row, in any order. None: one query.
+    k : int, default=None
+        Only so many first rows count, and the mean is over at most so many relevant ones. None: all.
+    sample_weight : ndarray of shape (n_rows,), default=None
+        A query's weight is the mean of those of its rows.
+    """
+    return MeanAveragePrecision(relevance, groups, k=k, sample_weight=sample_weight)(score)
+
+
+def _weight_of_queries(queries: Queries, sample_weight: np.ndarray | None) -> np.ndarray | None:
+    if sample_weight is None:
+        return None
+    return queries.sums(np.asarray(sample_weight, dtype=np.float64)[queries.row]) / queries.sizes
 
 
 class Concordance:

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -22,9 +23,10 @@ from boostgrad import BoostGradClassifier, BoostGradDataset, BoostGradRanker, Bo
 from boostgrad.callbacks import Callback
 from boostgrad.estimators import fitted, scoring
 from boostgrad.estimators.samples import Given, Samples
+from boostgrad.estimators.scoring import named
 from boostgrad.io import native
-from boostgrad.losses import CallableLoss
-from boostgrad.metrics import concordance_index, ndcg
+from boostgrad.losses import CallableLoss, get_loss, registered_losses
+from boostgrad.metrics import concordance_index, mean_average_precision, ndcg
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning")
 
@@ -109,7 +111,7 @@ def test_common_names_need_neither_scikit_learn_nor_the_trees(kind, name, monkey
         raise AssertionError("this was not to be called")
 
     monkeypatch.setattr(fitted, "Predictor", never)
-    monkeypatch.setattr(scoring, "ByScorer", never)
+    monkeypatch.setattr(scoring, "ByScorers", never)
     X, y = problem(kind)
     face = BoostGradRegressor if kind == "numbers" else BoostGradClassifier
     model = face(n_estimators=3, scoring=name, early_stopping=True, random_state=0, learning_rate=0.05)
@@ -163,8 +165,8 @@ def test_names_that_nobody_knows():
         BoostGradRegressor(scoring="rmse").fit(X, y)
     with pytest.raises(ValueError, match="Got 'AUC' instead. Did you mean 'roc_auc'?"):
         BoostGradClassifier(scoring="AUC").fit(None, None)
-    for name in ("ndcg@0", "ndcg@k", "ndcg@", "ndcg@1.5", "map"):
-        with pytest.raises(ValueError, match="must be 'loss', 'ndcg', 'ndcg@k', the name of a"):
+    for name in ("ndcg@0", "ndcg@k", "ndcg@", "ndcg@1.5", "map@0", "mrr"):
+        with pytest.raises(ValueError, match="must be 'loss', 'ndcg', 'ndcg@k', 'map', 'map@k', the name"):
             BoostGradRanker(scoring=name).fit(X, y)
     with pytest.raises(ValueError, match="BoostGradRegressor must be 'loss', the name of a .* Got 'ndcg' instead.$"):
         BoostGradRegressor(scoring="ndcg").fit(X, y)
@@ -297,8 +299,6 @@ def test_scores_that_are_not_defined():
 
 
 def test_progress_names_the_scorer(capsys, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "tqdm", None)
     X, y = problem("two")
     BoostGradClassifier(n_estimators=10, verbose=1, scoring="roc_auc", early_stopping=True).fit(X, y)
@@ -511,6 +511,21 @@ def test_ndcg(name, k):
     assert model.train_score_[-1] == pytest.approx(model.score(X, y, groups=groups, k=k), rel=1e-12)
 
 
+@pytest.mark.parametrize("name, k", [("map", None), ("map@5", 5)])
+@pytest.mark.parametrize("loss", ["rank_map", "lambdarank"])
+def test_average_precision_of_queries(name, k, loss):
+    (X, y, groups), (X_new, y_new, groups_new) = queries(), queries(1)
+    model = BoostGradRanker(loss, scoring=name, n_estimators=400, random_state=0, n_iter_no_change=5)
+    model.fit(X, y, groups=groups, X_val=X_new, y_val=y_new, groups_val=groups_new)
+    assert model.n_iter_ < 400 and model.validation_score_.argmax() == model.n_iter_
+    expected = mean_average_precision(y_new, model.predict(X_new), groups_new, k=k)
+    assert model.validation_score_[-1] == pytest.approx(expected, rel=1e-12)
+    if (name, loss) == ("map", "rank_map"):
+        by_loss = clone(model).set_params(scoring="loss")
+        by_loss.fit(X, y, groups=groups, X_val=X_new, y_val=y_new, groups_val=groups_new)
+        np.testing.assert_allclose(model.validation_score_, 1 + by_loss.validation_score_, rtol=1e-12)
+
+
 def test_a_scorer_of_queries_gets_groups():
     X, y, groups = queries()
     labels = np.array([f"q{g:02}" for g in groups])
@@ -569,6 +584,169 @@ def test_a_scorer_of_times_may_ask_for_survival_functions(loss):
     model.fit(X, y, X_val=X_new, y_val=structured)
     np.testing.assert_allclose(seen[-1], model.predict_survival_function(X_new, grid), rtol=1e-9)
     assert len(seen) == 6 and model.validation_score_[-1] == pytest.approx(model.score(X_new, y_new))
+
+
+# ---- several ---------------------------------------------------------------------------------------------------------
+
+
+def spread(model, X, y):
+    return -float(np.mean(np.abs(y - model.predict(X))))
+
+
+SEVERAL = {
+    "numbers": {"mse": "neg_mean_squared_error", "loss": "loss", "mine": spread, "max": "neg_max_error", "r2": "r2"},
+    "two": {"auc": "roc_auc", "mine": spread, "again": spread, "d2": "d2_log_loss_score", "log": "neg_log_loss"},
+    "three": {"loss": "loss", "accuracy": "accuracy", "top": "top_k_accuracy", "brier": "neg_brier_score"},
+}
+
+
+def recorded(kind, scoring, early_stopping=False, **parameters):
+    (X, y), y_val = problem(kind), problem(kind, 1, 120)[1]
+    face = BoostGradRegressor if kind == "numbers" else BoostGradClassifier
+    options = {"n_estimators": 6, "random_state": 0, "learning_rate": 0.3, **parameters}
+    model = face(scoring=scoring, early_stopping=early_stopping, **options)
+    return model.fit(X, y, X_val=X_val, y_val=y_val, sample_weight_val=WEIGHT)
+
+
+@pytest.mark.parametrize("kind", SEVERAL)
+def test_each_of_several_scores_is_that_of_a_fit_with_it_alone(kind):
+    model = recorded(kind, SEVERAL[kind])
+    assert list(model.train_scores_) == list(model.validation_scores_) == list(SEVERAL[kind])
+    for name, scoring_ in SEVERAL[kind].items():
+        alone = recorded(kind, scoring_)
+        assert bytes_of(alone) == bytes_of(model)
+        np.testing.assert_array_equal(model.train_scores_[name], alone.train_score_)
+        np.testing.assert_array_equal(model.validation_scores_[name], alone.validation_score_)
+        assert not hasattr(alone, "train_scores_") and not hasattr(alone, "validation_scores_")
+    first = next(iter(SEVERAL[kind]))
+    np.testing.assert_array_equal(model.train_score_, model.train_scores_[first])
+    np.testing.assert_array_equal(model.validation_score_, model.validation_scores_[first])
+
+
+@pytest.mark.parametrize("names", [["loss", "roc_auc", "accuracy"], ("accuracy", "loss"), ["roc_auc"]])
+def test_early_stopping_goes_by_the_first(names):
+    several, alone = (
+        recorded("two", s, early_stopping=True, n_estimators=200, n_iter_no_change=5) for s in (names, names[0])
+    )
+    assert 1 < several.n_iter_ < 200 and bytes_of(several) == bytes_of(alone)
+    np.testing.assert_array_equal(several.validation_score_, alone.validation_score_)
+    assert list(several.validation_scores_) == list(names)
+    for scores in (several.train_scores_, several.validation_scores_):
+        assert all(len(scores[name]) == several.n_iter_ + 1 for name in names)
+
+
+def test_several_scores_ask_one_stand_in_once(monkeypatch):
+    made, predicted = [], []
+    stand_in, by_face = scoring.StandIn, BoostGradRegressor._completed
+    monkeypatch.setattr(scoring, "StandIn", lambda *given: made.append(stand_in(*given)) or made[-1])
+    monkeypatch.setattr(BoostGradRegressor, "_completed", lambda *given: predicted.append(1) or by_face(*given))
+    recorded("numbers", {"a": spread, "b": spread, "c": spread})
+    assert len(made) == 1 and len(predicted) == 7 + 1  # after 0, 1, ... iterations, and at the end
+
+
+def test_callbacks_and_progress_see_several(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    seen = []
+
+    class Seen(Callback):
+        def after_iteration(self, state):
+            assert state.scoring == "roc_auc" and list(state.scores) == ["roc_auc", "loss"]
+            assert state.scores["roc_auc"] == (state.train_scores, state.validation_scores)
+            seen.append(state.scores["loss"][1][-1])
+
+    model = recorded("two", ["roc_auc", "loss"], callbacks=[Seen()], verbose=1)
+    assert seen == list(model.validation_scores_["loss"][1:])
+    assert f"validation roc_auc {model.validation_score_[-1]:.6g}, loss {-seen[-1]:.6g}" in capsys.readouterr().err
+
+
+def test_several_scores_of_queries_and_times():
+    X, y, groups = queries()
+    names = ["map@3", "ndcg", "loss"]
+    ranker = BoostGradRanker("rank_map", n_estimators=3, scoring=names).fit(
+        X, y, groups=groups, X_val=X, y_val=y, groups_val=groups
+    )
+    np.testing.assert_array_equal(ranker.validation_scores_["ndcg"], ranker.train_scores_["ndcg"])
+    X, y = times()
+    survival = BoostGradSurvival(n_estimators=3, scoring=("concordance_index", "loss"), early_stopping=True).fit(X, y)
+    assert survival.validation_scores_["loss"][-1] > survival.validation_scores_["loss"][0]
+
+
+def test_wrong_names_among_several():
+    X, y = problem("two")
+    with pytest.raises(ValueError, match="Got 'auc' instead. Did you mean 'roc_auc'?"):
+        BoostGradClassifier(scoring=["accuracy", "auc"]).fit(X, y)
+    with pytest.raises(ValueError, match="Got 'auc' instead. Did you mean 'roc_auc'?"):
+        BoostGradClassifier(scoring={"mine": spread, "a": "auc"}).fit(X, y)
+    X, y = problem("three")
+    with pytest.raises(ValueError, match="scoring='roc_auc' cannot score this model"):
+        BoostGradClassifier(scoring=["accuracy", "roc_auc"], early_stopping=True).fit(X, y)
+    own = CallableLoss(lambda y, raw, weight: (raw - y, np.ones(len(y))))
+    with pytest.raises(ValueError, match="a loss with values, which .* has not"):
+        BoostGradRegressor(own, scoring=["r2", "loss"]).fit(*problem())
+
+
+@pytest.mark.parametrize("given", [["roc_auc", "loss"], ("roc_auc", "accuracy"), {"a b/c": "roc_auc", "mine": spread}])
+def test_several_scores_are_kept(given, tmp_path):
+    model = recorded("two", given)
+    model.save(tmp_path / "model.bg")
+    loaded = BoostGradClassifier.load(tmp_path / "model.bg")
+    assert loaded.scoring == ("loss" if isinstance(given, dict) else list(given))
+    for again in (loaded, pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+        for attribute in ("train_scores_", "validation_scores_"):
+            kept, scores = getattr(again, attribute), getattr(model, attribute)
+            assert list(kept) == list(scores) == list(named(given))
+            for name in scores:
+                np.testing.assert_array_equal(kept[name], scores[name])
+    assert clone(model).get_params()["scoring"] == model.get_params()["scoring"] == given
+    assert native.dump_bytes(**model._stored())[:12] == native.dump_bytes(model.ensemble_)[:12]  # the format version
+    without = clone(model).fit(*problem("two"))  # too few rows for early stopping, and none to validate with
+    assert {name: scores.shape for name, scores in without.train_scores_.items()} == dict.fromkeys(named(given), (0,))
+    assert not hasattr(without.set_params(scoring="loss").fit(*problem("two")), "train_scores_")
+
+
+# ---- the metric of a loss --------------------------------------------------------------------------------------------
+
+MADE_WITH = {
+    "multinomial_log_loss": {"n_classes": 3},
+    "multilabel_log_loss": {"n_labels": 3},
+    "quantiles": {"quantiles": [0.2, 0.8]},
+}
+# They are made by a fit, from a loss of one output, or are what is left of one.
+NOT_GIVEN = {"multi_output", "unnamed"}
+NAMES = sorted(
+    name
+    for name, cls in registered_losses().items()
+    if cls.__module__.startswith("boostgrad.") and name not in NOT_GIVEN
+)
+
+
+def suitable(loss):
+    """A face that takes the loss, a table, and what else fit takes, the target first."""
+    if loss.target == "queries":
+        X, y, groups = queries()
+        return BoostGradRanker(loss), X, {"y": y, "groups": groups}
+    if loss.target == "times":
+        X, y = times()
+        return BoostGradSurvival(loss), X, {"y": y}
+    X, y = problem()
+    if loss.name == "multilabel_log_loss":
+        return BoostGradClassifier(), X, {"y": np.digitize(y, [1.0])[:, None] + np.eye(3, dtype=int)[0] == 1}
+    if loss.for_classes:
+        kind = "two" if loss.n_outputs == 1 else "three"
+        return BoostGradClassifier(loss), X, {"y": problem(kind)[1]}
+    y = np.ceil(y)  # counts that are positive suit all losses but that of probabilities
+    return BoostGradRegressor(loss), X, {"y": y / y.max() if loss.name == "cross_entropy" else y}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_knows_the_metric_by_which_it_is_judged(name):
+    loss = get_loss(name, **MADE_WITH.get(name, {}))
+    model, X, given = suitable(loss)
+    model.set_params(n_estimators=30, random_state=0, early_stopping=True, scoring=loss.metric or "loss")
+    model.fit(X, **given)
+    assert model._loss.name == name
+    assert model.validation_score_[-1] > model.validation_score_[0]
+    assert model.train_score_[-1] > model.train_score_[0]
 
 
 # ---- limits, copies --------------------------------------------------------------------------------------------------

@@ -1,5 +1,9 @@
 """All registered losses, by the same mathematics."""
 
+import inspect
+import re
+import sys
+
 import numpy as np
 import pytest
 from scipy import special
@@ -9,6 +13,7 @@ from boostgrad import BoostGradRegressor, native
 from boostgrad.losses import (
     BinaryLogLoss,
     CallableLoss,
+    DistributionLoss,
     GradientPairs,
     Loss,
     MultinomialLogLoss,
@@ -98,13 +103,39 @@ def derivatives(loss, y, raw, weight=None, n_threads=1):
     return gradient, pairs.pairs[:, :, 1].astype(float), pairs
 
 
+def losses_of_boostgrad():
+    """Names; tests register losses, too."""
+    return {name for name, cls in registered_losses().items() if cls.__module__.startswith("boostgrad.")}
+
+
 def test_every_registered_loss_is_tested():
-    own = {
-        name for name, cls in registered_losses().items() if cls.target == "numbers" and "boostgrad." in cls.__module__
-    }
+    own = {name for name in losses_of_boostgrad() if registered_losses()[name].target == "numbers"}
     elsewhere = ("boostgrad.losses.distributions", "boostgrad.losses.multi", "boostgrad.losses.quantiles")
     own -= {name for name, cls in registered_losses().items() if cls.__module__ in elsewhere}
     assert own == set(CASES) | {"unnamed"}
+
+
+# What a docstring says of a loss, in this order.
+SAID = ("loss", "gradient", "hessian", "link", "initial score", "metric")
+# multi_output repeats another loss, unnamed cannot train, and LambdaRank's docstring has the formulas in words.
+WITHOUT_FORMULAS = {"multi_output", "unnamed", "lambdarank"}
+
+
+@pytest.mark.skipif(sys.flags.optimize > 1, reason="there are no docstrings")
+@pytest.mark.parametrize("name", sorted(losses_of_boostgrad() - WITHOUT_FORMULAS))
+def test_docstrings_say_what_the_loss_is(name):
+    cls = registered_losses()[name]
+    words = inspect.cleandoc(cls.__doc__)
+    notes, _, references = words.partition("\nNotes\n-----\n")[2].partition("\n\nReferences\n----------\n")
+    said = re.findall(r"^:([a-z ]+): (.+(?:\n    .+)*)", notes, flags=re.MULTILINE)
+    assert tuple(field for field, _ in said) == SAID, words
+    of = dict(said)
+    assert all("``" in of[field] for field in ("loss", "gradient", "hessian"))
+    assert re.split(r"\W", of["metric"])[0] == cls.metric or (not cls.metric and "the loss itself" in of["metric"])
+    assert cls.link.replace("_", " ") in of["link"] or issubclass(cls, DistributionLoss)  # each parameter has its own
+    assert re.search(r"\(\d{4}\)", references)
+    other = re.search("bound|parabola|in place of", of["hessian"])  # than the second derivative
+    assert bool(other) == (name in BOUNDS or name == "quantiles")
 
 
 @all_losses

@@ -1,11 +1,19 @@
-"""NDCG and the concordance index: scikit-learn's, scikit-survival's and the twin's values."""
+"""NDCG, average precision and the concordance index: scikit-learn's, scikit-survival's and the twin's values."""
 
 import numpy as np
 import pytest
 import reference
-from sklearn.metrics import ndcg_score
+from sklearn.metrics import average_precision_score, ndcg_score
 
-from boostgrad.metrics import NDCG, Concordance, concordance_index, ndcg
+from boostgrad.losses import RankMAP
+from boostgrad.metrics import (
+    NDCG,
+    Concordance,
+    MeanAveragePrecision,
+    concordance_index,
+    mean_average_precision,
+    ndcg,
+)
 
 # ---- queries ---------------------------------------------------------------------------------------------------------
 
@@ -46,6 +54,51 @@ def test_ndcg_once_prepared():
     with pytest.raises(ValueError, match="no relevance as large as 5000"):
         NDCG(1000 * y + 1000, groups)
     assert 0 < ndcg(1000 * y, score[0], groups, gain="linear") < 1
+
+
+def test_average_precision_is_sklearns(seed):
+    rng = np.random.default_rng(seed)
+    score = rng.standard_normal(len(y))  # of equal scores scikit-learn counts the best order, and we the worst one
+    values = [
+        average_precision_score(y[rows] > 0, score[rows]) if (y[rows] > 0).any() else 1.0
+        for rows in (groups == query for query in np.unique(groups))
+    ]
+    mixed = rng.permutation(len(y))
+    of = (y[mixed], score[mixed], groups[mixed])
+    assert mean_average_precision(*of) == pytest.approx(np.mean(values), rel=1e-12)
+    weight = rng.random(groups.max() + 1)
+    expected = np.average(values, weights=weight)
+    assert mean_average_precision(*of, sample_weight=weight[of[2]]) == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(MeanAveragePrecision(y, groups).of_queries(score), values, rtol=1e-12)
+
+
+def test_average_precision_of_one_query_is_that_of_its_rows():
+    score = RNG.standard_normal(len(y))
+    assert mean_average_precision(y, score) == pytest.approx(average_precision_score(y > 0, score), rel=1e-12)
+
+
+def test_average_precision_with_ties_is_what_the_loss_reports(seed):
+    rng = np.random.default_rng(seed)
+    score = np.round(rng.standard_normal(len(y)))
+    mixed = rng.permutation(len(y))
+    loss = RankMAP()
+    target = loss.prepare(y[mixed], None, groups[mixed])
+    found = mean_average_precision(y[mixed], score[mixed], groups[mixed])
+    assert found == pytest.approx(1 - loss.mean(target, score[mixed][None], None), rel=1e-12)
+    assert found < mean_average_precision(y, score + 1e-3 * y, groups)
+
+
+@pytest.mark.parametrize("k", [1, 3, 1000])
+def test_average_precision_of_the_first_rows(k, seed):
+    rng = np.random.default_rng(seed)
+    score = rng.standard_normal(len(y))
+    values = []
+    for query in np.unique(groups):
+        relevant = y[groups == query][np.argsort(-score[groups == query])] > 0
+        precision = np.cumsum(relevant) / np.arange(1, len(relevant) + 1)
+        most = min(k, relevant.sum())
+        values.append(precision[:k][relevant[:k]].sum() / most if most else 1.0)
+    assert mean_average_precision(y, score, groups, k=k) == pytest.approx(np.mean(values), rel=1e-12)
 
 
 # ---- times -----------------------------------------------------------------------------------------------------------
