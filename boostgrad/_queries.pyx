@@ -4,10 +4,20 @@ from libc.stdint cimport int64_t, uint32_t
 
 import numpy as np
 
-from boostgrad.native cimport BG_RANKING_SCRATCH, bg_kernels, bg_ranking, kernels, parallel_for
+from boostgrad.native cimport (BG_RANK_MAP, BG_RANK_NDCG, BG_RANK_NEIGHBOURS, BG_RANK_NOISE_BITS, BG_RANK_PAIRS,
+                               BG_RANK_SOFTMAX, BG_RANKING_SCRATCH, bg_kernels, bg_ranking, kernels, parallel_for)
 from boostgrad.queries import discounts
 
-KINDS = {"pairs": 0, "ndcg": 1, "map": 2, "softmax": 3}
+KINDS = {
+    "pairs": BG_RANK_PAIRS,
+    "ndcg": BG_RANK_NDCG,
+    "map": BG_RANK_MAP,
+    "softmax": BG_RANK_SOFTMAX,
+    "neighbours": BG_RANK_NEIGHBOURS,
+}
+
+# So many levels of noise there are.
+NOISE_LEVELS = 1 << BG_RANK_NOISE_BITS
 
 
 cdef struct Context:
@@ -44,31 +54,40 @@ cdef class Ranking:
         By place.
     query_factor : ndarray of float64, shape (n_queries,)
         Pairs of a query count so much; 0 for queries that say nothing.
-    kind : {"pairs", "ndcg", "map", "softmax"}
+    kind : {"pairs", "ndcg", "map", "softmax", "neighbours"}
     top : int or None
         Of a pair one document at least is among so many first ones. None: all pairs.
     steepness : float
         Of the sigmoid.
     by_gap, normalise : bool
         Whether a pair counts less the further apart its scores are, and whether a query with many pairs counts less.
+    decay : float
+        Of neighbours, those a place further down count so much of those before.
+    noise : ndarray of float64, shape (NOISE_LEVELS,), or None
+        Numbers, one of which is added to each score before neighbours are looked for.
+    draws : int
+        How often. Each call of :meth:`gradients` draws anew, the first one always the same.
     """
 
     cdef Context context
-    cdef object queries, gain, query_factor, discount
+    cdef object queries, gain, query_factor, discount, noise
 
     def __init__(self, queries, gain, query_factor, kind, top=None, double steepness=1.0, by_gap=False,
-                 normalise=False):
+                 normalise=False, decay=None, noise=None, int draws=0):
         cdef const int64_t[::1] begin = queries.begin, tasks = queries.tasks
         cdef const uint32_t[::1] row = queries.row
-        cdef const double[::1] gain_view = gain, factor_view = query_factor, discount_view
+        cdef const double[::1] gain_view = gain, factor_view = query_factor, discount_view, noise_view
         longest = int(queries.sizes.max())
         self.queries, self.gain, self.query_factor = queries, gain, query_factor
-        self.discount = discounts(longest)
+        self.discount = discounts(longest) if decay is None else decay ** np.arange(longest, dtype=np.float64)
         discount_view = self.discount
+        self.noise = np.zeros(NOISE_LEVELS) if noise is None else noise
+        noise_view = self.noise
         self.context.ranking = bg_ranking(
-            begin=&begin[0], row=&row[0], gain=&gain_view[0], discount=&discount_view[0], query_factor=&factor_view[0],
-            raw=NULL, weight=NULL, pairs=NULL, n_top=longest if top is None else top, steepness=steepness,
-            kind=KINDS[kind], by_gap=by_gap, normalise=normalise,
+            begin=&begin[0], row=&row[0], gain=&gain_view[0], discount=&discount_view[0], noise=&noise_view[0],
+            query_factor=&factor_view[0], raw=NULL, weight=NULL, pairs=NULL,
+            n_top=longest if top is None else top, n_draws=draws, turn=0, steepness=steepness, kind=KINDS[kind],
+            by_gap=by_gap, normalise=normalise,
         )
         self.context.tasks = &tasks[0]
         self.context.pitch = BG_RANKING_SCRATCH(longest) // 8 * 8 + 8
@@ -93,6 +112,7 @@ cdef class Ranking:
         with nogil:
             parallel_for(gradients_of_task, &context, n_tasks, n_threads)
         out.largest[:] = largest.max(axis=0)
+        self.context.ranking.turn += 1
 
     def values(self, const double[::1] raw, int n_threads=1):
         """The loss of each query."""

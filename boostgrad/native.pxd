@@ -90,18 +90,21 @@ cdef extern from "kernels.h" nogil:
         int32_t n_values
         int32_t in_planes
 
-    int BG_RANK_PAIRS, BG_RANK_NDCG, BG_RANK_MAP, BG_RANK_SOFTMAX
+    int BG_RANK_PAIRS, BG_RANK_NDCG, BG_RANK_MAP, BG_RANK_SOFTMAX, BG_RANK_NEIGHBOURS, BG_RANK_NOISE_BITS
 
     ctypedef struct bg_ranking:
         const int64_t *begin
         const uint32_t *row
         const double *gain
         const double *discount
+        const double *noise
         const double *query_factor
         const double *raw
         const double *weight
         double *pairs
         size_t n_top
+        size_t n_draws
+        uint64_t turn
         double steepness
         int kind
         int by_gap

@@ -741,6 +741,30 @@ def ranked_pairs(scores, gains, kind, top, steepness, by_gap, normalise, factor)
     return out
 
 
+def neighbours(scores, relevance, query, turn, draws, decay, noise):
+    """Gradients and hessians of one query, order by order; ``noise`` has one number for each value of 12 bits."""
+    n = len(scores)
+    order = np.argsort(-scores, kind="stable")
+    s, y = scores[order], relevance[order]
+    stream = splitmix(splitmix(turn) ^ query)
+    gradient, hessian = np.zeros(n), np.zeros(n)
+    for draw in range(draws):
+        chance = [splitmix((stream + draw // 5 * n + rank) % 2**64) >> 12 * (draw % 5) & 4095 for rank in range(n)]
+        drawn = np.argsort(-(s + noise[chance]), kind="stable")
+        for place, (a, b) in enumerate(zip(drawn, drawn[1:], strict=False)):
+            if y[a] == y[b] or decay**place < 1e-3:
+                continue
+            better, worse = (a, b) if y[a] > y[b] else (b, a)
+            weight = decay**place * (y[better] - y[worse]) / draws
+            pull = weight / (1 + np.exp(s[better] - s[worse]))
+            gradient[better] -= pull
+            gradient[worse] += pull
+            hessian[[a, b]] += weight / 2
+    out = np.empty((2, n))
+    out[:, order] = gradient, hessian
+    return out
+
+
 def average_precision(gains):
     """Of rows in this order."""
     relevant = gains > 0

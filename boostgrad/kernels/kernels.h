@@ -137,7 +137,10 @@ typedef struct {
 } bg_tree;
 
 /* Which pairs of documents a ranking loss compares, and what a pair is worth; see ranking.h. */
-enum { BG_RANK_PAIRS, BG_RANK_NDCG, BG_RANK_MAP, BG_RANK_SOFTMAX };
+enum { BG_RANK_PAIRS, BG_RANK_NDCG, BG_RANK_MAP, BG_RANK_SOFTMAX, BG_RANK_NEIGHBOURS };
+
+/* Noise of scores is one of so many numbers. */
+#define BG_RANK_NOISE_BITS 12
 
 /* A ranking loss at the current scores. Places are rows in the order of their queries:
  *
@@ -149,10 +152,13 @@ typedef struct {
     const uint32_t *row;
     const double *gain;
     const double *discount;     /* by rank from 0, as many as the longest query has rows */
+    const double *noise;        /* what is added to scores at random, 1 << BG_RANK_NOISE_BITS numbers; or NULL */
     const double *query_factor; /* all pairs of a query times this; 0: it says nothing */
     const double *raw, *weight; /* by row; weight may be NULL */
     double *pairs;              /* OUT: gradient and hessian by row */
     size_t n_top;               /* of a pair one document at least is among so many first ones */
+    size_t n_draws;             /* of orders at random ... */
+    uint64_t turn;              /* ... which are others in each turn */
     double steepness;           /* of the sigmoid */
     int kind, by_gap, normalise;
 } bg_ranking;

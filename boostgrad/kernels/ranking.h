@@ -191,6 +191,60 @@ static void softmax_of_query(const double *score, const double *gain, size_t n, 
     }
 }
 
+/* A number that looks random for each x (the finalizer of SplitMix64, Steele, Lea and Flood 2014). */
+static inline uint64_t mix_bits(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* Draws of noise that one number of 64 bits holds. */
+#define DRAWS_OF_A_NUMBER (64 / BG_RANK_NOISE_BITS)
+
+/* The logistic loss of neighbours in orders by score + noise (Gulin, Kuralenok and Pavlov 2011, YetiRank). A pair at the
+ * places i and i + 1 of an order weighs discount[i] times the difference of its gains; its hessian is half of that.
+ *
+ *   score          3.0  2.9  0.1 -4.0        best first; a document's number is its rank
+ *   + noise        2.8  3.3  0.5 -4.1
+ *   order          1 0 2 3                   pairs 1 0, 0 2, 2 3
+ *
+ * Noise is a function of turn, query, draw and rank. chance: room for n numbers, keys: for 2 n.
+ * OUT gradient, hessian, += . */
+static void neighbours_of_query(const bg_ranking *ranking, size_t query, const double *score, const double *gain,
+                                size_t n, uint64_t *chance, uint64_t *keys, double *gradient, double *hessian)
+{
+    const uint64_t stream = mix_bits(mix_bits(ranking->turn) ^ query);
+    const size_t n_pairs = ranking->n_top < n - 1 ? ranking->n_top : n - 1;
+    int bits = 1;
+    while ((n - 1) >> bits)
+        bits++;
+    const uint64_t mask = ((uint64_t)1 << bits) - 1, choice = ((uint64_t)1 << BG_RANK_NOISE_BITS) - 1;
+    for (size_t draw = 0; draw < ranking->n_draws; draw++) {
+        const unsigned shift = BG_RANK_NOISE_BITS * (draw % DRAWS_OF_A_NUMBER);
+        if (shift == 0)
+            for (size_t k = 0; k < n; k++)
+                chance[k] = mix_bits(stream + draw / DRAWS_OF_A_NUMBER * n + k);
+        for (size_t k = 0; k < n; k++)
+            keys[k] = (~score_bits(score[k] + ranking->noise[(chance[k] >> shift) & choice]) & ~mask) | k;
+        const uint64_t *sorted = sort_keys(keys, keys + n, n);
+        for (size_t i = 0; i < n_pairs; i++) {
+            size_t a = sorted[i] & mask, b = sorted[i + 1] & mask;
+            if (gain[a] == gain[b])
+                continue;
+            size_t better = gain[a] > gain[b] ? a : b, worse = gain[a] > gain[b] ? b : a;
+            double weight = ranking->discount[i] * (gain[better] - gain[worse]);
+            double margin = score[better] - score[worse], e = exp_of(-fabs(margin));
+            double pull = weight * (margin > 0 ? e : 1.0) / (1.0 + e);
+            gradient[better] -= pull;
+            gradient[worse] += pull;
+            hessian[better] += 0.5 * weight;
+            hessian[worse] += 0.5 * weight;
+        }
+    }
+}
+
 /* Further below the best score than this (times the slope of the sigmoid), documents count as being there. */
 #define FARTHEST 600.0
 
@@ -214,6 +268,8 @@ static void rank_query(const bg_ranking *ranking, size_t query, double *scratch,
             gain[k] = ranking->gain[begin + order[k]];
         if (ranking->kind == BG_RANK_SOFTMAX) {
             softmax_of_query(score, gain, n, power, gradient, hessian);
+        } else if (ranking->kind == BG_RANK_NEIGHBOURS) {
+            neighbours_of_query(ranking, query, score, gain, n, (uint64_t *)upper, keys, gradient, hessian);
         } else {
             const double *first = ranking->discount, *second = NULL;
             const size_t n_top = ranking->n_top < n ? ranking->n_top : n;

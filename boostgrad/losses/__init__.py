@@ -25,7 +25,7 @@ from boostgrad.losses.multi import MultiOutput
 from boostgrad.losses.own import CallableLoss, UnnamedLoss
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.quantiles import Quantiles
-from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP
+from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP, YetiRank
 from boostgrad.losses.regression import (
     AbsoluteError,
     CrossEntropy,
@@ -83,6 +83,7 @@ __all__ = [
     "SquaredLogError",
     "Tweedie",
     "UnnamedLoss",
+    "YetiRank",
     "get_loss",
     "n_predictions",
     "refuse",

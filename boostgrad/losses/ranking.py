@@ -8,9 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from boostgrad._queries import Ranking
+from boostgrad._queries import NOISE_LEVELS, Ranking
 from boostgrad.losses.base import Loss, in_interval, refuse, register
 from boostgrad.queries import Queries, best_dcg
+
+# Neighbours that count less than this share of the first ones are left out.
+LEAST_SHARE = 1e-3
 
 # An exponential gain of a larger relevance would drown all others.
 LARGEST_RELEVANCE = 31
@@ -28,12 +31,16 @@ class RankingTarget:
     query_weight : ndarray of float64, shape (n_queries,), or None
         Mean of the weights of its rows.
     ranking : Ranking
+        Of which gradients are.
+    measured : Ranking
+        Of which losses are.
     """
 
     relevance: np.ndarray
     queries: Queries
     query_weight: np.ndarray | None
     ranking: Ranking
+    measured: Ranking
 
     def __len__(self) -> int:
         return len(self.relevance)
@@ -66,12 +73,21 @@ class RankingLoss(Loss):
 
     def prepare(self, y, weight, groups=None):
         queries = Queries.of(np.zeros(len(y), np.int64) if groups is None else groups, within=y)
-        gain = np.ascontiguousarray(self.gains(y[queries.row]), dtype=np.float64)
+        query_weight = None if weight is None else queries.sums(weight[queries.row]) / queries.sizes
+        ranking = self.ranking(y, queries)
+        return RankingTarget(y, queries, query_weight, ranking, self.measured(y, queries, ranking))
+
+    def ranking(self, relevance: np.ndarray, queries: Queries) -> Ranking:
+        """What the gradients are of."""
+        gain = np.ascontiguousarray(self.gains(relevance[queries.row]), dtype=np.float64)
         # rows of a query are sorted by relevance
         varies = gain[queries.begin[:-1]] != gain[queries.begin[1:] - 1]
         factor = np.where(varies, self.query_factor(queries, gain), 0.0)
-        query_weight = None if weight is None else queries.sums(weight[queries.row]) / queries.sizes
-        return RankingTarget(y, queries, query_weight, Ranking(queries, gain, factor, self.kind, **self.options()))
+        return Ranking(queries, gain, factor, self.kind, **self.options())
+
+    def measured(self, relevance: np.ndarray, queries: Queries, ranking: Ranking) -> Ranking:
+        """What the loss that is reported is of."""
+        return ranking
 
     def init_raw(self, y, weight, offset=None):
         return np.zeros(1)
@@ -80,7 +96,7 @@ class RankingLoss(Loss):
         y.ranking.gradients(raw[0], weight, out, n_threads)
 
     def values(self, y, raw):
-        return y.ranking.values(raw[0])
+        return y.measured.values(raw[0])
 
     def mean(self, y, raw, weight):
         return float(np.average(self.values(y, raw), weights=y.query_weight))
@@ -123,12 +139,6 @@ def _check_exponential(relevance: np.ndarray, name: str) -> None:
 class LambdaRank(RankingLoss):
     """LambdaRank: the logistic loss of pairs, each times what swapping its rows changes NDCG.
 
-    For a pair whose first row is the more relevant one, the gradient of the first is
-    ``-s |dNDCG| / (1 + exp(s (raw_1 - raw_2)))`` and that of the second the opposite; the hessians are their
-    derivatives with |dNDCG| held fast (Burges 2010, "From RankNet to LambdaRank to LambdaMART", section 4; Wang et al.
-    2018, "The LambdaLoss framework", shows the loss that this bounds). The loss that is reported, and that early
-    stopping goes by, is 1 - NDCG.
-
     Parameters
     ----------
     truncation : int or None, default=30
@@ -140,6 +150,24 @@ class LambdaRank(RankingLoss):
     normalise : bool, default=True
         Divide a pair by 0.01 + the difference of its scores, and a query's gradients by x / log2(1 + x) with x the sum
         of their sizes, so that neither long queries nor pairs that are settled rule the trees.
+
+    Notes
+    -----
+    :loss: reported is 1 - NDCG of a query, where rows of equal score share their discounts. What is minimised is the
+        sum over pairs of ``|dNDCG| log(1 + exp(s (raw_worse - raw_better)))`` with ``|dNDCG|`` held fast, what swapping
+        the pair changes NDCG, and s the steepness
+    :gradient: ``-s |dNDCG| / (1 + exp(s (raw_better - raw_worse)))`` for the better row of a pair, the opposite for the
+        other one
+    :hessian: ``s^2 |dNDCG| e / (1 + e)^2`` with ``e = exp(s (raw_worse - raw_better))`` for both, the second derivative
+        of that sum; ``normalise`` divides gradient and hessian alike
+    :link: identity
+    :initial score: 0, since only differences count
+    :metric: ndcg
+
+    References
+    ----------
+    Burges (2010), "From RankNet to LambdaRank to LambdaMART: an overview", section 4. Wang, Li, Golbandi, Bendersky and
+    Najork (2018), "The LambdaLoss framework for ranking metric optimization", shows the loss that this bounds.
     """
 
     name = "lambdarank"
@@ -190,6 +218,78 @@ class LambdaRank(RankingLoss):
             "by_gap": self.normalise,
             "normalise": self.normalise,
         }
+
+
+@register
+class YetiRank(RankingLoss):
+    """YetiRank: the logistic loss of neighbours in orders at random, near the one of the scores.
+
+    Noise is added to the scores of a query, and each row is compared with the next one in that order, several times,
+    and anew for each tree. Pairs that are settled are rarely neighbours, and the first ones count most. With tens or
+    hundreds of queries this fits less noise than :class:`LambdaRank`, whose pairs and weights follow from one order;
+    with thousands it takes more trees than that does.
+
+    Parameters
+    ----------
+    draws : int, default=5
+        Orders of a query for each tree. The time that gradients take grows with it.
+    decay : float, default=0.9
+        A pair counts so much of the one a place above it, times the difference of their relevances. In (0, 1).
+    noise : float, default=0.5
+        Scale of the logistic distribution that noise has.
+
+    Notes
+    -----
+    :loss: reported is 1 - NDCG of a query, as of :class:`LambdaRank`. What is minimised is the mean over orders of the
+        sum over neighbours of ``w log(1 + exp(raw_worse - raw_better))`` with ``w = decay^i (y_better - y_worse)``, i
+        the place of the first of them; without those where decay^i is below 0.001
+    :gradient: ``-w / (1 + exp(raw_better - raw_worse))`` for the better row of a pair, the opposite for the other one
+    :hessian: ``w / 2`` for both, a bound: no second derivative is above w / 4, and with pairs at random, which are
+        others for the next tree, steps of half that size ranked better on tables of tens and of hundreds of queries
+    :link: identity
+    :initial score: 0, since only differences count
+    :metric: ndcg
+
+    Noise follows from the numbers of query, draw and tree and from the rank of the row, so a fit does not depend on
+    ``random_state`` or the number of threads.
+
+    References
+    ----------
+    Gulin, Kuralenok and Pavlov (2011), "Winning the transfer learning track of Yahoo!'s learning to rank challenge with
+    YetiRank", section 3.
+    """
+
+    name = "yetirank"
+    kind = "neighbours"
+
+    def __init__(self, draws: int = 5, decay: float = 0.9, noise: float = 0.5):
+        if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or not 1 <= draws <= 1000:
+            raise ValueError(f"draws of YetiRank must be an integer in [1, 1000]. Got {draws!r} instead.")
+        self.draws = int(draws)
+        self.decay = in_interval("YetiRank", "decay", decay, 0, 1)
+        self.noise = in_interval("YetiRank", "noise", noise, 0, np.inf)
+
+    def parameters(self):
+        return {"draws": self.draws, "decay": self.decay, "noise": self.noise}
+
+    def check_target(self, y):
+        super().check_target(y)
+        _check_exponential(y, self.name)
+
+    def query_factor(self, queries, gain):
+        return np.full(len(queries), 1.0 / self.draws)
+
+    def options(self):
+        share = (np.arange(NOISE_LEVELS) + 0.5) / NOISE_LEVELS
+        return {
+            "top": int(np.ceil(np.log(LEAST_SHARE) / np.log(self.decay))),
+            "decay": self.decay,
+            "noise": self.noise * np.log(share / (1.0 - share)),
+            "draws": self.draws,
+        }
+
+    def measured(self, relevance, queries, ranking):
+        return LambdaRank(truncation=None).ranking(relevance, queries)
 
 
 @register

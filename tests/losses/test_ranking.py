@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import reference
-from scipy import special
+from scipy import special, stats
 
 from boostgrad import native
-from boostgrad.losses import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP, get_loss, losses_of
+from boostgrad.losses import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP, YetiRank, get_loss, losses_of
 
 SIZES = [1, 2, 7, 8, 9, 10, 17, 33, 64, 65, 130, 1, 300]
 
@@ -35,7 +35,10 @@ LOSSES = [
     RankMAP(truncation=3, normalise=False),
     Pairwise(),
     CrossEntropyNDCG(),
+    YetiRank(),
+    YetiRank(draws=7, decay=0.5, noise=3.0),
 ]
+OF_PAIRS = [loss for loss in LOSSES if loss.kind in ("ndcg", "map", "pairs")]
 each_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: f"{loss.name}-{LOSSES.index(loss)}")
 
 
@@ -43,7 +46,7 @@ def test_all_are_here():
     assert set(losses_of("queries")) == {loss.name for loss in LOSSES}
 
 
-@pytest.mark.parametrize("loss", LOSSES[:-1], ids=lambda loss: f"{loss.name}-{LOSSES.index(loss)}")
+@pytest.mark.parametrize("loss", OF_PAIRS, ids=lambda loss: f"{loss.name}-{LOSSES.index(loss)}")
 def test_pairs_are_those_of_the_twin(loss):
     y, raw, groups = problem()
     pairs = derivatives(loss, y, raw, groups).pairs[0]
@@ -61,6 +64,58 @@ def test_pairs_are_those_of_the_twin(loss):
             factor = 0.0
         expected = reference.ranked_pairs(raw[0, rows], gains, loss.kind, factor=factor, **options)
         np.testing.assert_allclose(pairs[rows].T, expected, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("loss", [YetiRank(), YetiRank(draws=7, decay=0.5, noise=3.0)], ids=repr)
+def test_neighbours_are_those_of_the_twin(loss):
+    y, raw, groups = problem()
+    target, pairs, options = loss.prepare(y, None, groups), loss.pairs(len(y), weighted=False), loss.options()
+    for turn in range(3):
+        loss.gradients(target, raw, None, pairs)
+        for query in range(len(SIZES)):
+            rows = np.flatnonzero(groups == query)
+            rows = rows[np.argsort(y[rows], kind="stable")]
+            expected = reference.neighbours(
+                raw[0, rows], y[rows], query, turn, loss.draws, loss.decay, options["noise"]
+            )
+            np.testing.assert_allclose(pairs.pairs[0, rows].T, expected, rtol=1e-9, atol=1e-13)
+
+
+def test_noise_of_neighbours_is_logistic_and_drawn_anew_for_each_tree():
+    loss = YetiRank(draws=1000, decay=0.99, noise=2.0)
+    noise = loss.options()["noise"]
+    assert stats.kstest(noise, stats.logistic(scale=2.0).cdf).pvalue > 0.99
+    # of two rows the better one is first as often as the distribution of the difference of two such numbers says;
+    # either way round they are neighbours, and the gradient is the slope of the logistic loss
+    y, raw, groups = np.array([1.0, 0.0]), np.array([[0.3, 0.0]]), np.zeros(2, int)
+    pairs = derivatives(loss, y, raw, groups).pairs[0]
+    np.testing.assert_allclose(pairs, [[-special.expit(-0.3), 0.5], [special.expit(-0.3), 0.5]], rtol=1e-12)
+    # rows that all are equally good as far as the scores know: each is beside each equally often
+    y, groups = np.r_[1.0, np.zeros(4)], np.zeros(5, int)
+    target, found = loss.prepare(y, None, groups), []
+    for _ in range(20):
+        pairs = loss.pairs(5, weighted=False)
+        loss.gradients(target, np.zeros((1, 5)), None, pairs)
+        found.append(pairs.pairs[0, 1:, 0].copy())
+    found = np.array(found)
+    assert len(np.unique(found[:, 0])) > 10
+    assert np.abs(found.mean(axis=0) / found.mean() - 1).max() < 0.05
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"draws": 0}, "draws of YetiRank must be an integer in"),
+        ({"draws": 2.5}, "draws of YetiRank"),
+        ({"draws": "a"}, "draws of YetiRank"),
+        ({"decay": 1.0}, r"decay of YetiRank must be a number in \(0, 1\)"),
+        ({"decay": "a"}, "decay of YetiRank"),
+        ({"noise": 0}, "noise of YetiRank must be a number in"),
+    ],
+)
+def test_parameters_of_neighbours_are_checked(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        YetiRank(**arguments)
 
 
 @pytest.mark.parametrize("loss", [Pairwise(), CrossEntropyNDCG()], ids=lambda loss: loss.name)
@@ -100,9 +155,11 @@ def test_order_and_names_of_queries_and_rows_do_not_matter(loss):
     y, raw, groups = problem()
     pairs = derivatives(loss, y, raw, groups).pairs[0]
     order = np.random.default_rng(1).permutation(len(y))
-    moved = derivatives(loss, y[order], np.ascontiguousarray(raw[:, order]), 100 - 3 * groups[order]).pairs[0]
+    # of neighbours, the number of a query among the others is one of the things that decide on its noise
+    names = 3 * groups - 100 if loss.kind == "neighbours" else 100 - 3 * groups
+    moved = derivatives(loss, y[order], np.ascontiguousarray(raw[:, order]), names[order]).pairs[0]
     np.testing.assert_allclose(moved, pairs[order], rtol=1e-12, atol=1e-15)
-    target, again = loss.prepare(y, None, groups), loss.prepare(y[order], None, groups[order])
+    target, again = loss.prepare(y, None, groups), loss.prepare(y[order], None, names[order])
     assert loss.mean(target, raw, None) == pytest.approx(
         loss.mean(again, np.ascontiguousarray(raw[:, order]), None), rel=1e-12
     )
