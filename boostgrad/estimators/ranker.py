@@ -23,7 +23,8 @@ class BoostGradRanker(BoostGrad):
     ----------
     loss : str or Loss, default="lambdarank"
         "lambdarank" (NDCG), "yetirank" (neighbours in noisy orders; better where queries are few), "xendcg" (cross
-        entropy of the gains), "rank_map" (mean average precision) or "pairwise" (RankNet), or an instance of a class in :mod:`boostgrad.losses`, such as ``LambdaRank(truncation=10)``.
+        entropy of the gains), "rank_map" (mean average precision) or "pairwise" (RankNet), or an instance of a class in
+        :mod:`boostgrad.losses`, such as ``LambdaRank(truncation=10)``.
     {parameters}
 
     Attributes
