@@ -219,6 +219,7 @@ METRICS: dict[str, Metric] = {
     "tweedie": Metric(f"deviance {TWEEDIE_POWER}", _COUNTS, partial(_deviance, TWEEDIE_POWER)),
     "gamma": Metric("deviance", ("regression", "positive"), partial(_deviance, 2), suits=lambda y: y.min() > 0),
     "lambdarank": Metric("NDCG@10", ("ranking",), _ndcg, larger=True),
+    "yetirank": Metric("NDCG@10", ("ranking",), _ndcg, larger=True),
     "xendcg": Metric("NDCG@10", ("ranking",), _ndcg, larger=True),
     "pairwise": Metric("NDCG@10", ("ranking",), _ndcg, larger=True),
     "rank_map": Metric("MAP", ("ranking",), _map, larger=True),

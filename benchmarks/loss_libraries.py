@@ -14,6 +14,8 @@ What cannot be made equal:
 - CatBoost scores splits by gradients and row counts alone (its cosine), and goes by the loss in how it finds values of
   leaves (``leaf_estimation_method`` and ``_iterations`` are its own); XGBoost and LightGBM bound or shorten steps for
   Poisson (their ``max_delta_step`` of 0.7).
+- Of "lambdarank" and "yetirank" every library has one alone: LightGBM and XGBoost are compared by the former in both
+  rows, CatBoost by the latter.
 - CatBoost has ordered statistics of categories, which are a penalty of their own.
 - scikit-learn keeps the trees in which its patience ran out; all others drop them.
 """
@@ -160,6 +162,7 @@ LIGHTGBM = {
     "multilabel": "binary",
     "multi_target": "regression",
     "lambdarank": "lambdarank",
+    "yetirank": "lambdarank",
     "xendcg": "rank_xendcg",
 }
 
@@ -237,6 +240,7 @@ XGBOOST = {
     "multilabel": "binary:logistic",
     "multi_target": "reg:squarederror",
     "lambdarank": "rank:ndcg",
+    "yetirank": "rank:ndcg",
     "pairwise": "rank:pairwise",
     "rank_map": "rank:map",
     "cox": "survival:cox",
@@ -329,6 +333,7 @@ CATBOOST = {
     "multilabel": "MultiLogloss",
     "multi_target": "MultiRMSE",
     "lambdarank": "YetiRank",
+    "yetirank": "YetiRank",
     "xendcg": "QuerySoftMax",
     "pairwise": "PairLogit",
     "cox": "Cox",
