@@ -33,6 +33,7 @@ from boostgrad.estimators.scoring import (
     named,
     scores_of,
 )
+from boostgrad.estimators.splitting import split
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_weight, smallest
 from boostgrad.losses import BadTarget, Loss
@@ -273,48 +274,9 @@ class BoostGrad(FittedState, BaseEstimator):
         return loss.n_outputs > 1 and self.multi_strategy == "multi_output_tree"
 
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
-        """Those to train on and those to validate with; a group is never torn apart."""
-        everything = np.arange(len(samples))
-        split = self._first_split if hasattr(self.validation_fraction, "split") else self._random_split
-        try:
-            kept, held_out = split(everything, samples, seed % 2**32)
-        except (ValueError, TypeError) as error:
-            raise ValueError(
-                f"early_stopping: {len(samples)} rows cannot be split with validation_fraction="
-                f"{self.validation_fraction!r}: {error}"
-            ) from error
-        if len(kept) == 0 or len(held_out) == 0:
-            raise ValueError(f"validation_fraction={self.validation_fraction!r} leaves a part of the split empty.")
-        if max(np.max(kept), np.max(held_out)) >= len(samples):
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction!r} splits more than the {len(samples)} rows that there "
-                "are (rows of weight 0 are left out before the split)."
-            )
-        if samples.groups is not None and np.isin(samples.groups[kept], samples.groups[held_out]).any():
-            raise ValueError(
-                f"validation_fraction={self.validation_fraction!r} tears groups apart: use a splitter that keeps them "
-                "whole, such as sklearn.model_selection.GroupShuffleSplit, or a fraction."
-            )
-        return samples.take(np.sort(kept)), samples.take(np.sort(held_out))
-
-    def _first_split(self, everything: np.ndarray, samples: Samples, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """That of the splitter that was given."""
-        groups = () if samples.groups is None else (samples.groups,)
-        splits = iter(self.validation_fraction.split(everything[:, None], self._split_target(samples.y), *groups))
-        first = next(splits, None)
-        if first is None:
-            raise ValueError("it has no split")
-        return first
-
-    def _random_split(self, everything: np.ndarray, samples: Samples, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        from sklearn.model_selection import GroupShuffleSplit, train_test_split
-
-        if samples.groups is not None:
-            splitter = GroupShuffleSplit(1, test_size=self.validation_fraction, random_state=seed)
-            return next(splitter.split(everything[:, None], groups=samples.groups))
-        return train_test_split(
-            everything, test_size=self.validation_fraction, random_state=seed, stratify=self._strata(samples.y)
-        )
+        """Those to train on and those to validate with."""
+        target = self._split_target(samples.y)
+        return split(samples, self.validation_fraction, target, self._strata, seed % 2**32)
 
     def _table(
         self, samples: Samples, loss: Loss, seed: int, n_threads: int
