@@ -8,7 +8,7 @@ pytest.importorskip("pyarrow")
 
 from scipy.stats import norm, poisson
 
-from benchmarks.distributions import DISTRIBUTIONS, LIBRARIES, VIEWS, crps, main, measured, nll, page
+from benchmarks.distributions import DISTRIBUTIONS, LIBRARIES, STOPPED, VIEWS, crps, main, measured, nll, page
 from benchmarks.loss_cases import Case, Table, normal_crps
 from benchmarks.loss_libraries import Work
 
@@ -44,7 +44,7 @@ def test_both_libraries_take_every_view(loss, library):
     constant = whole.y.mean()
     for view in VIEWS:
         case = whole.case(loss, 0, 400)
-        case = case.to_stop(0) if view == "stopped" else case
+        case = case.to_stop(0) if view in STOPPED else case
         record = measured(case, library, view, Work(trees=40, leaves=4, threads=1))
         y = case.y[case.test]
         assert record["view"] == view and record["rounds"] > 0 and record["n_test"] == 100
