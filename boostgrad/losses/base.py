@@ -14,8 +14,8 @@ from boostgrad.losses import _loops
 # Probabilities and means stay this far from where their logarithms end.
 TINY = 1e-15
 
-# Rows whose losses are computed at a time: arrays of so many stay in the second-level cache.
-MEAN_BLOCK = 16_384
+# Rows that losses in numpy compute with at a time: arrays of so many stay in the second-level cache.
+BLOCK = 16_384
 
 
 @dataclass(eq=False)
@@ -83,6 +83,10 @@ class GradientPairs:
         return GradientPairs(
             self.pairs[which], self.constant_hessian, self.largest[which], hessian_unit=self.hessian_unit[which]
         )
+
+    def of_rows(self, rows: slice) -> GradientPairs:
+        """The part of some rows, for a loss that goes block by block; filling it fills this."""
+        return GradientPairs(self.pairs[:, rows], self.constant_hessian, self.largest, hessian_unit=self.hessian_unit)
 
     def settle_unit(self, output: int, weight: np.ndarray | None) -> None:
         """The mean hessian of a row is the unit from now on, so that it does not matter what the target is measured in.
@@ -430,8 +434,8 @@ class Loss:
         if not isinstance(y, np.ndarray) or y.ndim != 1:
             return float(np.average(row_losses(self, y, raw), weights=weight))
         total = 0.0
-        for begin in range(0, len(y), MEAN_BLOCK):
-            rows = slice(begin, begin + MEAN_BLOCK)
+        for begin in range(0, len(y), BLOCK):
+            rows = slice(begin, begin + BLOCK)
             values = row_losses(self, y[rows], raw[:, rows])
             total += np.sum(values if weight is None else values * weight[rows])
         return float(total / (len(y) if weight is None else np.sum(weight)))
