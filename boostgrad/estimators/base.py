@@ -133,10 +133,10 @@ class BoostGrad(FittedState, BaseEstimator):
 
         target, fitted = self._encode_target(samples.y)
         loss = self._make_loss(fitted)
-        samples = samples.with_offset(given.start(samples.columns.n_rows, loss))
-        samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
+        samples = replace(samples.with_offset(given.start(samples.columns.n_rows, loss)), y=target)
         del target  # which is not needed beside the samples
         check_target(loss, samples.y, samples.rows, "y")
+        samples, held_out = self._weighted(samples, fitted).with_weight(), None
         stops = self._stops_early(len(samples), given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
@@ -238,7 +238,7 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _started(self, given: Given, samples: Samples, held_out: Samples | None, loss: Loss, fitted: dict[str, Any]):
         """Training and validation samples with the predictions of ``init`` in their offsets."""
-        init = fitted["init_"] = initial.fitted_init(self.init, given, samples)
+        init = fitted["init_"] = initial.fitted_init(self.init, given, samples, loss)
         raw = self._raw_of_init(init, given.X, loss, fitted)
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
 

@@ -264,6 +264,8 @@ class Loss:
         :meth:`refine_leaves` is called for each tree.
     for_classes : bool
         Whether the target is class numbers or labels: a loss for the classifier.
+    soft : bool
+        Of a loss of two classes or of labels: whether the target is their probabilities, in [0, 1].
     scored : bool
         Whether :meth:`values` says how good predictions are; early stopping needs it.
     metric : str
@@ -287,6 +289,7 @@ class Loss:
     damped_vectors: ClassVar[bool] = False
     refined: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
+    soft: bool = False
     metric: ClassVar[str] = ""
     scored: bool = True
     constant_hessian: ClassVar[float | None] = None
