@@ -35,7 +35,7 @@ from boostgrad.estimators.scoring import (
 )
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_weight, smallest
-from boostgrad.losses import BadTarget, Loss
+from boostgrad.losses import BadTarget, CallableLoss, Loss, get_loss, losses_of
 from boostgrad.params import TreeParams
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -514,6 +514,21 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
         raise NotImplementedError
+
+    def _loss_of(self, target: str) -> Loss:
+        """The loss that the parameter asks for, of one raw prediction and such targets; see ``Loss.target``."""
+        loss = self.loss
+        if isinstance(loss, str) and loss in losses_of(target):
+            return get_loss(loss)
+        if callable(loss) and not isinstance(loss, type | Loss):
+            return CallableLoss(loss)
+        if isinstance(loss, Loss) and loss.takes(target) and loss.n_outputs == 1:
+            return loss
+        raise ValueError(
+            f"The 'loss' parameter of {type(self).__name__} must be one of {losses_of(target)}, a function "
+            f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss of {target} with one raw "
+            f"prediction. Got {loss!r} instead."
+        )
 
     def _raw_of_init(self, init: Any, X: Any, loss: Loss, fitted: dict[str, Any]) -> np.ndarray:
         """What a fitted ``init`` predicts, as raw predictions, shape (n_outputs, n_rows)."""

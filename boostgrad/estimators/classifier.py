@@ -481,7 +481,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         if isinstance(self.loss, Loss):
             n_outputs = 1 if n_classes == 2 else n_classes
             if (
-                self.loss.target != "numbers"
+                not self.loss.takes("numbers")
                 or self.loss.n_outputs != n_outputs
                 or n_predictions(self.loss) != n_classes
             ):

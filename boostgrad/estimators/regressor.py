@@ -383,7 +383,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
                 f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
                 f"Got {self.loss!r} instead."
             )
-        fits = loss.target == "numbers" and not loss.for_classes and not isinstance(loss, MultiOutput)
+        fits = loss.takes("numbers") and not loss.for_classes and not isinstance(loss, MultiOutput)
         if not fits or (loss.n_outputs == 1 and n_predictions(loss) != 1):
             raise ValueError(
                 f"The 'loss' parameter of {type(self).__name__} must predict one number a row, or numbers from several "
