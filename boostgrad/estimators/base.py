@@ -36,7 +36,7 @@ from boostgrad.estimators.scoring import (
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_weight, smallest
 from boostgrad.losses import BadTarget, CallableLoss, Loss, get_loss, losses_of
-from boostgrad.params import TreeParams
+from boostgrad.params import TreeParams, shown
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
@@ -527,7 +527,7 @@ class BoostGrad(FittedState, BaseEstimator):
         raise ValueError(
             f"The 'loss' parameter of {type(self).__name__} must be one of {losses_of(target)}, a function "
             f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss of {target} with one raw "
-            f"prediction. Got {loss!r} instead."
+            f"prediction. Got {shown(loss)} instead."
         )
 
     def _raw_of_init(self, init: Any, X: Any, loss: Loss, fitted: dict[str, Any]) -> np.ndarray:

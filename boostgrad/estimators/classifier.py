@@ -38,6 +38,7 @@ from boostgrad.losses import (
     n_predictions,
 )
 from boostgrad.metrics.classes import class_metric, label_metric, soft_metric
+from boostgrad.params import shown
 
 # Labels are looked up in so many rows at a time, as their positions take more memory than they do.
 BLOCK = 65_536
@@ -501,7 +502,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             raise ValueError(
                 f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', 'focal' for two classes, "
                 f"'cross_entropy' for soft labels, a function f(y, raw, sample_weight) -> (gradient, hessian), or a "
-                f"boostgrad.losses.Loss. Got {self.loss!r} instead."
+                f"boostgrad.losses.Loss. Got {shown(self.loss)} instead."
             )
         return log_loss
 
@@ -510,7 +511,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             return MultilabelLogLoss(n_labels, soft=self._wants_soft())
         raise ValueError(
             f"The 'loss' parameter of {type(self).__name__} must be 'log_loss' where y has two dimensions, or "
-            f"'cross_entropy' for soft labels. Got {self.loss!r} instead."
+            f"'cross_entropy' for soft labels. Got {shown(self.loss)} instead."
         )
 
     def _weighted(self, samples, fitted):

@@ -15,6 +15,7 @@ from boostgrad.estimators.samples import Given
 from boostgrad.inputs import checked_weight, survival_bounds
 from boostgrad.losses import AFT, Cox, Loss
 from boostgrad.metrics import Concordance, concordance_index
+from boostgrad.params import shown
 
 # Rows that are held out tell the scale of accelerated failure times where so many of them have an upper bound: to about
 # a sixth, then, and the residuals of training rows are further off where there are few.
@@ -329,7 +330,7 @@ def _checked_times(times: Any) -> np.ndarray:
     try:
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))
     except (TypeError, ValueError):
-        raise ValueError(f"times must be numbers. Got {times!r} instead.") from None
+        raise ValueError(f"times must be numbers. Got {shown(times)} instead.") from None
     if times.ndim != 1:
         raise ValueError(f"times must be one-dimensional; it has shape {times.shape}.")
     bad = np.flatnonzero(~(times >= 0))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
+from boostgrad.params import shown
 
 # Probabilities and means stay this far from where their logarithms end.
 TINY = 1e-15
@@ -189,7 +190,7 @@ def in_interval(owner: str, name: str, value: Any, low: float, high: float) -> f
         or not isinstance(value, int | float | np.floating | np.integer)
         or not low < value < high
     ):
-        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {value!r} instead.")
+        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {shown(value)} instead.")
     return float(value)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.losses.base import Loss, real_numbers, register, row_losses
+from boostgrad.params import shown
 
 # What a model file says of a loss without a name.
 UNNAMED = "unnamed"
@@ -121,7 +122,7 @@ class OwnLoss(Loss):
 
     def _check(self, name: str, value: Any, good: bool, accepted: str) -> None:
         if not good:
-            raise ValueError(f"{name} of {type(self).__name__} must be {accepted}. Got {value!r} instead.")
+            raise ValueError(f"{name} of {type(self).__name__} must be {accepted}. Got {shown(value)} instead.")
 
     def mean(self, y, raw, weight):
         """Of whole arrays, as the functions are promised."""
