@@ -53,9 +53,10 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     loss : str, Loss or callable, default="log_loss"
         "log_loss": binary or multinomial, as the labels ask for, or one log loss a label where y has two dimensions;
         "focal": for two classes; "cross_entropy": for soft labels, which are the probability of class 1, in [0, 1],
-        or of each label where y has two dimensions. Or an instance of :class:`boostgrad.losses.Loss` with one output
-        for two classes, or one a class. Or a function ``f(y, raw, sample_weight) -> (gradient, hessian)`` of class
-        numbers and log odds, or scores of which softmax makes probabilities.
+        or of each label where y has two dimensions (an ``init`` without predict_proba predicts them as numbers). Or an
+        instance of :class:`boostgrad.losses.Loss` with one output for two classes, or one a class. Or a function
+        ``f(y, raw, sample_weight) -> (gradient, hessian)`` of class numbers and log odds, or scores of which softmax
+        makes probabilities.
     {parameters}
 
     Attributes
