@@ -16,6 +16,9 @@ from boostgrad.features import DATE_PARTS
 # Counts are kept in 32 bits in places.
 LARGEST = 2**31 - 1
 
+# Errors show values in no more characters.
+MOST_SHOWN = 200
+
 
 @dataclass(frozen=True)
 class Number:
@@ -391,6 +394,12 @@ class ClassifierParams:
 ALL = {f.name: f for group in (TreeParams, BoostParams, RegressorParams, ClassifierParams) for f in fields(group)}
 
 
+def shown(value: Any) -> str:
+    """The value for an error: as Python shows it, in one line, and without the middle where that is long."""
+    words = " ".join(repr(value).split())
+    return words if len(words) <= MOST_SHOWN else f"{words[: MOST_SHOWN - 60]} ... {words[-50:]}"
+
+
 def check(owner: str, name: str, value: Any) -> None:
     """Raise unless the parameter accepts the value.
 
@@ -403,7 +412,7 @@ def check(owner: str, name: str, value: Any) -> None:
     accepted = ALL[name].metadata["accepted"]
     if not any(choice.accepts(value) for choice in accepted):
         words = ", or ".join(str(choice) for choice in accepted)
-        raise ValueError(f"The {name!r} parameter of {owner} must be {words}. Got {value!r} instead.")
+        raise ValueError(f"The {name!r} parameter of {owner} must be {words}. Got {shown(value)} instead.")
 
 
 def documented(names: list[str]) -> str:

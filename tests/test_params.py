@@ -11,7 +11,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
 
-from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival, losses
 from boostgrad import params as parameters
 from boostgrad.callbacks import Callback, EarlyStopping
 
@@ -167,6 +167,39 @@ def test_intervals():
     assert str(half_open) == "an integer in (0, 5)"
     below = parameters.Number(Integral, -math.inf, -1)
     assert below.accepts(-(10**30)) and not below.accepts(0) and str(below) == "an integer <= -1"
+
+
+@pytest.mark.parametrize(
+    ("refused", "name"),
+    [
+        (lambda value: parameters.check("X", "init", value), "init"),
+        (lambda value: BoostGradRegressor(value).fit([[0.0]], [0.0]), "loss"),
+        (lambda value: BoostGradRegressor(value, quantile=0.5).fit([[0.0]], [0.0]), "loss"),
+        (lambda value: BoostGradClassifier(value).fit([[0.0], [1.0]], [0, 1]), "loss"),
+        (lambda value: BoostGradRanker(value).fit([[0.0]], [0.0]), "loss"),
+        (lambda value: BoostGradSurvival(value).fit([[0.0]], [[1.0, 1]]), "loss"),
+        (lambda value: BoostGradSurvival().fit([[0.0]], [[1.0, 1]]).predict_survival_function([[0.0]], value), "times"),
+        (lambda value: losses.CallableLoss(value), "function"),
+        (lambda value: losses.LambdaRank(value), "truncation"),
+        (lambda value: losses.Tweedie(value), "power"),
+    ],
+)
+@pytest.mark.parametrize("long", [np.full(400, "one"), ["one"] * 400, "one " * 400, {n: "one" for n in range(400)}])
+def test_long_values_are_shown_in_a_line(refused, name, long):
+    with pytest.raises(ValueError, match=name) as error:
+        refused(long)
+    shown = str(error.value).partition("Got ")[2] or str(error.value)
+    assert "\n" not in shown and len(shown) < 300
+    assert "one" in shown and " ... " in shown
+
+
+def test_short_values_are_shown_as_they_are(seed):
+    rng = np.random.default_rng(seed)
+    for length in rng.integers(0, 400, 50):
+        text = "".join(rng.choice(list("abc"), length))
+        words = parameters.shown(text)
+        assert words == repr(text) if len(repr(text)) <= parameters.MOST_SHOWN else len(words) <= parameters.MOST_SHOWN
+        assert words.endswith(repr(text)[-50:])
 
 
 @pytest.mark.parametrize("face", FACES)

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import boostgrad
 from boostgrad import BoostGradDataset, BoostGradRanker, BoostGradRegressor, native
-from boostgrad.losses import LambdaRank
+from boostgrad.losses import AutodiffLoss, CallableLoss, LambdaRank, Pairwise
 from boostgrad.metrics import ndcg
 
 
@@ -255,3 +255,87 @@ def test_init_may_be_a_ranker():
     np.testing.assert_allclose(second.score(X, y, groups=groups), whole.score(X, y, groups=groups), atol=0.02)
     unfitted = ranker(n_estimators=10, init=ranker(n_estimators=10)).fit(X, y, groups=groups)
     np.testing.assert_array_equal(unfitted.predict(X), second.predict(X))  # it is told of the queries, too
+
+
+def pairwise(y, raw, sample_weight, groups):
+    """RankNet, all pairs of all rows at once."""
+    better = (groups[:, None] == groups) & (y[:, None] > y)
+    wrong = better / (1 + np.exp(raw[:, None] - raw))
+    bent = wrong * (1 - wrong)
+    w = (1.0 if sample_weight is None else sample_weight) / np.bincount(groups)[groups]
+    return w * (wrong.sum(axis=0) - wrong.sum(axis=1)), w * (bent.sum(axis=0) + bent.sum(axis=1))
+
+
+def pairwise_loss(y, raw, groups):
+    """Of each row: that of its query times queries a row, so that the mean over rows is that over queries."""
+    better = (groups[:, None] == groups) & (y[:, None] > y)
+    of_row = (better * np.logaddexp(0, raw - raw[:, None])).sum(axis=1)
+    return of_row / np.bincount(groups)[groups] * len(groups) / (groups.max() + 1)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_function_of_queries_is_the_built_in_loss(grouped, weighted):
+    order = np.random.default_rng(2).permutation(len(y))
+    some = order[:300]
+    given = {"groups": np.array([f"q{g}" for g in groups[some]]) if grouped else None}
+    weight = np.random.default_rng(3).random(300) + 0.1 if weighted else None
+    ours = ranker(loss="pairwise").fit(X[some], y[some], weight, **given)
+    expected = ours.predict(X_new)
+    for loss in (pairwise, CallableLoss(pairwise, value=pairwise_loss)):
+        model = ranker(loss=loss).fit(X[some], y[some], weight, **given)
+        np.testing.assert_allclose(model.predict(X_new), expected, rtol=1e-6, atol=1e-6)
+        assert model.ensemble_.base_score.tolist() == [0.0]
+        assert model.score(X_new, y_new, groups=groups_new) == pytest.approx(
+            ours.score(X_new, y_new, groups=groups_new), rel=1e-6
+        )
+
+
+def test_early_stopping_by_a_function_of_queries():
+    """Queries are numbered afresh in each part of the rows."""
+    given = {"groups": groups + 100}
+    stops = {"early_stopping": True, "n_estimators": 200, "n_iter_no_change": 5}
+    ours = ranker(loss="pairwise", **stops).fit(X, y, **given)
+    own = ranker(loss=CallableLoss(pairwise, value=pairwise_loss), **stops).fit(X, y, **given)
+    assert own.n_iter_ == ours.n_iter_ < 200
+    np.testing.assert_allclose(own.validation_score_, ours.validation_score_, rtol=1e-6)
+    named = ranker(loss=pairwise, scoring="ndcg", **stops).fit(X, y, **given)
+    ours = ranker(loss=Pairwise(), scoring="ndcg", **stops).fit(X, y, **given)
+    np.testing.assert_allclose(named.validation_score_, ours.validation_score_, rtol=1e-6)
+    with pytest.raises(ValueError, match="need a loss with values"):
+        ranker(loss=pairwise, **stops).fit(X, y, **given)
+
+
+def test_functions_of_rows_start_from_their_best_constant():
+    def half_square(relevance, raw, sample_weight):
+        return raw - relevance, 1.0
+
+    regressor = BoostGradRegressor(n_estimators=30, random_state=0, early_stopping=False).fit(X, y)
+    model = ranker(loss=half_square).fit(X, y, groups=groups)
+    np.testing.assert_allclose(model.predict(X_new), regressor.predict(X_new), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_differentiated_loss_ranks_rows(backend):
+    pytest.importorskip(backend)
+    half_square = AutodiffLoss(lambda y, raw: 0.5 * (raw - y) ** 2, backend)
+    regressor = BoostGradRegressor(n_estimators=30, random_state=0, early_stopping=False).fit(X, y)
+    model = ranker(loss=half_square).fit(X, y, groups=groups)
+    np.testing.assert_allclose(model.predict(X_new), regressor.predict(X_new), rtol=1e-6, atol=1e-6)
+
+
+def test_a_function_of_queries_in_files_and_pickles(tmp_path):
+    model = ranker(loss=pairwise).fit(X, y, groups=groups)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X_new), model.predict(X_new))
+    with pytest.warns(UserWarning, match="no registered name"):
+        model.save(tmp_path / "model")
+    again = BoostGradRanker.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X_new), model.predict(X_new))
+    with pytest.raises(ValueError, match=r"could not hold its loss, CallableLoss\(pairwise\)"):
+        again.fit(X, y, groups=groups)
+
+
+def test_losses_that_are_not_for_queries():
+    for loss in ("cox", CallableLoss(pairwise, 2), CallableLoss, 3):
+        with pytest.raises(ValueError, match="The 'loss' parameter of BoostGradRanker must be one of .*a function"):
+            ranker(loss=loss).fit(X, y, groups=groups)

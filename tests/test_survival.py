@@ -11,7 +11,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import boostgrad
 from boostgrad import BoostGradRegressor, BoostGradSurvival, io, native
-from boostgrad.losses import AFT, Cox
+from boostgrad.losses import AFT, AutodiffLoss, CallableLoss, Cox
 from boostgrad.metrics import concordance_index
 
 
@@ -374,3 +374,88 @@ def test_init_of_scikit_survival():
         survival(init=LinearRegression()).fit(X, y)
     with pytest.raises(ValueError, match="init: CoxPHSurvivalAnalysis takes no sample_weight"):
         survival(init=linear.CoxPHSurvivalAnalysis()).fit(X, given, np.arange(600) % 3)
+
+
+def hazards(y, raw, sample_weight):
+    """Cox's gradient and hessian; no two times are the same."""
+    w = np.ones(len(raw)) if sample_weight is None else sample_weight
+    time, event = y[:, 0], y[:, 0] == y[:, 1]
+    at_risk = time >= time[event][:, None]  # (events, rows)
+    of_row = w * np.exp(raw)
+    share = at_risk * of_row / (at_risk @ of_row)[:, None]
+    return w[event] @ share - w * event, w[event] @ (share - share**2)
+
+
+FORMS = {
+    "columns": lambda y: y,
+    "bounds": lambda y: np.column_stack([y[:, 0], np.where(y[:, 1] == 1, y[:, 0], np.inf)]),
+    "structured": lambda y: np.array([(bool(e), t) for t, e in y], dtype=[("event", bool), ("time", float)]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_function_of_bounds_is_coxs_loss(form, weighted):
+    """Whose link has its leaves, too."""
+    weight = np.random.default_rng(2).random(len(y)) + 0.1 if weighted else None
+    ours = survival().fit(X, y, weight)
+    model = survival(loss=CallableLoss(hazards, inverse_link=Cox())).fit(X, FORMS[form](y), weight)
+    np.testing.assert_allclose(model.predict(X_new), ours.predict(X_new), rtol=1e-5, atol=1e-6)
+    assert model.ensemble_.base_score.tolist() == [0.0]
+    assert model.score(X_new, y_new) == pytest.approx(ours.score(X_new, y_new), abs=1e-4)
+    plain = survival(loss=hazards).fit(X, FORMS[form](y), weight)
+    assert plain.score(X_new, y_new) > 0.7
+
+
+def test_a_function_whose_gradients_do_not_depend_on_a_constant_starts_from_0():
+    """Not from as far away as can be, where they add up to something: weights that are no part of the risk sets."""
+
+    def weighted(y, raw, sample_weight):
+        gradient, hessian = hazards(y, raw, None)
+        return sample_weight * gradient, sample_weight * hessian
+
+    weight = np.random.default_rng(2).random(len(y))
+    assert survival(loss=weighted).fit(X, y, weight).ensemble_.base_score.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_differentiated_likelihood_is_that_of_failure_times(backend):
+    """Weibull's, of times that are observed or censored on the right."""
+    library = pytest.importorskip(backend)
+    xp = library if backend == "torch" else library.numpy
+
+    def weibull(y, raw):
+        z = xp.log(y[:, 0]) - raw
+        return xp.exp(z) - xp.where(y[:, 0] == y[:, 1], z, 0 * z)
+
+    ours = survival(loss=AFT("extreme", 1.0)).fit(X, y)
+    model = survival(loss=AutodiffLoss(weibull, backend)).fit(X, y)
+    np.testing.assert_allclose(model.predict(X_new), -ours.predict(X_new), rtol=1e-6, atol=1e-6)
+    assert model.ensemble_.base_score[0] == pytest.approx(ours.ensemble_.base_score[0], rel=1e-9)
+
+
+def test_early_stopping_by_a_score():
+    stops = {"early_stopping": True, "n_estimators": 200, "n_iter_no_change": 5, "scoring": "concordance_index"}
+    ours = survival(**stops).fit(X, y)
+    own = survival(loss=CallableLoss(hazards, inverse_link=Cox()), **stops).fit(X, y)
+    assert own.n_iter_ == ours.n_iter_ < 200
+    np.testing.assert_allclose(own.validation_score_, ours.validation_score_, atol=1e-3)
+    with pytest.raises(ValueError, match="need a loss with values"):
+        survival(loss=hazards, early_stopping=True).fit(X, y)
+
+
+def test_a_function_has_no_survival_function_and_no_name(tmp_path):
+    model = survival(loss=hazards).fit(X, y)
+    for ask in (model.predict_survival_function, model.predict_cumulative_hazard_function):
+        with pytest.raises(ValueError, match="survival functions need loss 'cox' or 'aft'.*CallableLoss"):
+            ask(X_new)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X_new), model.predict(X_new))
+    with pytest.warns(UserWarning, match="no registered name"):
+        model.save(tmp_path / "model")
+    again = BoostGradSurvival.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.predict(X_new), model.predict(X_new))
+    with pytest.raises(ValueError, match="need loss 'cox' or 'aft'"):
+        again.predict_survival_function(X_new)
+    for loss in ("lambdarank", CallableLoss(hazards, 2)):
+        with pytest.raises(ValueError, match="The 'loss' parameter of BoostGradSurvival must be one of .*a function"):
+            survival(loss=loss).fit(X, y)

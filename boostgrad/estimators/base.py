@@ -36,8 +36,8 @@ from boostgrad.estimators.scoring import (
 from boostgrad.estimators.splitting import split
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_weight, smallest
-from boostgrad.losses import BadTarget, Loss
-from boostgrad.params import TreeParams
+from boostgrad.losses import BadTarget, CallableLoss, Loss, get_loss, losses_of
+from boostgrad.params import TreeParams, shown
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
 from boostgrad.tree.predictor import Predictor
@@ -134,10 +134,10 @@ class BoostGrad(FittedState, BaseEstimator):
 
         target, fitted = self._encode_target(samples.y)
         loss = self._make_loss(fitted)
-        samples = samples.with_offset(given.start(samples.columns.n_rows, loss))
-        samples, held_out = self._weighted(replace(samples, y=target), fitted).with_weight(), None
+        samples = replace(samples.with_offset(given.start(samples.columns.n_rows, loss)), y=target)
         del target  # which is not needed beside the samples
         check_target(loss, samples.y, samples.rows, "y")
+        samples, held_out = self._weighted(samples, fitted).with_weight(), None
         stops = self._stops_early(len(samples), given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
@@ -239,7 +239,7 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _started(self, given: Given, samples: Samples, held_out: Samples | None, loss: Loss, fitted: dict[str, Any]):
         """Training and validation samples with the predictions of ``init`` in their offsets."""
-        init = fitted["init_"] = initial.fitted_init(self.init, given, samples)
+        init = fitted["init_"] = initial.fitted_init(self.init, given, samples, loss)
         raw = self._raw_of_init(init, given.X, loss, fitted)
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
 
@@ -476,6 +476,21 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _make_loss(self, fitted: dict[str, Any]) -> Loss:
         raise NotImplementedError
+
+    def _loss_of(self, target: str) -> Loss:
+        """The loss that the parameter asks for, of one raw prediction and such targets; see ``Loss.target``."""
+        loss = self.loss
+        if isinstance(loss, str) and loss in losses_of(target):
+            return get_loss(loss)
+        if callable(loss) and not isinstance(loss, type | Loss):
+            return CallableLoss(loss)
+        if isinstance(loss, Loss) and loss.takes(target) and loss.n_outputs == 1:
+            return loss
+        raise ValueError(
+            f"The 'loss' parameter of {type(self).__name__} must be one of {losses_of(target)}, a function "
+            f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss of {target} with one raw "
+            f"prediction. Got {shown(loss)} instead."
+        )
 
     def _raw_of_init(self, init: Any, X: Any, loss: Loss, fitted: dict[str, Any]) -> np.ndarray:
         """What a fitted ``init`` predicts, as raw predictions, shape (n_outputs, n_rows)."""

@@ -86,12 +86,12 @@ class CalibratedBoostGrad(BoostGrad):
         if isinstance(cv, Iterable) and not isinstance(cv, str):
             folds = [(np.asarray(train), np.asarray(test)) for train, test in cv]
             if not folds:
-                raise ValueError(f"cv holds no pairs of rows to train on and to test with. Got {cv!r}.")
+                raise ValueError(f"cv holds no pairs of rows to train on and to test with. Got {params.shown(cv)}.")
             return folds
         if not params.Number(Integral, 2, len(target)).accepts(cv):
             raise ValueError(
                 "cv must be None, a number of folds from 2 to the number of rows, a scikit-learn splitter, or pairs of "
-                f"numbers of rows to train on and to test with. Got {cv!r} instead."
+                f"numbers of rows to train on and to test with. Got {params.shown(cv)} instead."
             )
         seed = seed_of(self.random_state) % 2**32
         strata = self._fold_strata(target)

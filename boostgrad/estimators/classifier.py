@@ -15,7 +15,18 @@ from boostgrad.data.containers import is_sparse
 from boostgrad.estimators import initial
 from boostgrad.estimators.base import documented
 from boostgrad.estimators.calibrated import CalibratedBoostGrad
-from boostgrad.inputs import check_finite, label_family, label_indicators, plain_array, plain_labels, target_column
+from boostgrad.inputs import (
+    check_finite,
+    checked_weight,
+    label_family,
+    label_indicators,
+    plain_array,
+    plain_labels,
+    several_columns,
+    target_column,
+    target_numbers,
+    target_table,
+)
 from boostgrad.losses import (
     BinaryLogLoss,
     CallableLoss,
@@ -26,7 +37,8 @@ from boostgrad.losses import (
     UnnamedLoss,
     n_predictions,
 )
-from boostgrad.metrics.classes import class_metric, label_metric
+from boostgrad.metrics.classes import class_metric, label_metric, soft_metric
+from boostgrad.params import shown
 
 # Labels are looked up in so many rows at a time, as their positions take more memory than they do.
 BLOCK = 65_536
@@ -40,9 +52,11 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     ----------
     loss : str, Loss or callable, default="log_loss"
         "log_loss": binary or multinomial, as the labels ask for, or one log loss a label where y has two dimensions;
-        "focal": for two classes. Or an instance of :class:`boostgrad.losses.Loss` with
-        one output for two classes, or one a class. Or a function ``f(y, raw, sample_weight) -> (gradient, hessian)`` of
-        class numbers and log odds, or scores of which softmax makes probabilities.
+        "focal": for two classes; "cross_entropy": for soft labels, which are the probability of class 1, in [0, 1],
+        or of each label where y has two dimensions (an ``init`` without predict_proba predicts them as numbers). Or an
+        instance of :class:`boostgrad.losses.Loss` with one output for two classes, or one a class. Or a function
+        ``f(y, raw, sample_weight) -> (gradient, hessian)`` of class numbers and log odds, or scores of which softmax
+        makes probabilities.
     {parameters}
 
     Attributes
@@ -51,7 +65,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         What prediction sets are made of, of all rows and of each class, only where rows were held out or
         :meth:`calibrate` was called.
     classes_ : ndarray of shape (n_classes,)
-        Labels, sorted. Where y has two dimensions: the numbers of its columns.
+        Labels, sorted; of soft labels, 0 and 1. Where y has two dimensions: the numbers of its columns.
     {attributes}
 
     Examples
@@ -153,6 +167,10 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, offset: Any = None) -> float:
         """Accuracy; where y has several labels a row, the share of the rows all of whose labels are right.
 
+        With soft labels ("cross_entropy") it is the accuracy that is to be expected if labels are drawn with the
+        probabilities y: the mean of y where class 1 is predicted and of 1 - y elsewhere, multiplied over the labels of
+        a row.
+
         Parameters
         ----------
         X, y, sample_weight : array-like
@@ -164,6 +182,12 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         -------
         float
         """
+        if self._loss_is_soft():
+            raw = self._raw(X, offset)
+            weight = checked_weight(sample_weight, raw.shape[1], "sample_weight")
+            y = self._check_target(y, raw.shape[1], "y")
+            target = self._calibration_target(y, weight, self._target_attributes())
+            return soft_metric("accuracy")(target.T, raw, lambda: self._loss.inverse_link(raw), weight)
         from sklearn.metrics import accuracy_score
 
         return float(accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight))
@@ -206,7 +230,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         ------
         ValueError
             If the model was fitted without rows held out for early stopping and :meth:`calibrate` was not called; if
-            there are too few calibration rows; if y had several labels a row.
+            there are too few calibration rows; if y had several labels a row, or soft ones.
 
         Examples
         --------
@@ -262,9 +286,11 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def _check_one_label(self, method: str) -> None:
         if self._is_multilabel:
             raise ValueError(f"{method} needs a model of one label a row; this one was fitted with several.")
+        if self._loss_is_soft():
+            raise ValueError(f"{method} needs a model of labels; this one was fitted with probabilities (soft labels).")
 
     def _keeps_conformity(self, loss):
-        return not isinstance(loss, MultilabelLogLoss | UnnamedLoss)
+        return not (isinstance(loss, MultilabelLogLoss | UnnamedLoss) or loss.soft)
 
     def _row_scores(self, loss, target, raw, of=None):
         probability = np.ascontiguousarray(loss.inverse_link(raw).T)
@@ -278,7 +304,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         return conformal.by_class(scores[0], target.astype(np.intp), weight, len(fitted["classes_"]))
 
     def _target_attributes(self):
-        return {"classes_": self.classes_, "multilabel": self._is_multilabel}
+        return {"classes_": self.classes_, "multilabel": self._is_multilabel, "soft": self._loss_is_soft()}
 
     def _unbalanced(self, samples, fitted):
         if "class weights" not in fitted:
@@ -317,6 +343,17 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def _is_multilabel(self) -> bool:
         return isinstance(self._loss, MultilabelLogLoss)
 
+    def _loss_is_soft(self) -> bool:
+        """Whether the model was fitted with soft labels."""
+        self._check_fitted()
+        return self._loss.soft
+
+    def _wants_soft(self) -> bool:
+        """Whether a fit takes y as soft labels."""
+        if isinstance(self.loss, Loss):
+            return self.loss.soft
+        return isinstance(self.loss, str) and self.loss == "cross_entropy"
+
     def _probabilities(self, raw):
         if isinstance(self._loss, UnnamedLoss):
             raise ValueError(
@@ -331,10 +368,16 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         return self.classes_[(raw[0] > 0).astype(np.intp) if len(raw) == 1 else raw.argmax(axis=0)]
 
     def _check_target(self, y, n_rows, name):
-        if isinstance(y, list | tuple):
-            y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
         if is_sparse(y) and y.shape[1] == 1:
             y = y.toarray()[:, 0]
+        if self._wants_soft():
+            y = y.toarray() if is_sparse(y) else y
+            table = several_columns(y, name)
+            if table is None:
+                return target_numbers(y, n_rows, name, type(self).__name__)
+            return target_table(table, n_rows, name)
+        if isinstance(y, list | tuple):
+            y = np.asarray(y, dtype=object)  # else numpy would make strings of ["a", 1]
         if is_sparse(y) or (len(getattr(y, "shape", ())) == 2 and y.shape[1] > 1):
             return label_indicators(plain_array(y, name), n_rows, name)
         y = target_column(y, n_rows, name, type(self).__name__)
@@ -348,8 +391,16 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         return y
 
     def _encode_target(self, y):
+        soft = self._wants_soft()
         if y.ndim == 2:
-            return y, {"classes_": np.arange(y.shape[1]), "multilabel": True}
+            return y, {"classes_": np.arange(y.shape[1]), "multilabel": True, "soft": soft}
+        if soft:
+            if y[0] in (0, 1) and (y == y[0]).all():
+                raise ValueError(
+                    f"{type(self).__name__} needs two classes of some probability in y (rows of weight 0 do not "
+                    f"count): all rows are of class {y[0]:g}."
+                )
+            return y, {"classes_": np.array([0, 1]), "multilabel": False, "soft": True}
         classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
@@ -359,13 +410,17 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         codes = np.empty(len(y))
         for begin in range(0, len(y), BLOCK):  # many times faster than return_inverse of unique
             codes[begin : begin + BLOCK] = np.searchsorted(classes, y[begin : begin + BLOCK])
-        return codes, {"classes_": classes, "multilabel": False}
+        return codes, {"classes_": classes, "multilabel": False, "soft": False}
 
     def _target_of(self, scored, fitted):
-        return scored.y.copy() if fitted["multilabel"] else fitted["classes_"][scored.y.astype(np.intp)]
+        if fitted["multilabel"] or fitted["soft"]:
+            return scored.y.copy()
+        return fitted["classes_"][scored.y.astype(np.intp)]
 
     def _metric(self, name, known):
         labels, classes = known.fitted["multilabel"], known.fitted["classes_"]
+        if known.fitted["soft"]:
+            return self._metric_of_soft(name, known)
         if name == "roc_auc" and len(classes) > 2 and not labels:
             raise ValueError(
                 f"scoring='roc_auc' cannot score this model: it is for two classes, and y has {len(classes)}; "
@@ -381,11 +436,27 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
         return bind
 
+    def _metric_of_soft(self, name, known):
+        labels = known.fitted["multilabel"]
+        metric = soft_metric(name, labels)
+        if metric is None:
+            ours = "'loss' and 'accuracy'" if labels else "'loss', 'neg_log_loss' and 'accuracy'"
+            raise ValueError(
+                f"scoring={name!r} cannot score this model: it is for labels, and y holds probabilities (soft labels); "
+                f"{ours} are for these, or a scorer of your own."
+            )
+
+        def bind(scored):
+            y = np.ascontiguousarray(scored.y.T)
+            return lambda raw: metric(y, raw, lambda: known.loss.inverse_link(raw), scored.weight)
+
+        return bind
+
     def _encode_validation_target(self, y, fitted, name, rows=None):
         classes = fitted["classes_"]
         if fitted["multilabel"] != (y.ndim == 2) or (y.ndim == 2 and y.shape[1] != len(classes)):
             raise ValueError(f"{name} must have as many columns as y in fit.")
-        if y.ndim == 2:
+        if y.ndim == 2 or fitted["soft"]:
             return y
         if label_family(classes) != label_family(y):
             raise ValueError(f"Labels in {name} are {label_family(y)}, those in y of fit are {label_family(classes)}.")
@@ -398,6 +469,9 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
     def _raw_of_init(self, init, X, loss, fitted):
         known = fitted["classes_"]
+        if loss.soft and not hasattr(init, "predict_proba"):  # few classifiers take soft labels, so regressors may, too
+            n_numbers = len(known) if isinstance(loss, MultilabelLogLoss) else 1
+            return initial.raw_of(initial.counted(initial.numbers(init, X), n_numbers, loss, init), loss, init)
         if isinstance(loss, MultilabelLogLoss):
             return initial.raw_of(initial.labels(init, X, len(known)), loss, init)
         return initial.probabilities_as_raw(initial.classes(init, X, known), loss, init)
@@ -409,7 +483,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         if isinstance(self.loss, Loss):
             n_outputs = 1 if n_classes == 2 else n_classes
             if (
-                self.loss.target != "numbers"
+                not self.loss.takes("numbers")
                 or self.loss.n_outputs != n_outputs
                 or n_predictions(self.loss) != n_classes
             ):
@@ -418,6 +492,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
                     f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not."
                 )
             return self.loss
+        if fitted["soft"]:
+            return BinaryLogLoss(soft=True)
         if isinstance(self.loss, str) and self.loss == "focal" and n_classes == 2:
             return Focal()
         log_loss = BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
@@ -425,18 +501,18 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             return CallableLoss(self.loss, log_loss.n_outputs, inverse_link=log_loss)
         if not isinstance(self.loss, str) or self.loss != "log_loss":
             raise ValueError(
-                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', 'focal' for two classes, a "
-                f"function f(y, raw, sample_weight) -> (gradient, hessian), or a "
-                f"boostgrad.losses.Loss. Got {self.loss!r} instead."
+                f"The 'loss' parameter of {type(self).__name__} must be 'log_loss', 'focal' for two classes, "
+                f"'cross_entropy' for soft labels, a function f(y, raw, sample_weight) -> (gradient, hessian), or a "
+                f"boostgrad.losses.Loss. Got {shown(self.loss)} instead."
             )
         return log_loss
 
     def _multilabel_loss(self, n_labels):
-        if isinstance(self.loss, str) and self.loss == "log_loss":
-            return MultilabelLogLoss(n_labels)
+        if isinstance(self.loss, str) and self.loss in ("log_loss", "cross_entropy"):
+            return MultilabelLogLoss(n_labels, soft=self._wants_soft())
         raise ValueError(
-            f"The 'loss' parameter of {type(self).__name__} must be 'log_loss' where y has two dimensions. "
-            f"Got {self.loss!r} instead."
+            f"The 'loss' parameter of {type(self).__name__} must be 'log_loss' where y has two dimensions, or "
+            f"'cross_entropy' for soft labels. Got {shown(self.loss)} instead."
         )
 
     def _weighted(self, samples, fitted):
@@ -444,19 +520,28 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             return samples
         if fitted["multilabel"]:
             raise ValueError("class_weight needs one label a row; y has two dimensions.")
-        codes = samples.y.astype(np.intp)
         if "class weights" not in fitted:  # validation rows get those of the training rows
-            fitted["class weights"] = self._class_weights(codes, samples.weight, fitted["classes_"])
-        of_row = fitted["class weights"][codes]
+            fitted["class weights"] = self._class_weights(samples, fitted)
+        weights = fitted["class weights"]
+        if fitted["soft"]:  # as if each row were two, one of class 1 with the weight y and one of class 0
+            of_second = weights[1] * samples.y
+            of_row = of_second + weights[0] * (1 - samples.y)
+            samples = replace(samples, y=np.divide(of_second, of_row, out=np.zeros(len(samples)), where=of_row > 0))
+        else:
+            of_row = weights[samples.y.astype(np.intp)]
         weight = of_row if samples.weight is None else of_row * samples.weight
         if not weight.any():
             raise ValueError("class_weight is zero for all rows.")
         return replace(samples, weight=weight)
 
-    def _class_weights(self, codes, weight, classes):
+    def _class_weights(self, samples, fitted):
         """The weight of each class."""
+        classes = fitted["classes_"]
         if isinstance(self.class_weight, str):
-            mass = np.bincount(codes, weights=weight, minlength=len(classes))
+            if fitted["soft"]:
+                share = np.average(samples.y, weights=samples.weight)
+                return 0.5 / np.array([1 - share, share])
+            mass = np.bincount(samples.y.astype(np.intp), weights=samples.weight, minlength=len(classes))
             return mass.sum() / (len(classes) * mass)
         labels = classes.tolist()
         for label in self.class_weight:  # it may be absent from y, as rare labels are from a fold
@@ -466,7 +551,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         return np.array([float(self.class_weight.get(label, 1.0)) for label in labels])
 
     def _strata(self, target):
-        if target.ndim == 2:
+        if target.ndim == 2 or self._wants_soft():
             return None
         _, counts = np.unique(target, return_counts=True)
         held_out = len(target) * self.validation_fraction

@@ -21,8 +21,9 @@ from boostgrad.losses import Loss, n_predictions
 from boostgrad.losses.base import centred_log
 
 
-def fitted_init(estimator: Any, given: Given, samples: Samples) -> Any:
-    """The estimator, if it is fitted; else a copy that is fitted to these samples of what was given."""
+def fitted_init(estimator: Any, given: Given, samples: Samples, loss: Loss) -> Any:
+    """The estimator, if it is fitted; else a copy that is fitted to these samples of what was given; soft labels are
+    those that ``class_weight`` made of them."""
     try:
         check_is_fitted(estimator)
         return estimator
@@ -35,7 +36,8 @@ def fitted_init(estimator: Any, given: Given, samples: Samples) -> Any:
         more["sample_weight"] = samples.weight
     if samples.groups is not None and has_fit_parameter(estimator, "groups"):
         more["groups"] = samples.groups
-    X, y = taken(given.X, samples.rows, "X"), taken(given.y, samples.rows, "y")
+    X = taken(given.X, samples.rows, "X")
+    y = samples.y if loss.soft else taken(given.y, samples.rows, "y")
     with _said_of(estimator):
         return estimator.fit(X, y, **more)
 

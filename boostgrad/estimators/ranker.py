@@ -11,7 +11,6 @@ from boostgrad.estimators.base import BoostGrad, documented
 from boostgrad.estimators.samples import Given
 from boostgrad.estimators.scoring import is_own_metric
 from boostgrad.inputs import checked_groups, checked_weight, target_numbers
-from boostgrad.losses import Loss, get_loss, losses_of
 from boostgrad.metrics import NDCG, MeanAveragePrecision, ndcg
 
 
@@ -21,10 +20,14 @@ class BoostGradRanker(BoostGrad):
 
     Parameters
     ----------
-    loss : str or Loss, default="lambdarank"
+    loss : str, Loss or callable, default="lambdarank"
         "lambdarank" (NDCG), "yetirank" (neighbours in noisy orders; better where queries are few), "xendcg" (cross
         entropy of the gains), "rank_map" (mean average precision) or "pairwise" (RankNet), or an instance of a class in
-        :mod:`boostgrad.losses`, such as ``LambdaRank(truncation=10)``.
+        :mod:`boostgrad.losses`, such as ``LambdaRank(truncation=10)``. Or a function
+        ``f(y, raw, sample_weight) -> (gradient, hessian)`` of relevances and scores, as they are given; one with a
+        parameter ``groups`` gets the number of the query of each row, from 0. See
+        :class:`boostgrad.losses.CallableLoss`, which takes a function of values for early stopping, too; without one,
+        ``scoring="ndcg"`` says when to stop.
     {parameters}
 
     Attributes
@@ -221,11 +224,4 @@ class BoostGradRanker(BoostGrad):
         return bind
 
     def _make_loss(self, fitted):
-        if isinstance(self.loss, Loss) and self.loss.target == "queries":
-            return self.loss
-        if isinstance(self.loss, str) and self.loss in losses_of("queries"):
-            return get_loss(self.loss)
-        raise ValueError(
-            f"The 'loss' parameter of {type(self).__name__} must be one of {losses_of('queries')}, or a "
-            f"boostgrad.losses.Loss of queries. Got {self.loss!r} instead."
-        )
+        return self._loss_of("queries")

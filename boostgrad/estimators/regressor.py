@@ -26,6 +26,7 @@ from boostgrad.losses import (
     registered_losses,
 )
 from boostgrad.metrics.numbers import NUMBER_METRICS
+from boostgrad.params import shown
 
 
 @documented
@@ -370,7 +371,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         takes_quantile = self.loss in ("quantile", "expectile") if isinstance(self.loss, str) else False
         if takes_quantile != (self.quantile is not None):
             need = "is needed by" if takes_quantile else "must be None for"
-            raise ValueError(f"The 'quantile' parameter of {type(self).__name__} {need} loss {self.loss!r}.")
+            raise ValueError(f"The 'quantile' parameter of {type(self).__name__} {need} loss {shown(self.loss)}.")
         if isinstance(self.loss, Loss):
             loss = self.loss
         elif isinstance(self.loss, str) and self.loss in names:
@@ -381,9 +382,9 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
             raise ValueError(
                 f"The 'loss' parameter of {type(self).__name__} must be one of {names}, a function "
                 f"f(y, raw, sample_weight) -> (gradient, hessian), or a boostgrad.losses.Loss. "
-                f"Got {self.loss!r} instead."
+                f"Got {shown(self.loss)} instead."
             )
-        fits = loss.target == "numbers" and not loss.for_classes and not isinstance(loss, MultiOutput)
+        fits = loss.takes("numbers") and not loss.for_classes and not isinstance(loss, MultiOutput)
         if not fits or (loss.n_outputs == 1 and n_predictions(loss) != 1):
             raise ValueError(
                 f"The 'loss' parameter of {type(self).__name__} must predict one number a row, or numbers from several "
@@ -406,7 +407,7 @@ class BoostGradRegressor(RegressorMixin, CalibratedBoostGrad):
         if self.loss != "quantile" or fitted["shape"]:
             raise ValueError(
                 f"The 'quantile' parameter of {type(self).__name__} takes several levels for loss 'quantile' and one "
-                f"target only. Got {self.quantile!r} instead."
+                f"target only. Got {shown(self.quantile)} instead."
             )
         return Quantiles(self.quantile)
 

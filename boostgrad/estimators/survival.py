@@ -13,8 +13,9 @@ from boostgrad.estimators import initial
 from boostgrad.estimators.base import BoostGrad, documented
 from boostgrad.estimators.samples import Given
 from boostgrad.inputs import checked_weight, survival_bounds
-from boostgrad.losses import AFT, Cox, Loss, get_loss, losses_of
+from boostgrad.losses import AFT, Cox, Loss
 from boostgrad.metrics import Concordance, concordance_index
+from boostgrad.params import shown
 
 # Rows that are held out tell the scale of accelerated failure times where so many of them have an upper bound: to about
 # a sixth, then, and the residuals of training rows are further off where there are few.
@@ -27,11 +28,17 @@ class BoostGradSurvival(BoostGrad):
 
     Parameters
     ----------
-    loss : str or Loss, default="cox"
+    loss : str, Loss or callable, default="cox"
         "cox": proportional hazards, for observed times and times censored on the right. "aft": accelerated failure
         time with normal noise of log(time), also for times censored on the left and to an interval; its scale is
         estimated, from the rows that early stopping looks at where there are enough. Or an instance, such as
-        ``boostgrad.losses.AFT("logistic", scale=0.8)``, whose scale is kept.
+        ``boostgrad.losses.AFT("logistic", scale=0.8)``, whose scale is kept. Or a function
+        ``f(y, raw, sample_weight) -> (gradient, hessian)`` whose y has two columns, the lower and the upper bound of
+        each time, whatever fit was given: they are the same where the event was observed, and the upper one is
+        infinite where the time was censored on the right. ``raw`` is the prediction, and a risk where it is scored:
+        the higher, the earlier the event. There are no survival functions then. See
+        :class:`boostgrad.losses.CallableLoss`, which takes a function of values for early stopping, too; without one,
+        ``scoring="concordance_index"`` says when to stop.
     {parameters}
 
     Attributes
@@ -157,7 +164,7 @@ class BoostGradSurvival(BoostGrad):
         -------
         ndarray of float64, shape (n_samples,)
             For "cox" the logarithm of the hazard relative to the baseline, for "aft" minus the logarithm of the median
-            time (of the location of log(time), with an "extreme" distribution).
+            time (of the location of log(time), with an "extreme" distribution), for functions the raw prediction.
         """
         return _risk(self._raw(X, offset), self._loss)
 
@@ -185,12 +192,16 @@ class BoostGradSurvival(BoostGrad):
 
     def predict_cumulative_hazard_function(self, X: Any, times: Any = None, offset: Any = None) -> np.ndarray:
         """Minus the logarithm of :meth:`predict_survival_function`."""
+        self._check_fitted()
+        if not isinstance(self._loss, AFT | Cox):
+            raise ValueError(
+                f"survival functions need loss 'cox' or 'aft'; this model was fitted with "
+                f"{self._loss.name or repr(self._loss)!r}, which predicts risks alone."
+            )
         raw = self._raw(X, offset)
         times = self.event_times_ if times is None else _checked_times(times)
         if isinstance(self._loss, AFT):
             return self._loss.cumulative_hazard(raw, times)
-        if not isinstance(self._loss, Cox):
-            raise ValueError(f"loss {self._loss.name!r} has no survival function")
         steps = np.concatenate([[-np.inf], self.log_baseline_hazard_])
         with np.errstate(over="ignore"):  # a hazard without bound: nobody is left
             return np.exp(raw[0][:, None] + steps[np.searchsorted(self.event_times_, times, side="right")])
@@ -250,14 +261,7 @@ class BoostGradSurvival(BoostGrad):
         return initial.raw_of(prediction, loss, init)
 
     def _make_loss(self, fitted):
-        if isinstance(self.loss, Loss) and self.loss.target == "times":
-            return self.loss
-        if isinstance(self.loss, str) and self.loss in losses_of("times"):
-            return get_loss(self.loss)
-        raise ValueError(
-            f"The 'loss' parameter of {type(self).__name__} must be one of {losses_of('times')}, or a "
-            f"boostgrad.losses.Loss of times. Got {self.loss!r} instead."
-        )
+        return self._loss_of("times")
 
     def _adapted(self, loss, samples):
         """For "aft": the scale of the times as they are; trees can only make it smaller."""
@@ -326,7 +330,7 @@ def _checked_times(times: Any) -> np.ndarray:
     try:
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))
     except (TypeError, ValueError):
-        raise ValueError(f"times must be numbers. Got {times!r} instead.") from None
+        raise ValueError(f"times must be numbers. Got {shown(times)} instead.") from None
     if times.ndim != 1:
         raise ValueError(f"times must be one-dimensional; it has shape {times.shape}.")
     bad = np.flatnonzero(~(times >= 0))

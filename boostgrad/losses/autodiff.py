@@ -31,8 +31,8 @@ class AutodiffLoss(OwnLoss):
         ``function(y, raw)``: for PyTorch, tensors of float64 of shapes (n_rows,) and (n_rows,), or (n_outputs, n_rows),
         to the loss of each row, shape (n_rows,). For JAX the same with its arrays; it is compiled when it is first
         called with so many rows, so what it reads beside its arguments must not change. It is called with blocks of
-        the rows: a row's loss must not depend on other rows. Where there are several outputs, y may have shape
-        (n_rows, n_columns). y must not be written to.
+        the rows: a row's loss must not depend on other rows. Where there are several outputs, and for survival
+        analysis, y may have shape (n_rows, n_columns), as of :class:`CallableLoss`. y must not be written to.
     backend : {"torch", "jax"}
         PyTorch takes as many threads as ``n_jobs`` says, JAX as many as it likes.
     n_outputs : int, default=1

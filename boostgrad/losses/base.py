@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
+from boostgrad.params import shown
 
 # Probabilities and means stay this far from where their logarithms end.
 TINY = 1e-15
@@ -193,7 +194,7 @@ def in_interval(owner: str, name: str, value: Any, low: float, high: float) -> f
         or not isinstance(value, int | float | np.floating | np.integer)
         or not low < value < high
     ):
-        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {value!r} instead.")
+        raise ValueError(f"{name} of {owner} must be a number in ({low:g}, {high:g}). Got {shown(value)} instead.")
     return float(value)
 
 
@@ -255,7 +256,7 @@ class Loss:
         "multinomial_logit".
     target : str
         What a target is: "numbers" (or classes), one a row; "queries" (relevances of rows that have groups); "times"
-        (lower and upper bounds). It decides which estimators take the loss.
+        (lower and upper bounds). It decides which estimators take the loss, see :meth:`takes`.
     smooth : bool
         False for a loss whose leaves must be renewed from the rows' residuals because its hessian says nothing: then
         :meth:`renew_leaves` is called for each tree.
@@ -268,6 +269,8 @@ class Loss:
         :meth:`refine_leaves` is called for each tree.
     for_classes : bool
         Whether the target is class numbers or labels: a loss for the classifier.
+    soft : bool
+        Of a loss of two classes or of labels: whether the target is their probabilities, in [0, 1].
     scored : bool
         Whether :meth:`values` says how good predictions are; early stopping needs it.
     metric : str
@@ -291,6 +294,7 @@ class Loss:
     damped_vectors: ClassVar[bool] = False
     refined: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
+    soft: bool = False
     metric: ClassVar[str] = ""
     scored: bool = True
     constant_hessian: ClassVar[float | None] = None
@@ -316,6 +320,10 @@ class Loss:
     def parameters(self) -> dict[str, Any]:
         """The keyword arguments that make this loss again, as JSON would hold them."""
         return {}
+
+    def takes(self, target: str) -> bool:
+        """Whether targets may be such, one of the words of ``target``."""
+        return self.target == target
 
     def check_target(self, y: np.ndarray) -> None:
         """Raise a ValueError that names row and value where the loss has no meaning for a target; by :func:`refuse`
@@ -534,7 +542,7 @@ LINKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndarray | None) -> np.ndarray:
     """The constant that minimises a loss, from its gradients: Newton's method kept in a bracket for one output, with
     steps that are halved for several. It starts at 0, or, where the loss has no gradient there, at the median or mean
-    of y.
+    of y, and stays there where no constant is better: where only differences of raw predictions count.
 
     Raises
     ------
@@ -565,6 +573,9 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
             "offset"
         )
     if loss.n_outputs == 1:
+        gradient = pairs.pairs[0, :, 0]  # of the last call
+        if abs(gradient.sum()) <= ROUNDING * np.abs(gradient).sum():
+            return where
         total = start.shape[1] if weight is None else weight.sum()
         return np.array([_bracketed_root(lambda c: [d[0] / total for d in derivatives(np.array([c]))], where[0])])
 
@@ -587,6 +598,9 @@ def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:
     yield np.nanmean(rest, axis=0)
 
 
+# A sum of gradients is 0 where it is a smaller share of the sum of their sizes.
+ROUNDING = 1e-12
+
 # Constants are sought no further out.
 _FARTHEST = 2.0**200
 
@@ -594,8 +608,10 @@ _FARTHEST = 2.0**200
 def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: float) -> float:
     """Where a slope that does not decrease changes its sign. Steps are Newton's, but double until the root is
     bracketed, and halve the bracket where Newton's leave it or do not shrink it. Where each of Newton's steps is a
-    fraction of the one before, that fraction of the last one is about what is missing after it."""
+    fraction of the one before, that fraction of the last one is about what is missing after it. Where a slope
+    does not vanish, but keeps its sign as far as it is finite, the start is as good as any."""
     low, high = -np.inf, np.inf
+    ends = {}  # at each end of the bracket, by the sign of the slope: whether it is finite
     at, last_step, width, steepest = start, 0.0, np.inf, 0.0
     last_newton = 0.0  # where the last step was one of Newton's, and else 0
     for _ in range(200):
@@ -608,9 +624,10 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
         if slope == 0 or flat:
             return at
         low, high = (low, at) if slope > 0 else (at, high)
+        ends[slope > 0] = bool(np.isfinite(slope))
         least = max(1e-14 * abs(at), 1e-14)
         if high - low <= 4 * least:
-            return at
+            return at if all(ends.values()) else start
         newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
         converges = abs(newton) < 0.1 * abs(last_newton)
         if converges and newton**2 <= least * abs(last_newton):
@@ -626,10 +643,10 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
             target = at - np.copysign(size, slope)
         step = target - at
         if abs(target) > _FARTHEST:
-            return at
+            return start
         last_newton = newton if target == at + newton else 0.0
         at, last_step = target, step
-    return at
+    return at if np.isfinite(high - low) else start
 
 
 def _damped_newton(derivatives, mean: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:

@@ -127,7 +127,7 @@ class MultiOutput(Loss):
             column = np.ascontiguousarray(y[:, k])
             if missing[:, k].any():
                 column = np.where(missing[:, k], column[~missing[:, k]][0] if not missing[:, k].all() else 0.0, column)
-            columns.append(self.loss.prepare(column, weight))
+            columns.append(self.loss.prepare(column, weight, groups))
         return Targets(columns, np.ascontiguousarray(~missing.T) if missing.any() else None, len(y))
 
     def init_raw(self, y, weight, offset=None):

@@ -6,13 +6,16 @@ predictions.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
 from boostgrad.losses.base import Loss, real_numbers, register, row_losses
+from boostgrad.params import shown
 
 # What a model file says of a loss without a name.
 UNNAMED = "unnamed"
@@ -39,6 +42,9 @@ class UnnamedLoss(Loss):
     def parameters(self):
         return {"n_outputs": self.n_outputs, "was": self.was}
 
+    def takes(self, target):
+        return True  # and says why it cannot train
+
     def gradients(self, y, raw, weight, out, n_threads=1):
         raise ValueError(
             f"this model was loaded from a file that could not hold its loss, {self.was or 'which has no name'}; it "
@@ -53,12 +59,45 @@ def name_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """A target with the group of each row, for functions that take ``groups``.
+
+    Attributes
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_columns)
+    groups : ndarray of int64, shape (n_rows,)
+        Numbers from 0, none of which is left out.
+    """
+
+    y: np.ndarray
+    groups: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+def takes_groups(function: Callable[..., Any] | None) -> bool:
+    try:
+        return function is not None and "groups" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # one that is written in C
+        return False
+
+
+def _called(function: Callable[..., Any], y: np.ndarray | Grouped, *rest: Any) -> Any:
+    """What the function returns, with the groups if it takes them."""
+    if not isinstance(y, Grouped):
+        return function(y, *rest)
+    return function(y.y, *rest, groups=y.groups) if takes_groups(function) else function(y.y, *rest)
+
+
 def _is_positive(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and value > 0
 
 
 class OwnLoss(Loss):
-    """What losses of functions share: one output has no axis of its own, and the link may be a function."""
+    """What losses of functions share: one output has no axis of its own, and the link may be a function. All estimators
+    take them: what y is, a function has to know."""
 
     def __init__(
         self,
@@ -78,9 +117,12 @@ class OwnLoss(Loss):
         self.inverse = inverse_link
         self.clip = clip
 
+    def takes(self, target):
+        return True
+
     def _check(self, name: str, value: Any, good: bool, accepted: str) -> None:
         if not good:
-            raise ValueError(f"{name} of {type(self).__name__} must be {accepted}. Got {value!r} instead.")
+            raise ValueError(f"{name} of {type(self).__name__} must be {accepted}. Got {shown(value)} instead.")
 
     def mean(self, y, raw, weight):
         """Of whole arrays, as the functions are promised."""
@@ -143,11 +185,16 @@ class CallableLoss(OwnLoss):
         ``function(y, raw, sample_weight) -> (gradient, hessian)``: derivatives by the raw predictions, times the
         weights. ``raw`` has shape (n_rows,), or (n_outputs, n_rows) where there are several; so have the results.
         ``y`` has shape (n_rows,); where there are several outputs, also (n_rows, n_columns), as fit got it, with NaN
-        for a missing target. ``sample_weight`` is None where all weights are 1. The hessian may be a number; where it
-        is one, or an array of one number, a tree takes about half the time.
+        for a missing target; for survival analysis (n_rows, 2), the lower and the upper bound of each time: the same
+        where the event was observed, and an infinite upper one where it was censored on the right.
+        ``sample_weight`` is None where all weights are 1. The hessian may be a number; where it is one, or an array of
+        one number, a tree takes about half the time. A function with a parameter ``groups`` is given the group of each
+        row, too: numbers from 0, shape (n_rows,), of the queries of a ranker; where fit was given none, all are 0. Only
+        differences of raw predictions within a group count then, so that boosting starts from 0.
     n_outputs : int, default=1
     value : callable, default=None
-        ``value(y, raw) -> array of shape (n_rows,)``: the loss of each row, which early stopping needs.
+        ``value(y, raw) -> array of shape (n_rows,)``: the loss of each row, which early stopping needs. It may take
+        ``groups``, too.
     inverse_link : callable or Loss, default=None
         From raw predictions to predictions, of the same shape (of several raw predictions also another number of
         predictions, shape (n_predictions, n_rows) or (n_rows,)), or the loss whose predictions these are. None: they
@@ -185,8 +232,17 @@ class CallableLoss(OwnLoss):
     def __repr__(self) -> str:
         return f"CallableLoss({name_of(self.function)})"
 
+    def prepare(self, y, weight, groups=None):
+        if not (takes_groups(self.function) or takes_groups(self.value)):
+            return y
+        groups = np.zeros(len(y), np.int64) if groups is None else np.unique(groups, return_inverse=True)[1]
+        return Grouped(y, groups)
+
+    def init_raw(self, y, weight, offset=None):
+        return np.zeros(self.n_outputs) if takes_groups(self.function) else super().init_raw(y, weight, offset)
+
     def _derivatives(self, y, raw, weight) -> tuple[np.ndarray, np.ndarray]:
-        found = self.function(y, self._shape(raw), weight)
+        found = _called(self.function, y, self._shape(raw), weight)
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise ValueError(f"{self!r} must return a gradient and a hessian. Got {type(found).__name__} instead.")
         gradient, hessian = (
@@ -208,7 +264,7 @@ class CallableLoss(OwnLoss):
     def values(self, y, raw):
         if self.value is None:
             raise ValueError(f"{self!r} has no values: give CallableLoss a function `value` to have them")
-        return real_numbers(self.value(y, self._shape(raw)), f"the values of {self!r}")
+        return real_numbers(_called(self.value, y, self._shape(raw)), f"the values of {self!r}")
 
 
 def clipped(gradient: np.ndarray, weight: np.ndarray | None, clip: float | None) -> np.ndarray:

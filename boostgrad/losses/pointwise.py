@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import TINY, Loss, best_constant, register
+from boostgrad.losses.base import TINY, Loss, best_constant, refuse, register
 
 # Newton's steps of the raw predictions of classes are damped beyond this size.
 LONG_STEP = 10.0
@@ -69,9 +69,18 @@ class SquaredError(Loss):
         return raw
 
 
+def _check_soft(y: np.ndarray) -> None:
+    refuse(~((y >= 0) & (y <= 1)).reshape(len(y), -1).all(axis=1), y, "soft labels must be in [0, 1]")
+
+
 @register
 class BinaryLogLoss(Loss):
     """Log loss of the second of two classes; raw is its log odds. y is 0 or 1.
+
+    Parameters
+    ----------
+    soft : bool, default=False
+        Whether y may be anything from 0 to 1: the probability of the second class. The loss is the expected one then.
 
     Notes
     -----
@@ -93,6 +102,16 @@ class BinaryLogLoss(Loss):
     for_classes = True
     metric = "neg_log_loss"
     small_targets = True
+
+    def __init__(self, soft: bool = False):
+        self.soft = bool(soft)
+
+    def parameters(self):
+        return {"soft": True} if self.soft else {}  # versions that know no soft labels read files that have none
+
+    def check_target(self, y):
+        if self.soft:
+            _check_soft(y)
 
     def init_raw(self, y, weight, offset=None):
         if offset is not None:
@@ -180,6 +199,8 @@ class MultilabelLogLoss(Loss):
     Parameters
     ----------
     n_labels : int
+    soft : bool, default=False
+        Whether y may be anything from 0 to 1: the probability of each label.
 
     Notes
     -----
@@ -201,14 +222,19 @@ class MultilabelLogLoss(Loss):
     damped_vectors = True  # a tree a label gives the models of labels by themselves
     for_classes = True
 
-    def __init__(self, n_labels: int):
+    def __init__(self, n_labels: int, soft: bool = False):
         self.n_outputs = n_labels
+        self.soft = bool(soft)
 
     def parameters(self):
-        return {"n_labels": self.n_outputs}
+        return {"n_labels": self.n_outputs} | ({"soft": True} if self.soft else {})
+
+    def check_target(self, y):
+        if self.soft:
+            _check_soft(y)
 
     def prepare(self, y, weight, groups=None):
-        return np.ascontiguousarray(y.T, dtype=np.uint8)
+        return np.ascontiguousarray(y.T, dtype=np.float64 if self.soft else np.uint8)
 
     def init_raw(self, y, weight, offset=None):
         one = BinaryLogLoss()

@@ -8,6 +8,7 @@ import numpy as np
 
 from boostgrad.losses.base import Loss, register
 from boostgrad.losses.regression import Quantile
+from boostgrad.params import shown
 
 
 @register
@@ -48,7 +49,7 @@ class Quantiles(Loss):
         levels = [float(level) for level in quantiles]
         if not levels or sorted(set(levels)) != levels:
             raise ValueError(
-                f"quantiles of Quantiles must be levels in ascending order. Got {list(quantiles)!r} instead."
+                f"quantiles of Quantiles must be levels in ascending order. Got {shown(list(quantiles))} instead."
             )
         self.levels = levels
         self.each = [Quantile(level) for level in levels]

@@ -10,6 +10,7 @@ import numpy as np
 
 from boostgrad._queries import NOISE_LEVELS, Ranking
 from boostgrad.losses.base import Loss, in_interval, refuse, register
+from boostgrad.params import shown
 from boostgrad.queries import Queries, best_dcg
 
 # Neighbours that count less than this share of the first ones are left out.
@@ -107,7 +108,7 @@ def _checked_truncation(truncation: int | None) -> int | None:
         return None
     is_number = isinstance(truncation, Real) and not isinstance(truncation, bool)
     if not (is_number and 1 <= truncation < np.inf and truncation == int(truncation)):
-        raise ValueError(f"truncation must be an integer >= 1, or None. Got {truncation!r} instead.")
+        raise ValueError(f"truncation must be an integer >= 1, or None. Got {shown(truncation)} instead.")
     return int(truncation)
 
 
@@ -120,10 +121,10 @@ def _checked_gains(label_gain: Any) -> str | list[float]:
         gains = None
     if gains is None or gains.ndim != 1 or len(gains) == 0:
         raise ValueError(
-            f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {label_gain!r} instead."
+            f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {shown(label_gain)} instead."
         )
     if not (np.isfinite(gains).all() and gains[0] >= 0 and (np.diff(gains) >= 0).all()):
-        raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {label_gain!r} instead.")
+        raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {shown(label_gain)} instead.")
     return gains.tolist()
 
 

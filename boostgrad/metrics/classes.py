@@ -203,6 +203,27 @@ def class_metric(name: str, n_classes: int, positive: int = 1) -> Metric | None:
     return _of_second(roc_auc) if binary and name == "roc_auc" else None
 
 
+# ---- soft labels -----------------------------------------------------------------------------------------------------
+
+
+def _expected_accuracy(y, raw, probabilities, weight) -> float:
+    return mean(np.where(raw > 0, y, 1 - y).prod(axis=0), weight)
+
+
+def _cross_entropy(y, raw, probabilities, weight) -> float:
+    log_q, log_p = np.log(np.clip(probabilities(), LEAST, 1 - LEAST))
+    return mean(y * log_p + (1 - y) * log_q, weight)
+
+
+def soft_metric(name: str, several: bool = False) -> Metric | None:
+    """What is to be expected of the metric of that name if labels are drawn with the probabilities of a target, which
+    it gets in place of codes: those of the second of two classes or, where there are several labels a row, of each.
+    None: there is none."""
+    if name == "accuracy":
+        return _expected_accuracy
+    return _cross_entropy if name == "neg_log_loss" and not several else None
+
+
 # ---- several labels a row --------------------------------------------------------------------------------------------
 
 

@@ -29,9 +29,9 @@ from boostgrad.losses import base as losses_base
 # How to make each registered loss, and a target for it. A new loss gets its line here, and all tests.
 CASES = {
     "squared_error": [({}, "real")],
-    "binary_log_loss": [({}, "binary")],
+    "binary_log_loss": [({}, "binary"), ({"soft": True}, "share")],
     "multinomial_log_loss": [({"n_classes": n}, "classes") for n in (2, 3, 11)],
-    "multilabel_log_loss": [({"n_labels": 3}, "labels")],
+    "multilabel_log_loss": [({"n_labels": 3}, "labels"), ({"n_labels": 3, "soft": True}, "shares")],
     "absolute_error": [({}, "real")],
     "quantile": [({"quantile": q}, "real") for q in (0.1, 0.5)],
     "mape": [({"least": 0.5}, "real")],
@@ -54,7 +54,7 @@ all_losses = pytest.mark.parametrize(
 )
 # Their hessians are those of parabolas that lie above the loss.
 BOUNDS = {"huber", "fair", "log_cosh", "focal", "absolute_error", "quantile", "mape"}
-PROBABILITIES = {"binary", "classes", "labels", "share"}
+PROBABILITIES = {"binary", "classes", "labels", "share", "shares"}
 
 
 def target(kind, n, n_outputs, rng):
@@ -75,6 +75,8 @@ def target(kind, n, n_outputs, rng):
             return rng.gamma(2.0, 2.0, n) + 1e-3
         case "share":
             return rng.random(n)
+        case "shares":
+            return rng.random((n, n_outputs))
 
 
 def problem(name, parameters, kind, n=200, seed=0, scale=2.0):

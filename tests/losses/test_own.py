@@ -226,6 +226,34 @@ def test_a_loss_without_a_constant_says_so():
             BoostGradRegressor(CallableLoss(broken, n_outputs)).fit(X, y)
 
 
+@pytest.mark.parametrize("slope", [1.0, -1e-3])
+def test_a_loss_without_a_least_value_starts_from_0(slope):
+    X, y, _ = table()
+    model = BoostGradRegressor(lambda y, raw, sample_weight: (np.full_like(raw, slope), 1.0), n_estimators=1).fit(X, y)
+    assert model.ensemble_.base_score.tolist() == [0.0]
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_groups_are_those_of_fit(n_targets):
+    """Of all targets, numbered from 0 among the rows that are left; without any all rows are of one."""
+    X, y, _ = table()
+    seen = []
+
+    def half_square_of(y, raw, sample_weight, groups):
+        seen.append(groups)
+        return half_square(y, raw, sample_weight)
+
+    y = np.column_stack([y] * n_targets) if n_targets > 1 else y
+    groups = np.repeat(["d", "c", "b", "a"], 150)
+    weight = (groups != "b").astype(float)
+    model = BoostGradRegressor(half_square_of, **PARAMETERS).fit(X, y, weight, groups=groups)
+    assert all(np.array_equal(found, np.repeat([2, 1, 0], 150)) for found in seen) and seen
+    assert model.ensemble_.base_score.tolist() == [0.0] * n_targets
+    seen.clear()
+    model.fit(X, y)
+    assert all(np.array_equal(found, np.zeros(600)) for found in seen)
+
+
 def test_links_and_clips():
     X, y, _ = table()
     counts = np.exp(y)

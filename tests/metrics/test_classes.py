@@ -1,5 +1,6 @@
 """Metrics of classes, labels and ranks: scikit-learn's values, whatever the data."""
 
+import itertools
 import warnings
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer
 
 from boostgrad.metrics import average_precision, roc_auc
-from boostgrad.metrics.classes import class_metric, label_metric
+from boostgrad.metrics.classes import class_metric, label_metric, soft_metric
 
 RATIOS = [
     f"{ratio}_{average}"
@@ -171,3 +172,27 @@ def test_what_there_is_no_metric_for(n_classes, name):
 def test_labels_have_no_metric_of_classes():
     for name in ("f1", "neg_log_loss", "balanced_accuracy", "f1_samples", "matthews_corrcoef"):
         assert label_metric(name) is None
+
+
+@pytest.mark.parametrize("n_labels", [None, 3])
+def test_metrics_of_soft_labels_are_means_over_all_labels_that_may_be(n_labels, seed):
+    rng = np.random.default_rng(seed)
+    y, raw = rng.random((n_labels or 1, 50)), rng.standard_normal((n_labels or 1, 50))
+    weight = rng.random(50)
+    p = 1 / (1 + np.exp(-raw))
+    expected = {"accuracy": 0.0, "neg_log_loss": 0.0}
+    for labels in itertools.product([0, 1], repeat=len(y)):  # the same ones in all rows; means are sums over rows
+        codes = np.repeat(np.array(labels)[:, None], 50, axis=1)
+        mass = weight * np.where(codes, y, 1 - y).prod(axis=0) / weight.sum()
+        expected["accuracy"] += mass @ ((raw > 0) == codes).all(axis=0)
+        expected["neg_log_loss"] += mass @ np.log(np.where(codes, p, 1 - p)).sum(axis=0)
+    y = y if n_labels else y[0]
+    found = soft_metric("accuracy", bool(n_labels))(y, raw, None, weight)
+    assert np.isclose(found, expected["accuracy"], rtol=1e-12)
+    if n_labels is None:
+        probabilities = np.vstack([1 - p, p])
+        found = soft_metric("neg_log_loss")(y, raw, lambda: probabilities, weight)
+        assert np.isclose(found, expected["neg_log_loss"], rtol=1e-12)
+    else:
+        assert soft_metric("neg_log_loss", several=True) is None
+    assert soft_metric("roc_auc") is None
