@@ -212,7 +212,7 @@ def train(
             _check_finite(pairs, loss)
             if state.iteration == 1:
                 check_written(pairs, loss)
-            pairs.to_units()
+            pairs.to_units(rows.weight)
             grown = growers.each(grow, range(0, loss.n_outputs, n_values))
             trees += [of_output.tree for of_output in grown]
             if redraws is not None:
@@ -237,7 +237,7 @@ def pairs_at_start(rows: Rows, n_rows: int, loss: Loss, n_threads: int) -> Gradi
     pairs = loss.pairs(n_rows, weighted=rows.weight is not None)
     loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
     _check_finite(pairs, loss)
-    pairs.to_units()
+    pairs.to_units(rows.weight)
     return pairs
 
 

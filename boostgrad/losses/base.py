@@ -42,6 +42,8 @@ class GradientPairs:
     hessian_unit : ndarray of float64, shape (n_outputs,)
         Powers of two: what counts as a hessian of 1 for penalties and least sums of hessians. 1 but where a loss says
         otherwise, because hessians are as large as the unit of the target makes them. See :meth:`settle_unit`.
+    by_row : ndarray of bool, shape (n_outputs,)
+        Where rows weigh by the square root of their hessian instead. See :meth:`settle_unit`.
     room : ndarray of float64, shape (n_outputs, n_rows, 2), or None
         For a loss that may find its hessians to be one number after all, iteration by iteration: room for whole pairs,
         of which ``pairs`` is the front part then. See :meth:`fill_all`.
@@ -52,11 +54,12 @@ class GradientPairs:
     largest: np.ndarray
     unit: np.ndarray | None = None
     hessian_unit: np.ndarray = None  # type: ignore[assignment]
+    by_row: np.ndarray = None  # type: ignore[assignment]
     room: np.ndarray | None = None
 
     def __post_init__(self):
         if self.hessian_unit is None:
-            self.hessian_unit = np.ones(len(self.pairs))
+            self.hessian_unit, self.by_row = np.ones(len(self.pairs)), np.zeros(len(self.pairs), dtype=bool)
 
     @classmethod
     def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:
@@ -81,33 +84,48 @@ class GradientPairs:
 
     def of_outputs(self, which: slice) -> GradientPairs:
         """The part of some outputs, for a loss of so many; filling it fills this."""
-        return GradientPairs(
-            self.pairs[which], self.constant_hessian, self.largest[which], hessian_unit=self.hessian_unit[which]
-        )
+        units = {"hessian_unit": self.hessian_unit[which], "by_row": self.by_row[which]}
+        return GradientPairs(self.pairs[which], self.constant_hessian, self.largest[which], **units)
 
     def of_rows(self, rows: slice) -> GradientPairs:
         """The part of some rows, for a loss that goes block by block; filling it fills this."""
-        return GradientPairs(self.pairs[:, rows], self.constant_hessian, self.largest, hessian_unit=self.hessian_unit)
+        units = {"hessian_unit": self.hessian_unit, "by_row": self.by_row}
+        return GradientPairs(self.pairs[:, rows], self.constant_hessian, self.largest, **units)
 
-    def settle_unit(self, output: int, weight: np.ndarray | None) -> None:
+    def settle_unit(self, output: int, weight: np.ndarray | None, by_row: bool = False) -> None:
         """The mean hessian of a row is the unit from now on, so that it does not matter what the target is measured in.
         For losses to call that have filled an output whose hessians are not numbers of their own, but 1 / variance or
-        the like."""
+        the like.
+
+        With ``by_row`` trees weigh rows by the square root of their hessian, for hessians that are as uncertain as the
+        prediction they come of: where a few rows are taken to be nearly without noise, trees would be about them alone.
+        Each row's own step stays what it is.
+        """
         total = float(self.pairs[output, :, 1].sum())
         mean = total / (self.n_rows if weight is None else float(weight.sum()))
         known = 0 < mean < np.inf
         self.hessian_unit[output] = 2.0 ** round(np.log2(mean)) if known else 1.0
+        self.by_row[output] = by_row and known
 
     @property
     def score_unit(self) -> np.ndarray:
         """What a score, gradient^2 / hessian, of each output is divided by once pairs are in units."""
         return (1.0 if self.unit is None else self.unit) / self.hessian_unit
 
-    def to_units(self) -> None:
-        """Divide the pairs of each output by its unit, which changes no Newton step."""
-        for k in np.flatnonzero(self.hessian_unit != 1.0):
+    def to_units(self, weight: np.ndarray | None) -> None:
+        """Divide the pairs of each output by its unit, or the pair of each row by the geometric mean of the unit and of
+        the row's hessian, which changes no Newton step of a row."""
+        for k in np.flatnonzero((self.hessian_unit != 1.0) & ~self.by_row):
             self.pairs[k] /= self.hessian_unit[k]
             self.largest[k] /= self.hessian_unit[k]
+        for k in np.flatnonzero(self.by_row):
+            self.largest[k] = 0
+            for begin in range(0, self.n_rows, BLOCK):
+                pairs = self.pairs[k, begin : begin + BLOCK]
+                of_row = pairs[:, 1] if weight is None else pairs[:, 1] / weight[begin : begin + BLOCK]
+                divisor = np.sqrt(self.hessian_unit[k]) * np.sqrt(of_row)
+                np.divide(pairs, divisor[:, None], out=pairs, where=(divisor > 0)[:, None])
+                np.maximum(self.largest[k], np.abs(pairs).max(axis=0), out=self.largest[k])
 
     def unsettle(self) -> None:
         """Where there is ``room``: whole pairs again, which are filled output by output."""

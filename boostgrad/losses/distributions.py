@@ -1,9 +1,10 @@
 """Losses that predict a distribution: raw predictions are its parameters, the loss is its negative log-likelihood.
 
 Trees follow natural gradients (Duan et al. 2020, "NGBoost"): the hessian that a loss reports is the Fisher information,
-which is diagonal for all parameters here, so that a leaf's value is one step of Fisher scoring for its rows, and rows
-that say more weigh more. Parameters that are logarithms are kept from jumping: the information that a row reports is
-never less than its gradient, so that no row alone asks for a step longer than 1.
+which is diagonal for all parameters here, so that a row's own step is one of Fisher scoring. Rows that say more weigh
+more in a leaf: by their information, or, where that is 1 / s^2 of a predicted s, by 1 / s. Parameters that are
+logarithms are kept from jumping: the information that a row reports is never less than its gradient, so that no row
+alone asks for a step longer than 1.
 
 The methods take ``y`` as :meth:`Loss.prepare` returned it, and ``raw`` of shape (n_outputs, n_rows).
 """
@@ -85,7 +86,7 @@ class DistributionLoss(Loss):
                     slope, hessian = weight[rows] * slope, weight[rows] * hessian
                 pairs.fill(k, slope, hessian)
         for k in np.flatnonzero(~np.array(self.log_outputs)):  # whose information has the unit of y
-            out.settle_unit(k, weight)
+            out.settle_unit(k, weight, by_row=True)
 
     def distribution(self, raw: np.ndarray) -> Any:
         """Frozen distribution of scipy.stats, whose parameters are arrays of shape (n_rows,)."""

@@ -598,14 +598,31 @@ def test_pairs_in_units_of_their_mean_hessian():
     pairs.fill_all(weight * gradient, weight * hessian)
     pairs.settle_unit(0, weight)  # 2.5e-9
     assert pairs.hessian_unit.tolist() == [2.0**-29, 1]
-    pairs.of_outputs(slice(1, 2)).to_units()
+    pairs.of_outputs(slice(1, 2)).to_units(weight)
     np.testing.assert_array_equal(pairs.pairs[1, :, 0], [8, 6])
-    pairs.to_units()
+    pairs.to_units(weight)
     np.testing.assert_array_equal(pairs.pairs[0], 2.0**29 * np.array([[3, 1e-9], [-3, 9e-9]]))
     np.testing.assert_array_equal(pairs.largest[0], 2.0**29 * np.array([3, 9e-9]))
     pairs.fill(1, np.zeros(2), np.zeros(2))
     pairs.settle_unit(1, None)
     assert pairs.hessian_unit[1] == 1  # of nothing
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pairs_of_rows_that_weigh_by_the_root_of_their_hessian(weighted, seed):
+    rng = np.random.default_rng(seed)
+    n = losses_base.BLOCK + 100
+    gradient, hessian, w = rng.standard_normal(n), np.exp(rng.standard_normal(n)) * 1e-6, rng.integers(0, 3, n) * 1.0
+    w = w if weighted else np.ones(n)
+    pairs = GradientPairs.empty(1, n, None)
+    pairs.fill(0, w * gradient, w * hessian)
+    pairs.settle_unit(0, w if weighted else None, by_row=True)
+    unit = pairs.hessian_unit[0]
+    assert 0.7 < np.average(hessian, weights=w) / unit < 1.5
+    pairs.to_units(w if weighted else None)
+    expected = w[:, None] * np.column_stack([gradient, hessian]) / np.sqrt(unit * hessian)[:, None]
+    np.testing.assert_allclose(pairs.pairs[0], expected, rtol=1e-12)
+    np.testing.assert_array_equal(pairs.largest[0], np.abs(pairs.pairs[0]).max(axis=0))
 
 
 @pytest.mark.parametrize(("name", "parameters", "kind"), ALL)

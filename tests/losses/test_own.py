@@ -287,7 +287,9 @@ def normal(y, raw, sample_weight):
     precision = np.exp(-2 * raw[1])
     d = raw[0] - y
     gradient = np.stack([precision * d, 1 - precision * d * d])
-    return w * gradient, w * np.stack([precision, np.maximum(2.0, np.abs(gradient[1]))])
+    hessian = np.stack([precision, np.maximum(2.0, np.abs(gradient[1]))])
+    by_root = np.stack([np.exp(raw[1]), np.ones_like(d)])  # rows weigh by 1 / s in the trees of the mean
+    return w * by_root * gradient, w * by_root * hessian
 
 
 def normal_value(y, raw):
