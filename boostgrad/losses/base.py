@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -548,11 +549,12 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
         hessian = sums[:, 1] if pairs.constant_hessian is None else pairs.constant_hessian * start.shape[1]
         return sums[:, 0], np.broadcast_to(hessian, loss.n_outputs)
 
+    known = cache(lambda *constant: derivatives(np.array(constant)))
     where = np.zeros(loss.n_outputs)
-    slope = derivatives(where)[0]
+    slope = known(*where)[0]
     check_written(pairs, loss)
     if np.isnan(slope).any():
-        where = next((at for at in _locations(y, start) if np.isfinite(derivatives(at)[0]).all()), None)
+        where = next((at for at in _locations(y, start) if np.isfinite(known(*at)[0]).all()), None)
     if where is None:
         derivatives(np.zeros(loss.n_outputs))
         raise ValueError(
@@ -562,15 +564,15 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
         )
     if loss.n_outputs == 1:
         total = start.shape[1] if weight is None else weight.sum()
-        return np.array([_bracketed_root(lambda c: [d[0] / total for d in derivatives(np.array([c]))], where[0])])
+        return np.array([_bracketed_root(lambda c: [d[0] / total for d in known(c)], where[0])])
 
     def mean(constant: np.ndarray) -> float:
         if not loss.scored:
-            return float(np.sum(derivatives(constant)[0] ** 2))
+            return float(np.sum(known(*constant)[0] ** 2))
         with np.errstate(all="ignore"):
             return loss.mean(y, start + constant[:, None], weight)
 
-    return _damped_newton(derivatives, mean, where)
+    return _damped_newton(lambda constant: known(*constant), mean, where)
 
 
 def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:
