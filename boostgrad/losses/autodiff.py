@@ -1,11 +1,13 @@
 """Losses of scalar functions that PyTorch or JAX differentiates.
 
 Rows do not depend on each other, so they are differentiated in blocks, whose arrays stay in the cache between one
-operation and the next: the derivatives of a million rows take less than half the time of those of whole arrays.
+operation and the next: the derivatives of a million rows take less than half the time of those of whole arrays. What
+is made of a block goes straight into the pairs, and is gone before the next one, so that this gets the same memory.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,8 +17,10 @@ import numpy as np
 from boostgrad.losses.base import Loss
 from boostgrad.losses.own import OwnLoss, clipped, name_of
 
-# Numbers in a block, for each thread.
-BLOCK = 65_536
+# Numbers in a block. That of PyTorch is for each thread, and more would not stay in its cache from one operation to the
+# next. JAX makes one operation of all, but a call of it takes longer.
+BLOCK_TORCH = 65_536
+BLOCK_JAX = 262_144
 
 # The hessian of "auto" is no smaller.
 LEAST_HESSIAN = 1e-6
@@ -88,32 +92,35 @@ class AutodiffLoss(OwnLoss):
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         y = np.asarray(y, dtype=np.float64)
-        library, twice = self._differentiates(), self.hessian in ("auto", "exact")
-        gradient, hessian = np.empty(raw.shape), np.empty(raw.shape)
-        curved = np.full(self.n_outputs, self.hessian != "auto")
+        library, curved = self._differentiates(), np.full(self.n_outputs, self.hessian != "auto")
         with library.at_work(n_threads):
             for rows in _blocks(raw, library.block(n_threads)):
-                first, second = library.derivatives(y[rows], self._shape(raw[:, rows]), twice)
-                gradient[:, rows] = clipped(first, None, self.clip)
-                self._curvature(first, second, hessian[:, rows])
-                if twice:
-                    curved |= np.any(second.reshape(self.n_outputs, -1), axis=1)
-                if weight is not None:
-                    hessian[:, rows] *= weight[rows]
-                    gradient[:, rows] *= weight[rows]
-        hessian[~curved] = 1.0 if weight is None else weight
-        out.fill_all(gradient, hessian, n_threads)
+                of_rows = y[rows], raw[:, rows], None if weight is None else weight[rows]
+                out.fill_rows(rows, *self._derivatives(library, *of_rows, curved), n_threads)
+        if not curved.all():  # which was not known before the last row
+            known = out.pairs[:, :, 1] if out.constant_hessian is None else out.constant_hessian
+            hessian = np.where(curved[:, None], known, 1.0 if weight is None else weight)
+            out.fill_all(out.pairs[:, :, 0].copy(), hessian, n_threads)
 
-    def _curvature(self, gradient: np.ndarray, exact: np.ndarray | None, out: np.ndarray) -> None:
-        """OUT out: the hessian of some rows, before weights."""
+    def _derivatives(self, library, y, raw, weight, curved) -> tuple[np.ndarray, np.ndarray | float]:
+        """Gradient and hessian of a block of rows; OUT curved, where an output is found to be."""
+        gradient, exact = library.derivatives(y, self._shape(raw), twice=self.hessian in ("auto", "exact"))
+        gradient, exact = gradient.reshape(raw.shape), None if exact is None else exact.reshape(raw.shape)
+        if not curved.all():
+            curved |= np.any(exact, axis=1)
+        gradient, hessian = clipped(gradient, None, self.clip), self._curvature(gradient, exact)
+        return (gradient, hessian) if weight is None else (gradient * weight, hessian * weight)
+
+    def _curvature(self, gradient: np.ndarray, exact: np.ndarray | None) -> np.ndarray | float:
+        """The hessian of some rows, before weights."""
         if self.hessian == "constant":
-            out[:] = 1.0
-        elif self.hessian == "gauss_newton":
-            np.maximum(gradient**2, LEAST_HESSIAN, out=out)
-        elif self.hessian == "exact":
-            np.maximum(exact, 0.0, out=out)
-        else:
-            np.maximum(np.abs(exact), LEAST_HESSIAN, out=out)
+            return 1.0
+        if self.hessian == "gauss_newton":
+            return np.maximum(gradient**2, LEAST_HESSIAN)
+        least = LEAST_HESSIAN if self.hessian == "auto" else 0.0
+        if exact.min() >= least:  # as most are, so that nothing need be written
+            return exact
+        return np.maximum(np.abs(exact) if self.hessian == "auto" else exact, least)
 
     def values(self, y, raw):
         y = np.asarray(y, dtype=np.float64)
@@ -125,10 +132,11 @@ class AutodiffLoss(OwnLoss):
 
 
 def _blocks(raw: np.ndarray, size: int) -> Iterator[slice]:
-    """Slices of the rows that hold so many numbers. All are of one length, so that nothing is compiled for the last
-    one alone: it overlaps with the one before."""
+    """Slices of the rows that hold at most so many numbers. All are of one length, so that nothing is compiled for the
+    last one alone: it overlaps with the one before, by less than a row a block."""
     n_outputs, n_rows = raw.shape
-    size = min(n_rows, max(1, size // n_outputs))
+    n_blocks = max(1, math.ceil(n_rows / max(1, size // n_outputs)))
+    size = math.ceil(n_rows / n_blocks)
     for begin in range(0, n_rows, size or 1):
         begin = min(begin, n_rows - size)
         yield slice(begin, begin + size)
@@ -149,7 +157,7 @@ class _Torch:
 
     @staticmethod
     def block(n_threads: int) -> int:
-        return BLOCK * n_threads
+        return BLOCK_TORCH * n_threads
 
     @staticmethod
     @contextmanager
@@ -178,13 +186,9 @@ class _Torch:
     def derivatives(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """First and second ones of a block; of several outputs, the diagonal of the hessian, output by output."""
         import torch
-        from torch.autograd import grad
 
         at = _shared(raw).requires_grad_()
-        total = self._losses(y, at).sum()
-        (slope,) = grad(total, at, create_graph=twice, allow_unused=True) if total.requires_grad else (None,)
-        if slope is None:
-            raise ValueError(f"{self.owner} must depend on raw by operations of PyTorch, which can be differentiated.")
+        slope = self._slope(y, at, twice)
         gradient = slope.detach().numpy()
         if not twice:
             return gradient, None
@@ -192,10 +196,18 @@ class _Torch:
         for output, row in enumerate([slope] if raw.ndim == 1 else slope):
             along = None
             if row.requires_grad:  # it does not where the loss is linear
-                (along,) = grad(row.sum(), at, retain_graph=raw.ndim > 1, allow_unused=True)
+                along = _derivative(row, at, retain_graph=raw.ndim > 1)
             along = torch.zeros_like(row) if along is None else along if raw.ndim == 1 else along[output]
             second.append(along.numpy(force=True))
         return gradient, second[0] if raw.ndim == 1 else np.stack(second)
+
+    def _slope(self, y: np.ndarray, at: Any, twice: bool) -> Any:
+        """First derivatives, which can be differentiated if ``twice``."""
+        losses = self._losses(y, at)
+        slope = _derivative(losses, at, create_graph=twice) if losses.requires_grad else None
+        if slope is None:
+            raise ValueError(f"{self.owner} must depend on raw by operations of PyTorch, which can be differentiated.")
+        return slope
 
     def values(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         import torch
@@ -211,6 +223,13 @@ def _shared(array: np.ndarray) -> Any:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
+def _derivative(rows: Any, at: Any, **graph: bool) -> Any:
+    """Of the sum over the rows; None where there is none."""
+    import torch
+
+    return torch.autograd.grad(rows.sum(), at, allow_unused=True, **graph)[0]
+
+
 class _Jax:
     """Derivatives forward over backward, compiled once a shape; as of :class:`_Torch`.
 
@@ -224,7 +243,7 @@ class _Jax:
 
     @staticmethod
     def block(n_threads: int) -> int:
-        return BLOCK
+        return BLOCK_JAX
 
     @staticmethod
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -66,21 +67,35 @@ class GradientPairs:
         width = 2 if constant_hessian is None else 1
         return cls(np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros((n_outputs, 2)))
 
-    def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None, n_threads: int = 1) -> None:
-        """Store whole arrays (or numbers) of one output; for losses written in numpy. ``hessian`` is not read where
-        constant."""
+    def fill(
+        self,
+        output: int,
+        gradient: np.ndarray,
+        hessian: np.ndarray | None,
+        n_threads: int = 1,
+        rows: slice = slice(None),
+    ) -> None:
+        """Store whole arrays (or numbers) of one output, or of some of its rows; for losses written in numpy.
+        ``hessian`` is not read where constant."""
         gradient = real_numbers(gradient, "the gradient of a loss")
         hessian = None if self.constant_hessian is not None else real_numbers(hessian, "the hessian of a loss")
-        _loops.fill_pairs(self.pairs[output], gradient, hessian, self.largest[output], n_threads)
+        _loops.fill_pairs(self.pairs[output, rows], gradient, hessian, self.largest[output], n_threads)
 
     def fill_all(self, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
         """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
         ``room`` and all hessians are the same positive number, they are not stored, and the tree is cheaper."""
-        if self.room is not None:
+        self.fill_rows(slice(0, self.n_rows), gradient, hessian, n_threads)
+
+    def fill_rows(self, rows: slice, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
+        """The same for a block of rows, which is faster while it is in the cache. Blocks come in order, the one from
+        row 0 on first, and may overlap."""
+        if self.room is not None and rows.start == 0:
             self._lay_out(_loops.only_value(hessian))
+        elif self.room is not None and self.constant_hessian is not None and np.any(hessian != self.constant_hessian):
+            self._widen(rows.start)
         hessian = np.broadcast_to(hessian, gradient.shape)
         for output in range(len(gradient)):
-            self.fill(output, gradient[output], hessian[output], n_threads)
+            self.fill(output, gradient[output], hessian[output], n_threads, rows)
 
     def of_outputs(self, which: slice) -> GradientPairs:
         """The part of some outputs, for a loss of so many; filling it fills this."""
@@ -148,6 +163,13 @@ class GradientPairs:
         alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
         self.constant_hessian = constant
         self.pairs = self.room if constant is None else alone
+
+    def _widen(self, n_rows: int) -> None:
+        """Whole pairs in place of gradients alone, of which so many rows are filled."""
+        gradients, constant = self.pairs[:, :n_rows, 0].copy(), self.constant_hessian
+        self._lay_out(None)
+        self.pairs[:, :n_rows, 0], self.pairs[:, :n_rows, 1] = gradients, constant
+        np.maximum(self.largest[:, 1], constant, out=self.largest[:, 1])
 
     @property
     def n_rows(self) -> int:
@@ -578,11 +600,12 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
         hessian = sums[:, 1] if pairs.constant_hessian is None else pairs.constant_hessian * start.shape[1]
         return sums[:, 0], np.broadcast_to(hessian, loss.n_outputs)
 
+    known = cache(lambda *constant: derivatives(np.array(constant)))
     where = np.zeros(loss.n_outputs)
-    slope = derivatives(where)[0]
+    slope = known(*where)[0]
     check_written(pairs, loss)
     if np.isnan(slope).any():
-        where = next((at for at in _locations(y, start) if np.isfinite(derivatives(at)[0]).all()), None)
+        where = next((at for at in _locations(y, start) if np.isfinite(known(*at)[0]).all()), None)
     if where is None:
         derivatives(np.zeros(loss.n_outputs))
         raise ValueError(
@@ -595,15 +618,15 @@ def best_constant(loss: Loss, y: Any, weight: np.ndarray | None, offset: np.ndar
         if abs(gradient.sum()) <= ROUNDING * np.abs(gradient).sum():
             return where
         total = start.shape[1] if weight is None else weight.sum()
-        return np.array([_bracketed_root(lambda c: [d[0] / total for d in derivatives(np.array([c]))], where[0])])
+        return np.array([_bracketed_root(lambda c: [d[0] / total for d in known(c)], where[0])])
 
     def mean(constant: np.ndarray) -> float:
         if not loss.scored:
-            return float(np.sum(derivatives(constant)[0] ** 2))
+            return float(np.sum(known(*constant)[0] ** 2))
         with np.errstate(all="ignore"):
             return loss.mean(y, start + constant[:, None], weight)
 
-    return _damped_newton(derivatives, mean, where)
+    return _damped_newton(lambda constant: known(*constant), mean, where)
 
 
 def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:

@@ -100,7 +100,7 @@ def test_blocks_are_the_whole(backend, several, hessian, n, monkeypatch):
     y.flags.writeable = False
     whole = AutodiffLoss(cauchy(library(backend), several), backend, len(raw), hessian=hessian)
     expected = derivatives(whole, y, raw, weight), whole.values(y, raw)
-    monkeypatch.setattr(autodiff, "BLOCK", 64)
+    monkeypatch.setattr(autodiff, f"BLOCK_{backend.upper()}", 64)
     found = derivatives(whole, y, raw, weight), whole.values(y, raw)
     for a, b in zip(found[0][:2], expected[0][:2], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
@@ -147,6 +147,56 @@ def test_a_piecewise_linear_loss_is_learned(backend):
     np.testing.assert_array_equal(derivatives(loss, y, np.zeros((1, len(y))), weight)[1][0], weight)
     tiny = AutodiffLoss(lambda y, raw: 1e-9 * (raw - y) ** 2, backend)  # which is no zero
     np.testing.assert_array_equal(derivatives(tiny, y, np.zeros((1, len(y))), None)[1], autodiff.LEAST_HESSIAN)
+
+
+@both
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("hessian", ["auto", "exact"])
+def test_curvature_is_that_of_all_rows(backend, weighted, several, hessian, monkeypatch):
+    """Of a loss that is linear in the first blocks, in all rows, or of one output alone, block by block and at once."""
+    xp = library(backend)
+    rng = np.random.default_rng(0)
+    y, weight = np.sort(rng.uniform(-3, 3, 300)), rng.random(300) if weighted else None
+    raw, first = np.zeros((2 if several else 1, 300)), float(y[0])
+
+    def huber(distance):
+        return xp.where(abs(distance) < 1.5, 0.5 * distance**2, 1.5 * (abs(distance) - 0.75))
+
+    cases = {
+        "linear at first": (lambda y, raw: huber(raw - y), (np.abs(y) < 1.5).astype(float)),
+        "linear": (lambda y, raw: abs(raw - y), np.zeros(300)),
+        "square at first": (lambda y, raw: huber(raw - y + first), (np.abs(y - first) < 1.5).astype(float)),
+        "square": (lambda y, raw: 0.5 * (raw - y) ** 2, np.ones(300)),
+    }
+    least = autodiff.LEAST_HESSIAN if hessian == "auto" else 0.0
+    for what, (function, expected) in cases.items():
+        of_one = function
+        if several:  # the second output is linear
+            function = lambda y, raw, of_one=of_one: of_one(y, raw[0]) + abs(raw[1] - y)  # noqa: E731
+        loss = AutodiffLoss(function, backend, len(raw), hessian=hessian)
+        expected = np.array([np.maximum(expected, least), np.full(300, least)][: len(raw)])
+        if hessian == "auto":
+            expected[(expected == least).all(axis=1)] = 1.0
+        for size in (1_000, 64):
+            monkeypatch.setattr(autodiff, f"BLOCK_{backend.upper()}", size)
+            pairs = loss.pairs(300, weighted)
+            loss.gradients(y, raw, weight, pairs)
+            one = not weighted and expected[0, 0] > 0 and (expected == expected[0, 0]).all()
+            assert pairs.constant_hessian == (expected[0, 0] if one else None), what
+            np.testing.assert_array_equal(derivatives(loss, y, raw, weight)[1], expected * (weight if weighted else 1))
+            bound = pairs.largest[:, 1] >= (0.0 if one else (expected * (weight if weighted else 1)).max(axis=1))
+            assert bound.all(), what
+
+
+@both
+def test_a_clip_is_none_of_the_hessian(backend):
+    library(backend)
+    y = np.array([1.0, 2.0, 30.0])
+    loss = AutodiffLoss(half_square, backend, hessian="gauss_newton", clip=5.0)
+    gradient, hessian, _ = derivatives(loss, y, np.zeros((1, 3)))
+    np.testing.assert_array_equal(gradient[0], [-1, -2, -5])
+    np.testing.assert_array_equal(hessian[0], y**2)
 
 
 @both
@@ -214,10 +264,10 @@ def test_jax_compiles_once_a_shape(monkeypatch):
     assert "_library" not in clone(model).loss.__dict__ and "_library" in loss.__dict__
     with pytest.raises((AttributeError, pickle.PicklingError)):
         pickle.dumps(loss)  # a local function
-    monkeypatch.setattr(autodiff, "BLOCK", 256)
+    monkeypatch.setattr(autodiff, "BLOCK_JAX", 256)
     calls.clear()
     np.testing.assert_allclose(BoostGradRegressor(loss, **PARAMETERS).fit(X, y).predict(X), model.predict(X))
-    assert calls == [(256,)]
+    assert calls == [(200,)]
 
     def looks(y, raw):  # at its numbers, so that it cannot be compiled
         return 0.5 * (raw - y) ** 2 if float(y.sum()) > 1e9 or bool((raw == raw).all()) else jax.numpy.abs(raw)

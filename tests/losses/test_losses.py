@@ -592,6 +592,26 @@ def test_fill_stores_and_bounds(output):
     assert constant.largest[output, 0] == 5
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("other_from", [0, 1, 30, 55, 99, 100])
+def test_blocks_of_rows_are_stored_as_all_rows_at_once(n_outputs, other_from, seed):
+    """Whether the hessians are one number is known after the last row."""
+    rng = np.random.default_rng(seed)
+    gradient, hessian = rng.standard_normal((n_outputs, 100)), np.full((n_outputs, 100), 5.0)
+    hessian[-1, other_from:] = rng.random(100 - other_from)  # and smaller: the bound is that of rows before
+    at_once, in_blocks = (GradientPairs.empty(n_outputs, 100, None) for _ in range(2))
+    at_once.room, in_blocks.room = at_once.pairs, in_blocks.pairs
+    for _ in range(2):
+        in_blocks.largest[:] = at_once.largest[:] = 0
+        at_once.fill_all(gradient, hessian)
+        for begin in (0, 20, 40, 60, 70):
+            rows = slice(begin, begin + 30)  # blocks overlap
+            in_blocks.fill_rows(rows, gradient[:, rows], hessian[:, rows])
+        assert in_blocks.constant_hessian == at_once.constant_hessian == (5.0 if other_from == 100 else None)
+        np.testing.assert_array_equal(in_blocks.pairs, at_once.pairs)
+        np.testing.assert_array_equal(in_blocks.largest, at_once.largest)
+
+
 def test_pairs_in_units_of_their_mean_hessian():
     gradient, hessian, weight = np.array([[3.0, -1], [8, 2]]), np.array([[1e-9, 3e-9], [1, 1]]), np.array([1.0, 3])
     pairs = GradientPairs.empty(2, 2, None)

@@ -214,6 +214,24 @@ def test_a_loss_without_a_gradient_at_0_starts_from_y():
             assert model.ensemble_.base_score[0] == pytest.approx(target.mean(), rel=1e-9)
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("far", [0.0, 1e3])
+def test_no_constant_is_asked_for_twice(n_outputs, far):
+    """A pass over all rows each, and the first tree comes after a few."""
+    asked = []
+
+    def exponential(y, raw, sample_weight):
+        asked.append(tuple(np.atleast_2d(raw)[:, 0]))
+        if far and np.any(raw == 0):
+            return np.full_like(raw, np.nan), np.ones_like(raw)
+        return np.exp(raw - far) - y, np.exp(raw - far)
+
+    y = np.random.default_rng(0).poisson(2.0, 200) + far
+    value = lambda y, raw: (np.exp(raw - far) - y * raw).reshape(-1, len(y)).sum(0)  # noqa: E731
+    CallableLoss(exponential, n_outputs, value=value).init_raw(y, None)
+    assert len(asked) == len(set(asked)) > 3
+
+
 def test_a_loss_without_a_constant_says_so():
     X, y, _ = table()
 
