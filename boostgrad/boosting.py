@@ -12,7 +12,8 @@ import numpy as np
 from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.statistics import Redraws
-from boostgrad.losses.base import GradientPairs, Loss, RowsByLeaf, check_written, not_finite
+from boostgrad.losses.base import Loss
+from boostgrad.losses.pairs import GradientPairs, RowsByLeaf, check_written, not_finite
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import GrownTree, TreeGrower
 from boostgrad.tree.growers import Growers

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from boostgrad.data.containers import taken
 from boostgrad.estimators.samples import Given, Samples
 from boostgrad.losses import Loss, n_predictions
-from boostgrad.losses.base import centred_log
+from boostgrad.losses.links import centred_log
 
 
 def fitted_init(estimator: Any, given: Given, samples: Samples, loss: Loss) -> Any:

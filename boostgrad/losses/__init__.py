@@ -3,9 +3,7 @@
 from boostgrad.losses.autodiff import AutodiffLoss
 from boostgrad.losses.base import (
     BadTarget,
-    GradientPairs,
     Loss,
-    RowsByLeaf,
     get_loss,
     losses_of,
     n_predictions,
@@ -23,6 +21,7 @@ from boostgrad.losses.distributions import (
 )
 from boostgrad.losses.multi import MultiOutput
 from boostgrad.losses.own import CallableLoss, UnnamedLoss
+from boostgrad.losses.pairs import GradientPairs, RowsByLeaf
 from boostgrad.losses.pointwise import BinaryLogLoss, MultilabelLogLoss, MultinomialLogLoss, SquaredError
 from boostgrad.losses.quantiles import Quantiles
 from boostgrad.losses.ranking import CrossEntropyNDCG, LambdaRank, Pairwise, RankMAP, YetiRank

@@ -17,7 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import BLOCK, LINKS, Loss, best_constant, missing, refuse, register
+from boostgrad.losses.base import Loss, missing, refuse, register
+from boostgrad.losses.constant import best_constant
+from boostgrad.losses.links import LINKS
+from boostgrad.losses.pairs import BLOCK
 
 # Raw predictions that are logarithms count as no larger, and no smaller, where the loss is computed.
 LARGEST_LOG = 300.0

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.losses.base import BadTarget, GradientPairs, Loss, get_loss, register, registered_losses, row_losses
+from boostgrad.losses.base import BadTarget, Loss, get_loss, register, registered_losses, row_losses
+from boostgrad.losses.pairs import GradientPairs
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from boostgrad.losses.base import Loss, real_numbers, register, row_losses
+from boostgrad.losses.base import Loss, register, row_losses
+from boostgrad.losses.pairs import real_numbers
 from boostgrad.params import shown
 
 # What a model file says of a loss without a name.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import TINY, Loss, best_constant, refuse, register
+from boostgrad.losses.base import Loss, refuse, register
+from boostgrad.losses.constant import best_constant
+from boostgrad.losses.links import TINY
 
 # Newton's steps of the raw predictions of classes are damped beyond this size.
 LONG_STEP = 10.0

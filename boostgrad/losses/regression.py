@@ -12,7 +12,9 @@ import numpy as np
 from boostgrad.losses import _loops
 from boostgrad.losses._optima import optima_of_leaves
 from boostgrad.losses._quantiles import quantiles_of_leaves
-from boostgrad.losses.base import Loss, RowsByLeaf, best_constant, in_interval, refuse, register
+from boostgrad.losses.base import Loss, in_interval, refuse, register
+from boostgrad.losses.constant import best_constant
+from boostgrad.losses.pairs import RowsByLeaf
 from boostgrad.losses.pointwise import softplus
 
 # exp(raw) stays finite, and the predictions do.

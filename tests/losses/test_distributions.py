@@ -8,8 +8,8 @@ from scipy.special import gammaln, polygamma, psi
 
 from boostgrad import BoostGradRegressor
 from boostgrad.losses import get_loss
-from boostgrad.losses.base import BLOCK
 from boostgrad.losses.distributions import _log_factorial, _polygammas
+from boostgrad.losses.pairs import BLOCK
 
 # name, and raw predictions
 CASES = [

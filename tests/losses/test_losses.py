@@ -25,6 +25,8 @@ from boostgrad.losses import (
     registered_losses,
 )
 from boostgrad.losses import base as losses_base
+from boostgrad.losses.constant import best_constant
+from boostgrad.losses.pairs import BLOCK
 
 # How to make each registered loss, and a target for it. A new loss gets its line here, and all tests.
 CASES = {
@@ -212,7 +214,7 @@ def test_the_numeric_default_finds_the_same_constant(name, parameters, kind, wei
     loss, y, raw, weight = problem(name, parameters, kind)
     offset = raw if moved else None
     start = np.zeros_like(raw) if offset is None else raw
-    found = losses_base.best_constant(loss, y, weight if weighted else None, start)
+    found = best_constant(loss, y, weight if weighted else None, start)
     best = loss.init_raw(y, weight if weighted else None, offset)
     if loss.smooth:  # else any number between two residuals may be as good
         np.testing.assert_allclose(found - found.mean() * (kind == "classes"), best, rtol=1e-6, atol=1e-7)
@@ -231,7 +233,7 @@ def test_the_numeric_default_stays_finite(name, parameters, kind):
     for same in (np.zeros_like(y), np.ones_like(y)):
         if name == "gamma" and not same.any():
             continue
-        found = losses_base.best_constant(loss, same, None, np.zeros_like(raw))
+        found = best_constant(loss, same, None, np.zeros_like(raw))
         assert np.isfinite(found).all() and np.abs(found).max() < 1e3
         best = loss.init_raw(same, None)[:, None] + 0 * raw
         assert loss.mean(same, found[:, None] + 0 * raw, None) <= loss.mean(same, best, None) + 1e-9
@@ -240,8 +242,8 @@ def test_the_numeric_default_stays_finite(name, parameters, kind):
 @pytest.mark.parametrize("far", [0.0, 1e-9, 3.0, -1e6, 1e12])
 def test_the_numeric_default_goes_far(far):
     y = np.random.default_rng(0).random(101) * max(1.0, abs(far) * 1e-3) + far
-    assert losses_base.best_constant(SquaredError(), y, None, None) == pytest.approx(y.mean(), rel=1e-12)
-    assert losses_base.best_constant(Absolute(), y, None, None) == pytest.approx(np.median(y), rel=1e-9)
+    assert best_constant(SquaredError(), y, None, None) == pytest.approx(y.mean(), rel=1e-12)
+    assert best_constant(Absolute(), y, None, None) == pytest.approx(np.median(y), rel=1e-9)
 
 
 @all_losses
@@ -631,7 +633,7 @@ def test_pairs_in_units_of_their_mean_hessian():
 @pytest.mark.parametrize("weighted", [False, True])
 def test_pairs_of_rows_that_weigh_by_the_root_of_their_hessian(weighted, seed):
     rng = np.random.default_rng(seed)
-    n = losses_base.BLOCK + 100
+    n = BLOCK + 100
     gradient, hessian, w = rng.standard_normal(n), np.exp(rng.standard_normal(n)) * 1e-6, rng.integers(0, 3, n) * 1.0
     w = w if weighted else np.ones(n)
     pairs = GradientPairs.empty(1, n, None)

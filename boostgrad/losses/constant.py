@@ -1,0 +1,140 @@
+"""The constant that a loss without a formula for it starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from boostgrad.losses.pairs import check_written, not_finite
+
+
+def best_constant(loss: Any, y: Any, weight: np.ndarray | None, offset: np.ndarray | None) -> np.ndarray:
+    """The constant that minimises a loss, from its gradients: Newton's method kept in a bracket for one output, with
+    steps that are halved for several. It starts at 0, or, where the loss has no gradient there, at the median or mean
+    of y, and stays there where no constant is better: where only differences of raw predictions count.
+
+    Raises
+    ------
+    ValueError
+        If it has none there either.
+    """
+    start = np.zeros((loss.n_outputs, len(y))) if offset is None else offset
+    pairs = loss.pairs(start.shape[1], weighted=weight is not None)
+
+    def derivatives(constant: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pairs.largest[:] = 0
+        with np.errstate(all="ignore"):
+            loss.gradients(y, start + constant[:, None], weight, pairs)
+            sums = pairs.pairs.sum(axis=1)
+        hessian = sums[:, 1] if pairs.constant_hessian is None else pairs.constant_hessian * start.shape[1]
+        return sums[:, 0], np.broadcast_to(hessian, loss.n_outputs)
+
+    known = cache(lambda *constant: derivatives(np.array(constant)))
+    where = np.zeros(loss.n_outputs)
+    slope = known(*where)[0]
+    check_written(pairs, loss)
+    if np.isnan(slope).any():
+        where = next((at for at in _locations(y, start) if np.isfinite(known(*at)[0]).all()), None)
+    if where is None:
+        derivatives(np.zeros(loss.n_outputs))
+        raise ValueError(
+            f"{not_finite(pairs, loss)} for a raw prediction of 0, and of the median and the mean of y, so there is no "
+            "constant to start from: derive from Loss and override init_raw, or pass raw predictions to start from as "
+            "offset"
+        )
+    if loss.n_outputs == 1:
+        gradient = pairs.pairs[0, :, 0]  # of the last call
+        if abs(gradient.sum()) <= ROUNDING * np.abs(gradient).sum():
+            return where
+        total = start.shape[1] if weight is None else weight.sum()
+        return np.array([_bracketed_root(lambda c: [d[0] / total for d in known(c)], where[0])])
+
+    def mean(constant: np.ndarray) -> float:
+        if not loss.scored:
+            return float(np.sum(known(*constant)[0] ** 2))
+        with np.errstate(all="ignore"):
+            return loss.mean(y, start + constant[:, None], weight)
+
+    return _damped_newton(lambda constant: known(*constant), mean, where)
+
+
+def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:
+    """Median and mean of y as raw predictions, less what these start from."""
+    n_outputs = len(start)
+    if not isinstance(y, np.ndarray) or y.shape[1:] not in ((), (n_outputs,)):
+        return
+    rest = (y[:, None] if y.ndim == 1 else y) - start.T
+    yield np.nanmedian(rest, axis=0)
+    yield np.nanmean(rest, axis=0)
+
+
+# A sum of gradients is 0 where it is a smaller share of the sum of their sizes.
+ROUNDING = 1e-12
+
+# Constants are sought no further out.
+_FARTHEST = 2.0**200
+
+
+def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: float) -> float:
+    """Where a slope that does not decrease changes its sign. Steps are Newton's, but double until the root is
+    bracketed, and halve the bracket where Newton's leave it or do not shrink it. Where each of Newton's steps is a
+    fraction of the one before, that fraction of the last one is about what is missing after it. Where a slope
+    does not vanish, but keeps its sign as far as it is finite, the start is as good as any."""
+    low, high = -np.inf, np.inf
+    ends = {}  # at each end of the bracket, by the sign of the slope: whether it is finite
+    at, last_step, width, steepest = start, 0.0, np.inf, 0.0
+    last_newton = 0.0  # where the last step was one of Newton's, and else 0
+    for _ in range(200):
+        slope, curvature = derivatives(at)
+        if not np.isfinite(slope) and at != start:  # too far out
+            slope = np.copysign(np.inf, at - start)
+        steepest = max(steepest, abs(slope))
+        # all of the target in one class: the loss falls for ever
+        flat = not np.isfinite(high - low) and abs(slope) <= 1e-15 * min(1.0, steepest)
+        if slope == 0 or flat:
+            return at
+        low, high = (low, at) if slope > 0 else (at, high)
+        ends[slope > 0] = bool(np.isfinite(slope))
+        least = max(1e-14 * abs(at), 1e-14)
+        if high - low <= 4 * least:
+            return at if all(ends.values()) else start
+        newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
+        converges = abs(newton) < 0.1 * abs(last_newton)
+        if converges and newton**2 <= least * abs(last_newton):
+            return at + newton
+        if np.isfinite(high - low):
+            # a tiny step goes a little further, so that the root is between it and here
+            target = at + (newton if abs(newton) > least else np.copysign(2 * least, newton))
+            if newton == 0 or not low < target < high or (high - low > 0.5 * width and not converges):
+                target = low + 0.5 * (high - low)
+            width = high - low
+        else:
+            size = max(abs(newton), 2 * abs(last_step), 2.0**-30)
+            target = at - np.copysign(size, slope)
+        step = target - at
+        if abs(target) > _FARTHEST:
+            return start
+        last_newton = newton if target == at + newton else 0.0
+        at, last_step = target, step
+    return at if np.isfinite(high - low) else start
+
+
+def _damped_newton(derivatives, mean: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
+    """A minimum in several variables by the diagonal of the hessian."""
+    least = mean(at)
+    for _ in range(100):
+        gradient, hessian = derivatives(at)
+        step = np.where(hessian > 0, -gradient / np.where(hessian > 0, hessian, 1.0), 0.0)
+        step = np.where(np.isfinite(step), step, 0.0)
+        while np.abs(step).max() > 1e-12 * max(1.0, np.abs(at).max()):
+            value = mean(at + step)
+            if value < least:
+                break
+            step = step / 2
+        else:
+            return at
+        at, least = at + step, value
+    return at

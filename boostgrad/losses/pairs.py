@@ -1,0 +1,243 @@
+"""What a loss tells the grower: gradients and hessians; and what the grower tells it: the rows of its leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from boostgrad.losses import _loops
+
+# Rows that losses in numpy compute with at a time: arrays of so many stay in the second-level cache.
+BLOCK = 16_384
+
+
+@dataclass(eq=False)
+class GradientPairs:
+    """Gradient and hessian of every row, for every output; allocated once a fit and filled by the loss.
+
+    ::
+
+        output 0   [ g h | g h | g h | ... ]      pairs, float64, (n_outputs, n_rows, 2)
+        output 1   [ g h | g h | ... ]
+        or, where the hessian is the same number for all rows:
+        output 0   [ g | g | g | ... ]            pairs, float64, (n_outputs, n_rows, 1)
+
+    Attributes
+    ----------
+    pairs : ndarray of float64, C order
+    constant_hessian : float or None
+        The hessian of every row where it is one number and therefore not stored.
+    largest : ndarray of float64, shape (n_outputs, 2)
+        Upper bounds of \\|gradient\\| and of the hessian over all rows, for each output: histograms round by them.
+    unit : ndarray of float64, shape (n_outputs,), or None
+        What a score of each output is divided by where one tree is grown for all of them; None: 1.
+    hessian_unit : ndarray of float64, shape (n_outputs,)
+        Powers of two: what counts as a hessian of 1 for penalties and least sums of hessians. 1 but where a loss says
+        otherwise, because hessians are as large as the unit of the target makes them. See :meth:`settle_unit`.
+    by_row : ndarray of bool, shape (n_outputs,)
+        Where rows weigh by the square root of their hessian instead. See :meth:`settle_unit`.
+    room : ndarray of float64, shape (n_outputs, n_rows, 2), or None
+        For a loss that may find its hessians to be one number after all, iteration by iteration: room for whole pairs,
+        of which ``pairs`` is the front part then. See :meth:`fill_all`.
+    """
+
+    pairs: np.ndarray
+    constant_hessian: float | None
+    largest: np.ndarray
+    unit: np.ndarray | None = None
+    hessian_unit: np.ndarray = None  # type: ignore[assignment]
+    by_row: np.ndarray = None  # type: ignore[assignment]
+    room: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.hessian_unit is None:
+            self.hessian_unit, self.by_row = np.ones(len(self.pairs)), np.zeros(len(self.pairs), dtype=bool)
+
+    @classmethod
+    def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:
+        width = 2 if constant_hessian is None else 1
+        return cls(np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros((n_outputs, 2)))
+
+    def fill(
+        self,
+        output: int,
+        gradient: np.ndarray,
+        hessian: np.ndarray | None,
+        n_threads: int = 1,
+        rows: slice = slice(None),
+    ) -> None:
+        """Store whole arrays (or numbers) of one output, or of some of its rows; for losses written in numpy.
+        ``hessian`` is not read where constant."""
+        gradient = real_numbers(gradient, "the gradient of a loss")
+        hessian = None if self.constant_hessian is not None else real_numbers(hessian, "the hessian of a loss")
+        _loops.fill_pairs(self.pairs[output, rows], gradient, hessian, self.largest[output], n_threads)
+
+    def fill_all(self, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
+        """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
+        ``room`` and all hessians are the same positive number, they are not stored, and the tree is cheaper."""
+        self.fill_rows(slice(0, self.n_rows), gradient, hessian, n_threads)
+
+    def fill_rows(self, rows: slice, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
+        """The same for a block of rows, which is faster while it is in the cache. Blocks come in order, the one from
+        row 0 on first, and may overlap."""
+        if self.room is not None and rows.start == 0:
+            self._lay_out(_loops.only_value(hessian))
+        elif self.room is not None and self.constant_hessian is not None and np.any(hessian != self.constant_hessian):
+            self._widen(rows.start)
+        hessian = np.broadcast_to(hessian, gradient.shape)
+        for output in range(len(gradient)):
+            self.fill(output, gradient[output], hessian[output], n_threads, rows)
+
+    def of_outputs(self, which: slice) -> GradientPairs:
+        """The part of some outputs, for a loss of so many; filling it fills this."""
+        units = {"hessian_unit": self.hessian_unit[which], "by_row": self.by_row[which]}
+        return GradientPairs(self.pairs[which], self.constant_hessian, self.largest[which], **units)
+
+    def of_rows(self, rows: slice) -> GradientPairs:
+        """The part of some rows, for a loss that goes block by block; filling it fills this."""
+        units = {"hessian_unit": self.hessian_unit, "by_row": self.by_row}
+        return GradientPairs(self.pairs[:, rows], self.constant_hessian, self.largest, **units)
+
+    def settle_unit(self, output: int, weight: np.ndarray | None, by_row: bool = False) -> None:
+        """The mean hessian of a row is the unit from now on, so that it does not matter what the target is measured in.
+        For losses to call that have filled an output whose hessians are not numbers of their own, but 1 / variance or
+        the like.
+
+        With ``by_row`` trees weigh rows by the square root of their hessian, for hessians that are as uncertain as the
+        prediction they come of: where a few rows are taken to be nearly without noise, trees would be about them alone.
+        Each row's own step stays what it is.
+        """
+        total = float(self.pairs[output, :, 1].sum())
+        mean = total / (self.n_rows if weight is None else float(weight.sum()))
+        known = 0 < mean < np.inf
+        self.hessian_unit[output] = 2.0 ** round(np.log2(mean)) if known else 1.0
+        self.by_row[output] = by_row and known
+
+    @property
+    def score_unit(self) -> np.ndarray:
+        """What a score, gradient^2 / hessian, of each output is divided by once pairs are in units."""
+        return (1.0 if self.unit is None else self.unit) / self.hessian_unit
+
+    def to_units(self, weight: np.ndarray | None) -> None:
+        """Divide the pairs of each output by its unit, or the pair of each row by the geometric mean of the unit and of
+        the row's hessian, which changes no Newton step of a row."""
+        for k in np.flatnonzero((self.hessian_unit != 1.0) & ~self.by_row):
+            self.pairs[k] /= self.hessian_unit[k]
+            self.largest[k] /= self.hessian_unit[k]
+        for k in np.flatnonzero(self.by_row):
+            self.largest[k] = 0
+            for begin in range(0, self.n_rows, BLOCK):
+                pairs = self.pairs[k, begin : begin + BLOCK]
+                of_row = pairs[:, 1] if weight is None else pairs[:, 1] / weight[begin : begin + BLOCK]
+                divisor = np.sqrt(self.hessian_unit[k]) * np.sqrt(of_row)
+                np.divide(pairs, divisor[:, None], out=pairs, where=(divisor > 0)[:, None])
+                np.maximum(self.largest[k], np.abs(pairs).max(axis=0), out=self.largest[k])
+
+    def unsettle(self) -> None:
+        """Where there is ``room``: whole pairs again, which are filled output by output."""
+        if self.room is not None:
+            self._lay_out(None)
+
+    def settle(self) -> None:
+        """Where there is ``room``, whole pairs are filled, and all hessians are the same positive number: keep the
+        gradients alone."""
+        if self.room is not None and self.constant_hessian is None:
+            constant = _loops.only_value(self.room[0, :2, 1])  # which is not so for most, so two rows are asked first
+            constant = constant and _loops.only_value(self.room[:, :, 1])
+            if constant is not None:
+                gradients = self.room[:, :, :1].copy()
+                self._lay_out(constant)
+                self.pairs[:] = gradients
+
+    def _lay_out(self, constant: float | None) -> None:
+        n_outputs, n_rows = self.room.shape[:2]
+        alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
+        self.constant_hessian = constant
+        self.pairs = self.room if constant is None else alone
+
+    def _widen(self, n_rows: int) -> None:
+        """Whole pairs in place of gradients alone, of which so many rows are filled."""
+        gradients, constant = self.pairs[:, :n_rows, 0].copy(), self.constant_hessian
+        self._lay_out(None)
+        self.pairs[:, :n_rows, 0], self.pairs[:, :n_rows, 1] = gradients, constant
+        np.maximum(self.largest[:, 1], constant, out=self.largest[:, 1])
+
+    @property
+    def n_rows(self) -> int:
+        return self.pairs.shape[1]
+
+
+def real_numbers(values: Any, what: str) -> np.ndarray:
+    """The values in float64.
+
+    Raises
+    ------
+    TypeError
+        If they are not real numbers.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "O":
+        try:
+            return array.astype(np.float64)
+        except (TypeError, ValueError):
+            pass
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{what} must hold real numbers. Got {array.dtype} instead.")
+    return array.astype(np.float64, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class RowsByLeaf:
+    """The training rows of each leaf of a tree::
+
+        rows    [ 2 5 | 0 1 4 | 3 ]      ascending within a leaf
+        begin   [ 0     2       5   6 ]
+
+    Attributes
+    ----------
+    rows : ndarray of uint32, shape (n_rows,)
+    begin : ndarray of int64, shape (n_leaves + 1,)
+        Leaf l has ``rows[begin[l] : begin[l + 1]]``.
+    """
+
+    rows: np.ndarray
+    begin: np.ndarray
+
+    @property
+    def n_leaves(self) -> int:
+        return len(self.begin) - 1
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The row numbers of one leaf after the other."""
+        for begin, end in pairwise(self.begin.tolist()):
+            yield self.rows[begin:end]
+
+
+def not_finite(pairs: GradientPairs, loss: Any) -> str:
+    """Which gradient or hessian is the first one that is not finite, in words."""
+    output, row, lane = (int(index[0]) for index in np.nonzero(~np.isfinite(pairs.pairs)))
+    what, value = ("gradient", "hessian")[lane], pairs.pairs[output, row, lane]
+    return f"the {what} of loss {loss.name or type(loss).__name__!r} is {value} at training row {row}"
+
+
+def check_written(pairs: GradientPairs, loss: Any) -> None:
+    """Look for what a loss of the user's left out when it first filled pairs that :meth:`Loss.pairs` made.
+
+    Raises
+    ------
+    ValueError
+        If there is such a row.
+    """
+    if loss.ours or not np.isfinite(pairs.largest).all():  # a NaN that was written
+        return
+    left_out = np.argwhere(np.isnan(pairs.pairs))
+    if len(left_out):
+        output, row, lane = left_out[0].tolist()
+        raise ValueError(
+            f"{type(loss).__name__}.gradients must fill `out` for all rows and {loss.n_outputs} output(s): it left out "
+            f"the {('gradient', 'hessian')[lane]} of output {output} at training row {row}."
+        )
