@@ -13,7 +13,7 @@ from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.statistics import Redraws
 from boostgrad.losses.base import Loss
-from boostgrad.losses.pairs import GradientPairs, RowsByLeaf, check_written, not_finite
+from boostgrad.losses.pairs import GradientPairs, RowsByLeaf, check_curved, check_written, not_finite
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import GrownTree, TreeGrower
 from boostgrad.tree.growers import Growers
@@ -213,6 +213,7 @@ def train(
             _check_finite(pairs, loss)
             if state.iteration == 1:
                 check_written(pairs, loss)
+                check_curved(pairs, loss)
             pairs.to_units(rows.weight)
             grown = growers.each(grow, range(0, loss.n_outputs, n_values))
             trees += [of_output.tree for of_output in grown]

@@ -339,6 +339,28 @@ def test_unregistered_loss_pickles_but_is_not_in_a_file(tmp_path):
     np.testing.assert_array_equal(BoostGradRegressor.load(tmp_path / "model.bg").predict(X), model.predict(X))
 
 
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"class_weight": {0: 1, 1: 20.0}},
+        {"class_weight": {"b": 3}},
+        {"class_weight": {True: 2, None: 1}},
+        {"scoring": {"a": "accuracy", "loss": "loss"}},
+        {"scoring": ["roc_auc", "accuracy"]},
+        {"class_weight": {}},
+    ],
+    ids=str,
+)
+def test_files_keep_parameters_that_hold_others(parameters, tmp_path):
+    X, y = np.random.default_rng(0).random((200, 2)), np.arange(200) % 2
+    y = np.array(["a", "b"])[y] if "b" in parameters.get("class_weight", ()) else y
+    model = BoostGradClassifier(n_estimators=2).fit(X, y).set_params(**parameters)
+    model.save(tmp_path / "model")
+    loaded = BoostGradClassifier.load(tmp_path / "model").get_params()
+    for name, value in parameters.items():
+        assert loaded[name] == value and [*map(type, loaded[name])] == [*map(type, value)]
+
+
 def test_load_refuses_the_other_class(tmp_path):
     X, y = problem()
     BoostGradRegressor(n_estimators=2).fit(X, y).save(tmp_path / "model.bg")

@@ -217,7 +217,7 @@ class FittedState:
         classes = stored.arrays.get("classes_")
         if "object_classes" in stored.estimator:
             classes = np.array(stored.estimator["object_classes"], dtype=object)
-        values = stored.estimator.get("parameters", {})
+        values = {name: _from_plain(value) for name, value in stored.estimator.get("parameters", {}).items()}
         model = cls(**{name: values[name] for name in cls._get_param_names() if name in values})
         model._restore(stored, classes)
         if "loss" not in values:  # it was an object, which fit may have repeated for several targets
@@ -227,6 +227,9 @@ class FittedState:
 
 _NOT_PLAIN = object()
 
+# What a file holds the keys and values of a dict under.
+_ITEMS = "items"
+
 
 def _plain(value: Any) -> Any:
     """The value as JSON holds it, or _NOT_PLAIN."""
@@ -235,4 +238,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         items = [_plain(item) for item in value]
         return _NOT_PLAIN if any(item is _NOT_PLAIN for item in items) else items
+    if isinstance(value, dict):  # whose keys need not be text
+        items = [[_plain(key), _plain(of_key)] for key, of_key in value.items()]
+        return _NOT_PLAIN if any(part is _NOT_PLAIN for item in items for part in item) else {_ITEMS: items}
     return value if value is None or isinstance(value, bool | int | float | str) else _NOT_PLAIN
+
+
+def _from_plain(value: Any) -> Any:
+    """The way back from :func:`_plain`."""
+    if isinstance(value, list):
+        return [_from_plain(item) for item in value]
+    return {key: _from_plain(of_key) for key, of_key in value[_ITEMS]} if isinstance(value, dict) else value

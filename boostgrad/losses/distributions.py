@@ -110,7 +110,7 @@ def _spread(y: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
     """Mean, and logarithm of the standard deviation, which is kept above 0."""
     mean = float(np.average(y, weights=weight))
     deviation = float(np.sqrt(np.average((y - mean) ** 2, weights=weight)))
-    return mean, float(np.log(max(deviation, 1e-8 * abs(mean), 1e-100)))
+    return mean, float(np.log(max(deviation, 1e-15 * abs(mean), 1e-100)))
 
 
 @register

@@ -86,10 +86,20 @@ def takes_groups(function: Callable[..., Any] | None) -> bool:
 
 
 def _called(function: Callable[..., Any], y: np.ndarray | Grouped, *rest: Any) -> Any:
-    """What the function returns, with the groups if it takes them."""
+    """What the function returns, with the groups if it takes them. Arrays are the user's and the loop's own, so it may
+    read them alone."""
+    rest = tuple(map(_read_only, rest))
     if not isinstance(y, Grouped):
-        return function(y, *rest)
-    return function(y.y, *rest, groups=y.groups) if takes_groups(function) else function(y.y, *rest)
+        return function(_read_only(y), *rest)
+    groups = {"groups": _read_only(y.groups)} if takes_groups(function) else {}
+    return function(_read_only(y.y), *rest, **groups)
+
+
+def _read_only(array: np.ndarray | None) -> np.ndarray | None:
+    if array is not None:
+        array = array.view()
+        array.flags.writeable = False
+    return array
 
 
 def _is_positive(value: Any) -> bool:

@@ -36,7 +36,7 @@ class GradientPairs:
     unit : ndarray of float64, shape (n_outputs,), or None
         What a score of each output is divided by where one tree is grown for all of them; None: 1.
     hessian_unit : ndarray of float64, shape (n_outputs,)
-        Powers of two: what counts as a hessian of 1 for penalties and least sums of hessians. 1 but where a loss says
+        What counts as a hessian of 1 for penalties and least sums of hessians. 1 but where a loss says
         otherwise, because hessians are as large as the unit of the target makes them. See :meth:`settle_unit`.
     by_row : ndarray of bool, shape (n_outputs,)
         Where rows weigh by the square root of their hessian instead. See :meth:`settle_unit`.
@@ -114,13 +114,18 @@ class GradientPairs:
         total = float(self.pairs[output, :, 1].sum())
         mean = total / (self.n_rows if weight is None else float(weight.sum()))
         known = 0 < mean < np.inf
-        self.hessian_unit[output] = 2.0 ** round(np.log2(mean)) if known else 1.0
+        self.hessian_unit[output] = mean if known else 1.0
         self.by_row[output] = by_row and known
 
     @property
     def score_unit(self) -> np.ndarray:
         """What a score, gradient^2 / hessian, of each output is divided by once pairs are in units."""
         return (1.0 if self.unit is None else self.unit) / self.hessian_unit
+
+    @property
+    def gain_unit(self) -> np.ndarray:
+        """What a gain of 1 is once pairs are in units; where rows weigh by the root of their hessian, gains were nats."""
+        return np.where(self.by_row, 1.0 / self.hessian_unit, 1.0)
 
     def to_units(self, weight: np.ndarray | None) -> None:
         """Divide the pairs of each output by its unit, or the pair of each row by the geometric mean of the unit and of
@@ -132,8 +137,8 @@ class GradientPairs:
             self.largest[k] = 0
             for begin in range(0, self.n_rows, BLOCK):
                 pairs = self.pairs[k, begin : begin + BLOCK]
-                of_row = pairs[:, 1] if weight is None else pairs[:, 1] / weight[begin : begin + BLOCK]
-                divisor = np.sqrt(self.hessian_unit[k]) * np.sqrt(of_row)
+                w = 1.0 if weight is None else np.maximum(weight[begin : begin + BLOCK], 1e-300)
+                divisor = np.sqrt(self.hessian_unit[k]) * np.sqrt(pairs[:, 1] / w)
                 np.divide(pairs, divisor[:, None], out=pairs, where=(divisor > 0)[:, None])
                 np.maximum(self.largest[k], np.abs(pairs).max(axis=0), out=self.largest[k])
 
@@ -222,6 +227,26 @@ def not_finite(pairs: GradientPairs, loss: Any) -> str:
     output, row, lane = (int(index[0]) for index in np.nonzero(~np.isfinite(pairs.pairs)))
     what, value = ("gradient", "hessian")[lane], pairs.pairs[output, row, lane]
     return f"the {what} of loss {loss.name or type(loss).__name__!r} is {value} at training row {row}"
+
+
+def check_curved(pairs: GradientPairs, loss: Any) -> None:
+    """Look for an output that has gradients, but no hessian above 0 by which leaves could have values.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    if pairs.constant_hessian is not None:
+        return
+    for output, of_rows in enumerate(pairs.pairs):
+        if (of_rows[:BLOCK, 1] > 0).any():  # as in all fits that make sense, so the rest need not be read
+            continue
+        if of_rows[:, 0].any() and not (of_rows[:, 1] > 0).any():
+            raise ValueError(
+                f"the hessians of loss {loss.name or type(loss).__name__!r} are 0 or negative for all rows (output "
+                f"{output}): give second derivatives, or a bound of them, such as 1."
+            )
 
 
 def check_written(pairs: GradientPairs, loss: Any) -> None:

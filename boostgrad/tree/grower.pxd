@@ -33,6 +33,7 @@ cdef class TreeGrower:
     cdef int n_threads, n_features
     cdef double noise_share
     cdef int64_t max_leaves, max_depth, min_samples_leaf, total_codes
+    cdef double min_split_gain
     cdef uint64_t tie_seed, tree_seed
     cdef const double *pairs
     cdef int pair_width

@@ -109,6 +109,7 @@ cdef class TreeGrower:
         self.max_leaves = unlimited if params.max_leaf_nodes is None else min(params.max_leaf_nodes, matrix.n_rows)
         self.max_depth = unlimited if params.max_depth is None else params.max_depth
         self.min_samples_leaf = params.min_samples_leaf
+        self.min_split_gain = params.min_split_gain
         self.total_codes = int(matrix.n_codes.sum())
         self.tie_seed = seed
         self.n_values = n_values
@@ -184,6 +185,7 @@ cdef class TreeGrower:
         if self.sketch is not None:
             return self.start_vectors(gradient_pairs.score_unit, number)
         self.splitter.set_noise(self.noise_share * self.gradient_variance())
+        self.splitter.min_split_gain = self.min_split_gain * gradient_pairs.gain_unit[self.first_output]
         largest = gradient_pairs.largest[self.first_output]
         self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, largest[0], largest[1],
                                 <uint32_t> self.tree_seed)

@@ -364,6 +364,35 @@ def test_a_likelihood_of_ones_own(inverse):
             BoostGradRegressor(loss, early_stopping=True, scoring="r2", **PARAMETERS).fit(X, y)
 
 
+def test_functions_may_read_their_arrays_alone():
+    X, y, weight = table()
+    kept = y.copy()
+
+    def moves_y(y, raw, sample_weight):
+        y -= raw
+        return -y, 1.0
+
+    def moves_raw(y, raw, sample_weight):
+        raw -= y
+        return raw, 1.0
+
+    for function in (moves_y, moves_raw):
+        with pytest.raises(ValueError, match="read-only"):
+            BoostGradRegressor(function, **PARAMETERS).fit(X, y)
+    np.testing.assert_array_equal(y, kept)
+    assert y.flags.writeable
+
+
+@pytest.mark.parametrize("hessian", [0.0, -1.0])
+def test_hessians_without_a_curve_are_an_error(hessian):
+    X, y, _ = table()
+    loss = CallableLoss(lambda y, raw, w: (raw - y, np.full(len(y), hessian)))
+    with pytest.raises(ValueError, match="hessians of loss 'CallableLoss' are 0 or negative for all rows"):
+        BoostGradRegressor(loss, **PARAMETERS).fit(X, y)
+    nothing = CallableLoss(lambda y, raw, w: (np.zeros(len(y)), np.zeros(len(y))))  # to be learned
+    assert (BoostGradRegressor(nothing, **PARAMETERS).fit(X, y).predict(X) == 0).all()
+
+
 def test_a_link_of_the_wrong_shape_is_named():
     X, y, _ = table()
     loss = CallableLoss(normal, 2, inverse_link=lambda raw: raw[:, :1])

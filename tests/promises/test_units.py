@@ -25,7 +25,7 @@ LOSSES = {
     "gamma_nll": lambda unit: {},
 }
 each_loss = pytest.mark.parametrize("loss", LOSSES)
-UNITS = (2.0**-20, 2.0**10, 2.0**40)
+UNITS = (2.0**-20, 1000.0, 3.28e12)
 
 
 def predicted(loss, y, unit, **parameters):
@@ -42,6 +42,18 @@ def test_the_unit_of_a_target(loss, strategy, unit):
     assert np.corrcoef(np.log(np.abs(np.atleast_2d(known.T)[-1])), np.log(y))[0, 1] > 0.8
     accuracy = 0.01 if loss == "huber" else 1e-6  # its leaves are optima to a thousandth
     np.testing.assert_allclose(predicted(loss, unit * y, unit, multi_strategy=strategy) / unit, known, rtol=accuracy)
+
+
+@pytest.mark.parametrize("loss", ["normal_nll", "lognormal_nll", "gamma_nll", "mape"])
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+@pytest.mark.parametrize("penalty", ["l2_regularization", "min_child_weight", "min_split_gain"])
+def test_penalties_have_no_unit_where_hessians_have_one(loss, strategy, penalty):
+    size = {"l2_regularization": 20.0, "min_child_weight": 120.0, "min_split_gain": 1.0}[penalty]
+    given = {"multi_strategy": strategy, "n_estimators": 10}
+    known = predicted(loss, Y[:, 0], 1.0, **given, **{penalty: size})
+    found = predicted(loss, 1000.0 * Y[:, 0], 1000.0, **given, **{penalty: size}) / 1000.0
+    np.testing.assert_allclose(found, known, rtol=1e-6)
+    assert np.abs(predicted(loss, Y[:, 0], 1.0, **given) - known).max() > 1e-3 * known.std()  # it does something
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "gamma"])
