@@ -124,7 +124,7 @@ class GradientPairs:
 
     @property
     def gain_unit(self) -> np.ndarray:
-        """What a gain of 1 is once pairs are in units; where rows weigh by the root of their hessian, gains were nats."""
+        """What a gain of 1 is once pairs are in units; gains of rows that weigh by the root of a hessian were nats."""
         return np.where(self.by_row, 1.0 / self.hessian_unit, 1.0)
 
     def to_units(self, weight: np.ndarray | None) -> None:
