@@ -366,7 +366,9 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _start(self, X: Any, offset: Any, exposure: Any, n_rows: int) -> np.ndarray | None:
         """What a prediction starts from, ``init``, offset and exposure together, shape (n_outputs, n_rows)."""
-        start = Given(None, None, offset=offset, exposure=exposure).start(n_rows, self._loss)
+        start = None
+        if offset is not None or exposure is not None:  # what predicts row by row would notice the time
+            start = Given(None, None, offset=offset, exposure=exposure).start(n_rows, self._loss)
         if "init_" in self.__dict__:
             raw = self._raw_of_init(self.init_, in_order(X, self._schema.names), self._loss, self.__dict__)
             start = raw if start is None else start + raw

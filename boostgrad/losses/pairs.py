@@ -40,6 +40,8 @@ class GradientPairs:
         otherwise, because hessians are as large as the unit of the target makes them. See :meth:`settle_unit`.
     by_row : ndarray of bool, shape (n_outputs,)
         Where rows weigh by the square root of their hessian instead. See :meth:`settle_unit`.
+    settled : ndarray of bool, shape (1,)
+        Whether there are any such units; one array for all parts of the pairs.
     room : ndarray of float64, shape (n_outputs, n_rows, 2), or None
         For a loss that may find its hessians to be one number after all, iteration by iteration: room for whole pairs,
         of which ``pairs`` is the front part then. See :meth:`fill_all`.
@@ -51,11 +53,13 @@ class GradientPairs:
     unit: np.ndarray | None = None
     hessian_unit: np.ndarray = None  # type: ignore[assignment]
     by_row: np.ndarray = None  # type: ignore[assignment]
+    settled: np.ndarray = None  # type: ignore[assignment]
     room: np.ndarray | None = None
 
     def __post_init__(self):
         if self.hessian_unit is None:
             self.hessian_unit, self.by_row = np.ones(len(self.pairs)), np.zeros(len(self.pairs), dtype=bool)
+            self.settled = np.zeros(1, dtype=bool)
 
     @classmethod
     def empty(cls, n_outputs: int, n_rows: int, constant_hessian: float | None) -> GradientPairs:
@@ -94,12 +98,12 @@ class GradientPairs:
 
     def of_outputs(self, which: slice) -> GradientPairs:
         """The part of some outputs, for a loss of so many; filling it fills this."""
-        units = {"hessian_unit": self.hessian_unit[which], "by_row": self.by_row[which]}
+        units = {"hessian_unit": self.hessian_unit[which], "by_row": self.by_row[which], "settled": self.settled}
         return GradientPairs(self.pairs[which], self.constant_hessian, self.largest[which], **units)
 
     def of_rows(self, rows: slice) -> GradientPairs:
         """The part of some rows, for a loss that goes block by block; filling it fills this."""
-        units = {"hessian_unit": self.hessian_unit, "by_row": self.by_row}
+        units = {"hessian_unit": self.hessian_unit, "by_row": self.by_row, "settled": self.settled}
         return GradientPairs(self.pairs[:, rows], self.constant_hessian, self.largest, **units)
 
     def settle_unit(self, output: int, weight: np.ndarray | None, by_row: bool = False) -> None:
@@ -116,6 +120,7 @@ class GradientPairs:
         known = 0 < mean < np.inf
         self.hessian_unit[output] = mean if known else 1.0
         self.by_row[output] = by_row and known
+        self.settled[0] = True
 
     @property
     def score_unit(self) -> np.ndarray:
@@ -130,17 +135,19 @@ class GradientPairs:
     def to_units(self, weight: np.ndarray | None) -> None:
         """Divide the pairs of each output by its unit, or the pair of each row by the geometric mean of the unit and of
         the row's hessian, which changes no Newton step of a row."""
+        if not self.settled[0]:
+            return
         for k in np.flatnonzero((self.hessian_unit != 1.0) & ~self.by_row):
             self.pairs[k] /= self.hessian_unit[k]
             self.largest[k] /= self.hessian_unit[k]
         for k in np.flatnonzero(self.by_row):
             self.largest[k] = 0
             for begin in range(0, self.n_rows, BLOCK):
-                pairs = self.pairs[k, begin : begin + BLOCK]
+                gradient, hessian = (np.ascontiguousarray(part) for part in self.pairs[k, begin : begin + BLOCK].T)
                 w = 1.0 if weight is None else np.maximum(weight[begin : begin + BLOCK], 1e-300)
-                divisor = np.sqrt(self.hessian_unit[k]) * np.sqrt(pairs[:, 1] / w)
-                np.divide(pairs, divisor[:, None], out=pairs, where=(divisor > 0)[:, None])
-                np.maximum(self.largest[k], np.abs(pairs).max(axis=0), out=self.largest[k])
+                divisor = np.sqrt(hessian / (w / self.hessian_unit[k]))
+                divisor[divisor == 0] = 1.0
+                self.of_rows(slice(begin, begin + BLOCK)).fill(k, gradient / divisor, hessian / divisor)
 
     def unsettle(self) -> None:
         """Where there is ``room``: whole pairs again, which are filled output by output."""

@@ -185,7 +185,8 @@ cdef class TreeGrower:
         if self.sketch is not None:
             return self.start_vectors(gradient_pairs.score_unit, number)
         self.splitter.set_noise(self.noise_share * self.gradient_variance())
-        self.splitter.min_split_gain = self.min_split_gain * gradient_pairs.gain_unit[self.first_output]
+        if gradient_pairs.settled[0]:
+            self.splitter.min_split_gain = self.min_split_gain * gradient_pairs.gain_unit[self.first_output]
         largest = gradient_pairs.largest[self.first_output]
         self.records.start_tree(self.pairs, self.pair_width, self.constant_hessian, largest[0], largest[1],
                                 <uint32_t> self.tree_seed)
