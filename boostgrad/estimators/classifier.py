@@ -294,10 +294,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
     def _row_scores(self, loss, target, raw, of=None):
         probability = np.ascontiguousarray(loss.inverse_link(raw).T)
-        if of is not None and len(of.classes_) < len(self.classes_):  # none of the fold's rows were of the others
-            found = np.zeros((len(probability), len(self.classes_)))
-            found[:, np.searchsorted(self.classes_, of.classes_)] = probability
-            probability = found
+        if of is not None:  # a model of a fold, whose rows may lack some classes
+            probability = initial.over_classes(probability, of.classes_, self.classes_)
         return conformal.class_scores(probability, target.astype(np.intp))[None]
 
     def _conformity(self, scores, target, weight, fitted):

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from boostgrad.data.containers import taken
 from boostgrad.estimators.samples import Given, Samples
+from boostgrad.inputs import label_family
 from boostgrad.losses import Loss, n_predictions
 from boostgrad.losses.links import centred_log
 
@@ -67,13 +68,29 @@ def numbers(estimator: Any, X: Any) -> np.ndarray:
 
 
 def classes(estimator: Any, X: Any, known: np.ndarray) -> np.ndarray:
-    """Probabilities of the classes that the face knows."""
+    """Probabilities of the classes that the face knows: 0 for those that the estimator has not seen, as the rows that
+    it was fitted to, without those that were set aside or have no weight, may lack some."""
     probability = _probabilities(estimator, X)
     given = estimator.classes_
-    one_label = not isinstance(given, list) and np.shape(given) == known.shape
-    if not one_label or not (np.asarray(given) == known).all():
+    one_label = not isinstance(given, list) and np.ndim(given) == 1
+    if not one_label or not _are_among(np.asarray(given), known):
         raise ValueError("init: the classes of the estimator are not those of y.")
-    return _finite(probability, estimator)
+    return _finite(over_classes(probability, given, known), estimator)
+
+
+def over_classes(probability: np.ndarray, given: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Probabilities of some of the known classes as those of all, shape (n_rows, n_known); 0 for the others."""
+    if np.array_equal(given, known):
+        return probability
+    found = np.zeros((len(probability), len(known)))
+    found[:, np.searchsorted(known, given)] = probability
+    return found
+
+
+def _are_among(given: np.ndarray, known: np.ndarray) -> bool:
+    if label_family(given) != label_family(known):  # of which numpy would make strings
+        return np.array_equal(given, known)
+    return bool(np.isin(given, known).all())
 
 
 def labels(estimator: Any, X: Any, n_labels: int) -> np.ndarray:
