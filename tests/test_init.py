@@ -418,6 +418,17 @@ def test_labels_start_from_their_own_log_odds(init, n_labels):
         np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X, start), atol=1e-9)
 
 
+@pytest.mark.parametrize("form", ["csr_matrix", "coo_array", "lil_matrix"])
+@pytest.mark.parametrize("n_labels", [1, 3])
+@pytest.mark.parametrize("init", [RandomForestClassifier(5, random_state=0), KNeighborsClassifier(20)])
+def test_init_is_fitted_to_sparse_labels_as_to_dense_ones(init, n_labels, form):
+    X, Y = label_table(n_labels)
+    few = {"init": init, "early_stopping": True, **PARAMETERS}
+    model = BoostGradClassifier(**few).fit(X, getattr(sparse, form)(Y))
+    dense = BoostGradClassifier(**few).fit(X, Y if n_labels > 1 else Y[:, 0])
+    np.testing.assert_array_equal(model.predict_proba(X), dense.predict_proba(X))
+
+
 def test_labels_of_which_one_never_occurs():
     X, Y = label_table()
     Y[:, 1] = 0

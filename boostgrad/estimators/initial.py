@@ -15,7 +15,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from boostgrad.data.containers import taken
+from boostgrad.data.containers import is_sparse, taken
 from boostgrad.estimators.samples import Given, Samples
 from boostgrad.inputs import label_family
 from boostgrad.losses import Loss, n_predictions
@@ -38,7 +38,7 @@ def fitted_init(estimator: Any, given: Given, samples: Samples, loss: Loss) -> A
     if samples.groups is not None and has_fit_parameter(estimator, "groups"):
         more["groups"] = samples.groups
     X = taken(given.X, samples.rows, "X")
-    y = samples.y if loss.soft else taken(given.y, samples.rows, "y")
+    y = samples.y if loss.soft else _dense(taken(given.y, samples.rows, "y"))
     with _said_of(estimator):
         return estimator.fit(X, y, **more)
 
@@ -110,6 +110,13 @@ def probabilities_as_raw(probability: np.ndarray, loss: Loss, estimator: Any) ->
     if own and loss.link == "identity" and loss.n_outputs > 1:
         return centred_log(probability)
     return raw_of(probability, loss, estimator)
+
+
+def _dense(y: Any) -> Any:
+    """A sparse target, which few estimators take, as an array, of one dimension where it has one column."""
+    if not is_sparse(y):
+        return y
+    return y.toarray()[:, 0] if y.shape[1] == 1 else y.toarray()
 
 
 def _probabilities(estimator: Any, X: Any) -> Any:
