@@ -190,7 +190,9 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             return soft_metric("accuracy")(target.T, raw, lambda: self._loss.inverse_link(raw), weight)
         from sklearn.metrics import accuracy_score
 
-        return float(accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight))
+        predicted = self.predict(X, offset)
+        y = self._check_target(y, len(predicted), "y")
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def predict_set(
         self, X: Any, coverage: float = 0.9, *, class_conditional: bool = False, offset: Any = None
