@@ -307,7 +307,7 @@ def test_several_targets():
 def test_predictions_that_are_no_numbers_are_refused():
     X, y = table()
     X[5, 0] = np.inf
-    with pytest.raises(ValueError, match="init: Known predicts inf for row 5"):
+    with pytest.raises(ValueError, match="^init: Known predicts inf for row 5"):
         BoostGradRegressor(init=Known()).fit(X, y)
 
 

@@ -64,7 +64,8 @@ def counted(prediction: np.ndarray, wanted: int, loss: Loss, estimator: Any) -> 
 def numbers(estimator: Any, X: Any) -> np.ndarray:
     """What it predicts of rows with one target or several."""
     with _said_of(estimator):
-        return _finite(estimator.predict(X), estimator)
+        found = estimator.predict(X)
+    return _finite(found, estimator)
 
 
 def classes(estimator: Any, X: Any, known: np.ndarray) -> np.ndarray:
@@ -136,7 +137,8 @@ def _presence(probability: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 def _finite(found: Any, estimator: Any) -> np.ndarray:
     """By column, in float64."""
-    prediction = np.atleast_2d(np.asarray(found, dtype=np.float64).T)
+    with _said_of(estimator):
+        prediction = np.atleast_2d(np.asarray(found, dtype=np.float64).T)
     bad = np.argwhere(~np.isfinite(prediction.T))
     if len(bad):
         row, column = bad[0]
