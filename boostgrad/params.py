@@ -299,7 +299,8 @@ class BoostParams:
     early_stopping: bool | str = parameter(
         "auto",
         OneOf(("auto", True, False)),
-        doc='Stop when the validation score no longer improves. "auto": above 10,000 rows, or when X_val is given.',
+        doc='Stop when the validation score no longer improves. "auto": above 10,000 rows that are not all of '
+        "one group, or when X_val is given.",
     )
     validation_fraction: Any = parameter(
         0.1,

@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.callbacks import Callback
 from boostgrad.data.columns import as_columns
+from boostgrad.estimators.base import AUTO_EARLY_STOPPING_ROWS
 from boostgrad.estimators.samples import Samples
 from boostgrad.io import native
 from boostgrad.losses import BinaryLogLoss, MultinomialLogLoss, SquaredError, get_loss
@@ -541,6 +542,27 @@ def test_split_by_a_splitter_of_other_rows():
     model = BoostGradRegressor(early_stopping=True, validation_fraction=PredefinedSplit(np.r_[[-1] * 200, [0] * 100]))
     with pytest.raises(ValueError, match="validation_fraction=.* splits more than the 290 rows"):
         model.fit(X, y, np.r_[np.zeros(10), np.ones(N_ROWS - 10)])
+
+
+@pytest.mark.parametrize("face", [BoostGradRegressor, BoostGradClassifier, BoostGradRanker, BoostGradSurvival])
+def test_one_group_is_not_split(face):
+    rng = np.random.default_rng(0)
+    n = AUTO_EARLY_STOPPING_ROWS + 2
+    X, y = rng.random((n, 1)), rng.integers(0, 2, n)
+    y = np.column_stack([1.0 + y, np.ones(n)]) if face is BoostGradSurvival else y
+    one, two = np.full(n, "a"), np.where(np.arange(n) < n // 2, "a", "b")
+    loss = {"loss": "rank_map"} if face is BoostGradRanker else {}
+    model = face(n_estimators=2, max_leaf_nodes=4, n_jobs=1, **loss)
+    assert len(model.fit(X, y, groups=one).validation_score_) == 0
+    assert len(model.fit(X, y, groups=two, sample_weight=two == "a").validation_score_) == 0
+    assert len(model.fit(X, y, groups=two).validation_score_) > 0
+    assert (len(model.fit(X, y).validation_score_) > 0) == (face is not BoostGradRanker)
+    validation = {"X_val": X[:9], "y_val": y[:9], **({"groups_val": one[:9]} if face is BoostGradRanker else {})}
+    assert len(model.fit(X, y, groups=one, **validation).validation_score_) > 0
+    for fraction in (0.1, KFold(4)):
+        model.set_params(early_stopping=True, validation_fraction=fraction)
+        with pytest.raises(ValueError, match="early_stopping sets whole groups aside, and there is only one: "):
+            model.fit(X, y, groups=one)
 
 
 def test_split_is_stratified_where_it_can_be():

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.metrics import get_scorer
+from sklearn.model_selection import PredefinedSplit
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -74,6 +75,24 @@ def test_weights_are_passed_on():
         BoostGradRegressor(init=KNeighborsRegressor()).fit(X, y, weight)
 
 
+class Softmax(Loss):
+    """What a user writes who states no link."""
+
+    n_outputs = 3
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        p = self.inverse_link(raw)
+        for k in range(3):
+            out.fill(k, p[k] - (y == k), p[k] * (1 - p[k]))
+
+    def values(self, y, raw):
+        return -np.log(self.inverse_link(raw)[y.astype(int), np.arange(len(y))])
+
+    def inverse_link(self, raw):
+        e = np.exp(raw - raw.max(axis=0))
+        return e / e.sum(axis=0)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_classifiers(n_classes):
     X, y = table()
@@ -87,6 +106,38 @@ def test_classifiers(n_classes):
         BoostGradClassifier(init=LinearRegression().fit(X, y)).fit(X, labels)
     with pytest.raises(ValueError, match="init: the classes of the estimator are not those of y"):
         BoostGradClassifier(init=LogisticRegression().fit(X, y > 5)).fit(X, labels)
+
+
+@pytest.mark.parametrize("without", ["early stopping", "weight", "class weight"])
+@pytest.mark.parametrize("loss", ["log_loss", Softmax()], ids=["log_loss", "own"])
+@pytest.mark.parametrize("names", [np.array([0, 1, 2]), np.array(["a", "b", "c"]), np.array(["a", "b", "c"], object)])
+def test_classes_that_init_has_not_seen_have_probability_0(names, loss, without):
+    X, y = table()
+    codes = (y > 5).astype(int)
+    codes[7] = 2
+    more, weight = {}, None
+    if without == "early stopping":
+        more = {"early_stopping": True, "validation_fraction": PredefinedSplit(np.where(np.arange(800) < 80, 0, -1))}
+    elif without == "weight":
+        codes[700], weight = 2, np.where(np.arange(800) == 700, 0, 1)  # the split is that of the other rows
+        more = {"early_stopping": True, "validation_fraction": PredefinedSplit(np.where(np.arange(799) < 80, 0, -1))}
+    else:
+        more = {"class_weight": {names.tolist()[2]: 0}}
+    model = BoostGradClassifier(loss, init=LogisticRegression(), **PARAMETERS, **more).fit(X, names[codes], weight)
+    assert model.init_.classes_.tolist() == names[:2].tolist() and model.classes_.tolist() == names.tolist()
+    log_p = np.log(np.column_stack([model.init_.predict_proba(X), np.full(800, 1e-15)]))
+    start = model._start(X, None, None, 800).T
+    np.testing.assert_allclose(start, log_p - log_p.mean(axis=1, keepdims=True), rtol=1e-9)
+    assert model.predict_proba(X)[:, 2].max() < 1e-12
+    assert (model.predict(X) == names[codes]).mean() > 0.95
+
+
+def test_classes_that_y_has_not_are_refused():
+    X, y = table()
+    three = LogisticRegression().fit(X, np.digitize(y, [5.0, 8.0]))
+    for labels in (y > 5, (y > 5).astype(int) + 1, np.where(y > 5, "1", "0"), np.digitize(y, [2.0, 5.0, 8.0]) + 1):
+        with pytest.raises(ValueError, match="init: the classes of the estimator are not those of y"):
+            BoostGradClassifier(init=three).fit(X, labels)
 
 
 def test_links():
@@ -226,24 +277,6 @@ def test_losses_of_functions_have_the_link_of_the_loss_they_name():
         BoostGradRegressor(CallableLoss(poisson_by_hand, inverse_link=np.exp), init=PoissonRegressor()).fit(X, y)
 
 
-class Softmax(Loss):
-    """What a user writes who states no link."""
-
-    n_outputs = 3
-
-    def gradients(self, y, raw, weight, out, n_threads=1):
-        p = self.inverse_link(raw)
-        for k in range(3):
-            out.fill(k, p[k] - (y == k), p[k] * (1 - p[k]))
-
-    def values(self, y, raw):
-        return -np.log(self.inverse_link(raw)[y.astype(int), np.arange(len(y))])
-
-    def inverse_link(self, raw):
-        e = np.exp(raw - raw.max(axis=0))
-        return e / e.sum(axis=0)
-
-
 def test_a_classifiers_own_loss_starts_from_scores():
     X, y = table()
     labels = np.digitize(y, [5.0, 8.0])
@@ -274,7 +307,7 @@ def test_several_targets():
 def test_predictions_that_are_no_numbers_are_refused():
     X, y = table()
     X[5, 0] = np.inf
-    with pytest.raises(ValueError, match="init: Known predicts inf for row 5"):
+    with pytest.raises(ValueError, match="^init: Known predicts inf for row 5"):
         BoostGradRegressor(init=Known()).fit(X, y)
 
 
@@ -383,6 +416,17 @@ def test_labels_start_from_their_own_log_odds(init, n_labels):
     if 0.01 < p.min() and p.max() < 0.99:
         plain = BoostGradClassifier(**PARAMETERS).fit(X, Y, offset=start)
         np.testing.assert_allclose(model.predict_proba(X), plain.predict_proba(X, start), atol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["csr_matrix", "coo_array", "lil_matrix"])
+@pytest.mark.parametrize("n_labels", [1, 3])
+@pytest.mark.parametrize("init", [RandomForestClassifier(5, random_state=0), KNeighborsClassifier(20)])
+def test_init_is_fitted_to_sparse_labels_as_to_dense_ones(init, n_labels, form):
+    X, Y = label_table(n_labels)
+    few = {"init": init, "early_stopping": True, **PARAMETERS}
+    model = BoostGradClassifier(**few).fit(X, getattr(sparse, form)(Y))
+    dense = BoostGradClassifier(**few).fit(X, Y if n_labels > 1 else Y[:, 0])
+    np.testing.assert_array_equal(model.predict_proba(X), dense.predict_proba(X))
 
 
 def test_labels_of_which_one_never_occurs():

@@ -1,6 +1,7 @@
 """Weights of classes, several labels a row, and the focal loss."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from sklearn.model_selection import cross_val_score
@@ -129,6 +130,21 @@ def test_sparse_labels(form, dtype):
         BoostGradClassifier().fit(X, getattr(sparse, form)(wrong))
     with pytest.raises(ValueError, match="X has 600 rows, y has 2"):
         BoostGradClassifier().fit(X, given.tocsr()[:2])
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "Float64", "int8[pyarrow]"])
+def test_labels_of_nullable_frames_are_scored_as_they_are_fitted(dtype):
+    if "pyarrow" in dtype:
+        pytest.importorskip("pyarrow")
+    X, y = table()
+    labels = np.column_stack([y == "a", X[:, 1] > 0.3]).astype(int)
+    frame = pd.DataFrame(labels).astype(dtype)
+    model = BoostGradClassifier(**PARAMETERS).fit(X, frame)
+    weight = np.arange(600.0)
+    assert model.score(X, frame) == (model.predict(X) == labels).all(axis=1).mean() > 0.8
+    assert model.score(X, frame, weight) == model.score(X, labels, weight) != model.score(X, labels)
+    of_one = BoostGradClassifier(**PARAMETERS).fit(X, frame[0])
+    assert of_one.score(X, frame[0]) == (of_one.predict(X) == labels[:, 0]).mean() > 0.8
 
 
 def test_bad_labels():

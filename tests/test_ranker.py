@@ -174,7 +174,7 @@ def test_bad_input_names_what_and_where():
         with pytest.raises(ValueError, match="groups and groups_val must be given together"):
             ranker().fit(X, y, X_val=X, y_val=y, **more)
     for more in ({}, {"groups": np.ones(len(y))}):
-        with pytest.raises(ValueError, match="early_stopping sets whole queries aside, .* groups"):
+        with pytest.raises(ValueError, match="sets whole groups aside, and there is only one: .* groups"):
             ranker(early_stopping=True).fit(X, y, **more)
     with pytest.raises(ValueError, match="Labels in groups must all be strings, or none of them"):
         ranker().fit(X[:200], y[:200], groups=["1"] * 100 + [1] * 100)

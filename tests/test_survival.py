@@ -10,7 +10,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import boostgrad
-from boostgrad import BoostGradRegressor, BoostGradSurvival, io, native
+from boostgrad import BoostGradDataset, BoostGradRegressor, BoostGradSurvival, io, native
 from boostgrad.losses import AFT, AutodiffLoss, CallableLoss, Cox
 from boostgrad.metrics import concordance_index
 
@@ -256,6 +256,13 @@ def test_bad_input_names_what_and_where():
     for times in ("a", [1j], [[1], [1, 2]]):
         with pytest.raises(ValueError, match="times must be numbers"):
             fit(y).predict_survival_function(X, times)
+
+
+def test_a_dataset_is_refused():
+    with pytest.raises(ValueError, match="BoostGradSurvival needs X itself: .* a BoostGradDataset holds bins"):
+        survival().fit(BoostGradDataset(X, y[:, 0]))
+    with pytest.raises(ValueError, match="BoostGradSurvival requires y to be passed, but the target y is None"):
+        survival().fit(X)
 
 
 def test_as_good_as_xgboost():

@@ -138,7 +138,7 @@ class BoostGrad(FittedState, BaseEstimator):
         del target  # which is not needed beside the samples
         check_target(loss, samples.y, samples.rows, "y")
         samples, held_out = self._weighted(samples, fitted).with_weight(), None
-        stops = self._stops_early(len(samples), given_val, loss)
+        stops = self._stops_early(samples, given_val, loss)
         if stops and given_val.X is None:
             samples, held_out = self._split(samples, seed)
             check_target(loss, samples.y, samples.rows, "y, without the rows held out for early stopping")
@@ -243,7 +243,7 @@ class BoostGrad(FittedState, BaseEstimator):
         raw = self._raw_of_init(init, given.X, loss, fitted)
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
 
-    def _stops_early(self, n_rows: int, given_val: Given, loss: Loss) -> bool:
+    def _stops_early(self, samples: Samples, given_val: Given, loss: Loss) -> bool:
         if not loss.scored and any(map(by_loss, named(self.scoring).values())):
             if self.early_stopping is True or given_val.X is not None or not by_loss(self.scoring):
                 raise ValueError(
@@ -252,7 +252,8 @@ class BoostGrad(FittedState, BaseEstimator):
                 )
             return False
         if self.early_stopping == "auto":
-            return given_val.X is not None or n_rows > AUTO_EARLY_STOPPING_ROWS
+            many = len(samples) > AUTO_EARLY_STOPPING_ROWS
+            return given_val.X is not None or (many and not self._is_one_group(samples))
         return self.early_stopping
 
     def _check_parameters(self) -> None:
@@ -275,6 +276,11 @@ class BoostGrad(FittedState, BaseEstimator):
 
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
         """Those to train on and those to validate with."""
+        if self._is_one_group(samples):
+            raise ValueError(
+                "early_stopping sets whole groups aside, and there is only one: give fit several (for a ranker: the "
+                "queries) as groups, or validation data as X_val and y_val, or set early_stopping=False."
+            )
         target = self._split_target(samples.y)
         return split(samples, self.validation_fraction, target, self._strata, seed % 2**32)
 
@@ -545,6 +551,10 @@ class BoostGrad(FittedState, BaseEstimator):
     def _weighted(self, samples: Samples, fitted: dict[str, Any]) -> Samples:
         """The samples with the weights that training gives them; ``fitted`` may keep what validation rows need."""
         return samples
+
+    def _is_one_group(self, samples: Samples) -> bool:
+        """Whether nothing can be set aside, as a group is never torn apart."""
+        return samples.groups is not None and bool(samples.groups.min() == samples.groups.max())
 
     def _split_target(self, target: np.ndarray) -> np.ndarray:
         """The target as a splitter gets it."""

@@ -190,7 +190,9 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             return soft_metric("accuracy")(target.T, raw, lambda: self._loss.inverse_link(raw), weight)
         from sklearn.metrics import accuracy_score
 
-        return float(accuracy_score(y, self.predict(X, offset), sample_weight=sample_weight))
+        predicted = self.predict(X, offset)
+        y = self._check_target(y, len(predicted), "y")
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def predict_set(
         self, X: Any, coverage: float = 0.9, *, class_conditional: bool = False, offset: Any = None
@@ -294,10 +296,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
     def _row_scores(self, loss, target, raw, of=None):
         probability = np.ascontiguousarray(loss.inverse_link(raw).T)
-        if of is not None and len(of.classes_) < len(self.classes_):  # none of the fold's rows were of the others
-            found = np.zeros((len(probability), len(self.classes_)))
-            found[:, np.searchsorted(self.classes_, of.classes_)] = probability
-            probability = found
+        if of is not None:  # a model of a fold, whose rows may lack some classes
+            probability = initial.over_classes(probability, of.classes_, self.classes_)
         return conformal.class_scores(probability, target.astype(np.intp))[None]
 
     def _conformity(self, scores, target, weight, fitted):

@@ -15,8 +15,9 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from boostgrad.data.containers import taken
+from boostgrad.data.containers import is_sparse, taken
 from boostgrad.estimators.samples import Given, Samples
+from boostgrad.inputs import label_family
 from boostgrad.losses import Loss, n_predictions
 from boostgrad.losses.links import centred_log
 
@@ -37,7 +38,7 @@ def fitted_init(estimator: Any, given: Given, samples: Samples, loss: Loss) -> A
     if samples.groups is not None and has_fit_parameter(estimator, "groups"):
         more["groups"] = samples.groups
     X = taken(given.X, samples.rows, "X")
-    y = samples.y if loss.soft else taken(given.y, samples.rows, "y")
+    y = samples.y if loss.soft else _dense(taken(given.y, samples.rows, "y"))
     with _said_of(estimator):
         return estimator.fit(X, y, **more)
 
@@ -63,17 +64,34 @@ def counted(prediction: np.ndarray, wanted: int, loss: Loss, estimator: Any) -> 
 def numbers(estimator: Any, X: Any) -> np.ndarray:
     """What it predicts of rows with one target or several."""
     with _said_of(estimator):
-        return _finite(estimator.predict(X), estimator)
+        found = estimator.predict(X)
+    return _finite(found, estimator)
 
 
 def classes(estimator: Any, X: Any, known: np.ndarray) -> np.ndarray:
-    """Probabilities of the classes that the face knows."""
+    """Probabilities of the classes that the face knows: 0 for those that the estimator has not seen, as the rows that
+    it was fitted to, without those that were set aside or have no weight, may lack some."""
     probability = _probabilities(estimator, X)
     given = estimator.classes_
-    one_label = not isinstance(given, list) and np.shape(given) == known.shape
-    if not one_label or not (np.asarray(given) == known).all():
+    one_label = not isinstance(given, list) and np.ndim(given) == 1
+    if not one_label or not _are_among(np.asarray(given), known):
         raise ValueError("init: the classes of the estimator are not those of y.")
-    return _finite(probability, estimator)
+    return _finite(over_classes(probability, given, known), estimator)
+
+
+def over_classes(probability: np.ndarray, given: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Probabilities of some of the known classes as those of all, shape (n_rows, n_known); 0 for the others."""
+    if np.array_equal(given, known):
+        return probability
+    found = np.zeros((len(probability), len(known)))
+    found[:, np.searchsorted(known, given)] = probability
+    return found
+
+
+def _are_among(given: np.ndarray, known: np.ndarray) -> bool:
+    if label_family(given) != label_family(known):  # of which numpy would make strings
+        return np.array_equal(given, known)
+    return bool(np.isin(given, known).all())
 
 
 def labels(estimator: Any, X: Any, n_labels: int) -> np.ndarray:
@@ -95,6 +113,13 @@ def probabilities_as_raw(probability: np.ndarray, loss: Loss, estimator: Any) ->
     return raw_of(probability, loss, estimator)
 
 
+def _dense(y: Any) -> Any:
+    """A sparse target, which few estimators take, as an array, of one dimension where it has one column."""
+    if not is_sparse(y):
+        return y
+    return y.toarray()[:, 0] if y.shape[1] == 1 else y.toarray()
+
+
 def _probabilities(estimator: Any, X: Any) -> Any:
     if not hasattr(estimator, "predict_proba"):
         raise ValueError(f"init: {_name(estimator)} has no predict_proba, which a classifier starts from.")
@@ -112,7 +137,8 @@ def _presence(probability: np.ndarray, of: np.ndarray) -> np.ndarray:
 
 def _finite(found: Any, estimator: Any) -> np.ndarray:
     """By column, in float64."""
-    prediction = np.atleast_2d(np.asarray(found, dtype=np.float64).T)
+    with _said_of(estimator):
+        prediction = np.atleast_2d(np.asarray(found, dtype=np.float64).T)
     bad = np.argwhere(~np.isfinite(prediction.T))
     if len(bad):
         row, column = bad[0]

@@ -184,13 +184,8 @@ class BoostGradRanker(BoostGrad):
             sample_weight=None if weight is None else weight[there],
         )
 
-    def _split(self, samples, seed):
-        if samples.groups is None or samples.groups.min() == samples.groups.max():
-            raise ValueError(
-                "early_stopping sets whole queries aside, and there is only one: give fit the queries as groups, or "
-                "validation data as X_val, y_val and groups_val, or set early_stopping=False."
-            )
-        return super()._split(samples, seed)
+    def _is_one_group(self, samples):
+        return samples.groups is None or super()._is_one_group(samples)
 
     def _check_target(self, y, n_rows, name):
         return target_numbers(y, n_rows, name, type(self).__name__)

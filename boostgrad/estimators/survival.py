@@ -100,7 +100,7 @@ class BoostGradSurvival(BoostGrad):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         groups: Any = None,

@@ -198,10 +198,10 @@ class CallableLoss(OwnLoss):
         ``y`` has shape (n_rows,); where there are several outputs, also (n_rows, n_columns), as fit got it, with NaN
         for a missing target; for survival analysis (n_rows, 2), the lower and the upper bound of each time: the same
         where the event was observed, and an infinite upper one where it was censored on the right.
-        ``sample_weight`` is None where all weights are 1. The hessian may be a number; where it is one, or an array of
-        one number, a tree takes about half the time. A function with a parameter ``groups`` is given the group of each
-        row, too: numbers from 0, shape (n_rows,), of the queries of a ranker; where fit was given none, all are 0. Only
-        differences of raw predictions within a group count then, so that boosting starts from 0.
+        ``sample_weight`` is None where all weights are 1. The hessian may be a number; where it is a number, or the
+        same number for all rows, a tree takes about half the time. A function with a parameter ``groups`` is given the
+        group of each row, too: numbers from 0, shape (n_rows,), of the queries of a ranker; where fit was given none,
+        all are 0. Only differences of raw predictions within a group count then, so that boosting starts from 0.
     n_outputs : int, default=1
     value : callable, default=None
         ``value(y, raw) -> array of shape (n_rows,)``: the loss of each row, which early stopping needs. It may take
