@@ -66,19 +66,12 @@ class GradientPairs:
         width = 2 if constant_hessian is None else 1
         return cls(np.empty((n_outputs, n_rows, width)), constant_hessian, np.zeros((n_outputs, 2)))
 
-    def fill(
-        self,
-        output: int,
-        gradient: np.ndarray,
-        hessian: np.ndarray | None,
-        n_threads: int = 1,
-        rows: slice = slice(None),
-    ) -> None:
-        """Store whole arrays (or numbers) of one output, or of some of its rows; for losses written in numpy.
-        ``hessian`` is not read where constant."""
+    def fill(self, output: int, gradient: np.ndarray, hessian: np.ndarray | None, n_threads: int = 1) -> None:
+        """Store whole arrays (or numbers) of one output; for losses written in numpy. ``hessian`` is not read where
+        constant."""
         gradient = real_numbers(gradient, "the gradient of a loss")
         hessian = None if self.constant_hessian is not None else real_numbers(hessian, "the hessian of a loss")
-        _loops.fill_pairs(self.pairs[output, rows], gradient, hessian, self.largest[output], n_threads)
+        _loops.fill_pairs(self.pairs[output], gradient, hessian, self.largest[output], n_threads)
 
     def fill_all(self, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
         """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
@@ -92,9 +85,9 @@ class GradientPairs:
             self._lay_out(_loops.only_value(hessian))
         elif self.room is not None and self.constant_hessian is not None and np.any(hessian != self.constant_hessian):
             self._widen(rows.start)
-        hessian = np.broadcast_to(hessian, gradient.shape)
+        hessian, part = np.broadcast_to(hessian, gradient.shape), self.of_rows(rows)
         for output in range(len(gradient)):
-            self.fill(output, gradient[output], hessian[output], n_threads, rows)
+            part.fill(output, gradient[output], hessian[output], n_threads)
 
     def of_outputs(self, which: slice) -> GradientPairs:
         """The part of some outputs, for a loss of so many; filling it fills this."""
