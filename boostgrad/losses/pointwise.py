@@ -75,8 +75,26 @@ def _check_soft(y: np.ndarray) -> None:
     refuse(~((y >= 0) & (y <= 1)).reshape(len(y), -1).all(axis=1), y, "soft labels must be in [0, 1]")
 
 
+class LogisticLoss(Loss):
+    """What the log losses of one probability share; raw is its log odds, and y, in [0, 1], what it should be."""
+
+    link = "logit"
+
+    def init_raw(self, y, weight, offset=None):
+        if offset is not None:
+            return best_constant(self, y, weight, offset)
+        p = np.clip(np.average(y, weights=weight), TINY, 1 - TINY)
+        return np.array([np.log(p / (1 - p))])
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        _loops.binary_log_loss(y, raw, weight, out, n_threads)
+
+    def values(self, y, raw):
+        return softplus(raw[0]) - y * raw[0]
+
+
 @register
-class BinaryLogLoss(Loss):
+class BinaryLogLoss(LogisticLoss):
     """Log loss of the second of two classes; raw is its log odds. y is 0 or 1.
 
     Parameters
@@ -100,7 +118,6 @@ class BinaryLogLoss(Loss):
     """
 
     name = "binary_log_loss"
-    link = "logit"
     for_classes = True
     metric = "neg_log_loss"
     small_targets = True
@@ -114,18 +131,6 @@ class BinaryLogLoss(Loss):
     def check_target(self, y):
         if self.soft:
             _check_soft(y)
-
-    def init_raw(self, y, weight, offset=None):
-        if offset is not None:
-            return best_constant(self, y, weight, offset)
-        p = np.clip(np.average(y, weights=weight), TINY, 1 - TINY)
-        return np.array([np.log(p / (1 - p))])
-
-    def gradients(self, y, raw, weight, out, n_threads=1):
-        _loops.binary_log_loss(y, raw, weight, out, n_threads)
-
-    def values(self, y, raw):
-        return softplus(raw[0]) - y * raw[0]
 
     def inverse_link(self, raw):
         if raw.size == 1:  # of a single row, the way is as long as the work

@@ -15,7 +15,7 @@ from boostgrad.losses._quantiles import quantiles_of_leaves
 from boostgrad.losses.base import Loss, in_interval, refuse, register
 from boostgrad.losses.constant import best_constant
 from boostgrad.losses.pairs import RowsByLeaf
-from boostgrad.losses.pointwise import softplus
+from boostgrad.losses.pointwise import LogisticLoss
 
 # exp(raw) stays finite, and the predictions do.
 LARGEST_RAW = 709.0
@@ -552,7 +552,7 @@ class Tweedie(LogLinkLoss):
 
 
 @register
-class CrossEntropy(Loss):
+class CrossEntropy(LogisticLoss):
     """Log loss for targets that are probabilities, in [0, 1]; the regressor predicts probabilities.
 
     Notes
@@ -571,23 +571,10 @@ class CrossEntropy(Loss):
     """
 
     name = "cross_entropy"
-    link = "logit"
     bounds = (0.0, 1.0)
 
     def check_target(self, y):
         refuse((y < 0) | (y > 1), y, f"loss {self.name!r} needs a target that is in [0, 1]")
-
-    def init_raw(self, y, weight, offset=None):
-        if offset is not None:
-            return best_constant(self, y, weight, offset)
-        p = np.clip(np.average(y, weights=weight), 1e-15, 1 - 1e-15)
-        return np.array([np.log(p / (1 - p))])
-
-    def gradients(self, y, raw, weight, out, n_threads=1):
-        _loops.binary_log_loss(y, raw, weight, out, n_threads)
-
-    def values(self, y, raw):
-        return softplus(raw[0]) - y * raw[0]
 
     def inverse_link(self, raw):
         return _loops.sigmoid(raw)
