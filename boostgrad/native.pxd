@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 
 cdef extern from "kernels.h" nogil:
+    uint64_t mix "bg_mix"(uint64_t x)
+
     ctypedef struct bg_packing:
         double gradient_scale
         double hessian_scale

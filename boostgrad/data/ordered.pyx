@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 import numpy as np
 
 from boostgrad.data.binning cimport EdgeTable
-from boostgrad.native cimport address_of, bg_kernels, kernels, parallel_for
+from boostgrad.native cimport address_of, bg_kernels, kernels, mix, parallel_for
 
 # Statistics that are searched for their bins at a time.
 DEF BLOCK = 1024
@@ -48,14 +48,6 @@ cdef struct DrawContext:
     const int64_t *features
     int64_t n_rows
     int code_bytes
-
-
-cdef inline uint64_t mix(uint64_t x) noexcept nogil:
-    """A number that looks random for each x (splitmix64, Steele et al. 2014)."""
-    x += <uint64_t> 0x9e3779b97f4a7c15
-    x = (x ^ (x >> 30)) * <uint64_t> 0xbf58476d1ce4e5b9
-    x = (x ^ (x >> 27)) * <uint64_t> 0x94d049bb133111eb
-    return x ^ (x >> 31)
 
 
 cdef void shuffle(uint32_t *order, int64_t begin, int64_t end, uint64_t seed) noexcept nogil:

@@ -16,6 +16,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A number that looks random for each x (splitmix64, Steele, Lea and Flood 2014). */
+static inline uint64_t bg_mix(uint64_t x)
+{
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
 /* How gradients become integers and how one histogram record is packed.
  *
  *   wide    16 bytes, two lanes:  [ gradient : 64 ] [ hessian : 64 - count_bits | count : count_bits ]

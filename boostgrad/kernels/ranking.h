@@ -18,6 +18,20 @@ static inline uint64_t score_bits(double x)
     return bits & 0x8000000000000000u ? ~bits : bits | 0x8000000000000000u;
 }
 
+/* Keys that ascend where scores descend hold the place of a score, of n, in their last bits: those of this mask. */
+static inline uint64_t place_mask(size_t n)
+{
+    int bits = 1;
+    while ((n - 1) >> bits)
+        bits++;
+    return ((uint64_t)1 << bits) - 1;
+}
+
+static inline uint64_t key_of(double score, size_t place, uint64_t mask)
+{
+    return (~score_bits(score) & ~mask) | place;
+}
+
 #define SORTED_RUN 8
 
 /* Ascending, by insertion in runs and then by merging, without branches that depend on the numbers.
@@ -63,14 +77,12 @@ static uint64_t *sort_keys(uint64_t *keys, uint64_t *spare, size_t n)
 static int sort_query(const double *raw, const uint32_t *row, size_t n, uint64_t *keys, uint32_t *order, double *score,
                       uint8_t *equal)
 {
-    int bits = 1, finite = 1;
-    while ((n - 1) >> bits)
-        bits++;
-    const uint64_t mask = ((uint64_t)1 << bits) - 1;
+    const uint64_t mask = place_mask(n);
+    int finite = 1;
     for (size_t k = 0; k < n; k++) {
         double s = raw[row[k]];
         finite &= s - s == 0;
-        keys[k] = (~score_bits(s) & ~mask) | k;
+        keys[k] = key_of(s, k, mask);
     }
     const uint64_t *sorted = sort_keys(keys, keys + n, n);
     for (size_t k = 0; k < n; k++) {
@@ -191,15 +203,6 @@ static void softmax_of_query(const double *score, const double *gain, size_t n, 
     }
 }
 
-/* A number that looks random for each x (the finalizer of SplitMix64, Steele, Lea and Flood 2014). */
-static inline uint64_t mix_bits(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 /* Draws of noise that one number of 64 bits holds. */
 #define DRAWS_OF_A_NUMBER (64 / BG_RANK_NOISE_BITS)
 
@@ -215,19 +218,16 @@ static inline uint64_t mix_bits(uint64_t x)
 static void neighbours_of_query(const bg_ranking *ranking, size_t query, const double *score, const double *gain,
                                 size_t n, uint64_t *chance, uint64_t *keys, double *gradient, double *hessian)
 {
-    const uint64_t stream = mix_bits(mix_bits(ranking->turn) ^ query);
+    const uint64_t stream = bg_mix(bg_mix(ranking->turn) ^ query);
     const size_t n_pairs = ranking->n_top < n - 1 ? ranking->n_top : n - 1;
-    int bits = 1;
-    while ((n - 1) >> bits)
-        bits++;
-    const uint64_t mask = ((uint64_t)1 << bits) - 1, choice = ((uint64_t)1 << BG_RANK_NOISE_BITS) - 1;
+    const uint64_t mask = place_mask(n), choice = ((uint64_t)1 << BG_RANK_NOISE_BITS) - 1;
     for (size_t draw = 0; draw < ranking->n_draws; draw++) {
         const unsigned shift = BG_RANK_NOISE_BITS * (draw % DRAWS_OF_A_NUMBER);
         if (shift == 0)
             for (size_t k = 0; k < n; k++)
-                chance[k] = mix_bits(stream + draw / DRAWS_OF_A_NUMBER * n + k);
+                chance[k] = bg_mix(stream + draw / DRAWS_OF_A_NUMBER * n + k);
         for (size_t k = 0; k < n; k++)
-            keys[k] = (~score_bits(score[k] + ranking->noise[(chance[k] >> shift) & choice]) & ~mask) | k;
+            keys[k] = key_of(score[k] + ranking->noise[(chance[k] >> shift) & choice], k, mask);
         const uint64_t *sorted = sort_keys(keys, keys + n, n);
         for (size_t i = 0; i < n_pairs; i++) {
             size_t a = sorted[i] & mask, b = sorted[i + 1] & mask;

@@ -21,7 +21,7 @@ from libc.string cimport memset
 
 import numpy as np
 
-from boostgrad.native cimport address_of, parallel_for, resize
+from boostgrad.native cimport address_of, mix, parallel_for, resize
 from boostgrad.tree.growth_queue cimport GrowthQueue
 from boostgrad.tree.histogram cimport HistogramPool
 from boostgrad.tree.leaves cimport LeafRows
@@ -653,14 +653,6 @@ cdef class TreeGrower:
             if self.nodes[node].child[0] != 0 and self.splitter.is_categorical[self.nodes[node].choice.feature]:
                 sets[self.nodes[node].order] = self.sets.words(&self.nodes[node])
         return CategorySets.of(sets, n_splits)
-
-
-cdef inline uint64_t mix(uint64_t x) noexcept nogil:
-    """A number that looks random for each x (splitmix64, Steele et al. 2014)."""
-    x += <uint64_t> 0x9e3779b97f4a7c15
-    x = (x ^ (x >> 30)) * <uint64_t> 0xbf58476d1ce4e5b9
-    x = (x ^ (x >> 27)) * <uint64_t> 0x94d049bb133111eb
-    return x ^ (x >> 31)
 
 
 cdef void work_alone(void *grower, int64_t i, int worker) noexcept nogil:
