@@ -435,6 +435,28 @@ def losses(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
         "multinomial log loss, 10 classes", "row", repeated(1, k.multinomial_log_loss, *arguments), n, softmax, n
     )
 
+    raws, y, pairs, largest = rng.normal(size=(2, n)), rng.normal(size=n), np.zeros((2, n, 2)), np.zeros(4)
+
+    def normal_nll():
+        slopes, informations = reference.normal_derivatives(y, raws)
+        informations[1] = np.maximum(informations[1], np.abs(slopes[1]))
+        return np.stack([np.stack(slopes), np.stack(informations)], axis=2)
+
+    arguments = (address(y), address(raws), None, n, n, 2, address(pairs), address(largest))
+    k.normal_nll(*arguments)
+    if reference:
+        np.testing.assert_allclose(pairs, normal_nll(), rtol=1e-9, atol=1e-13, err_msg="normal_nll")
+    twin = normal_nll if reference else None
+    yield Case("normal likelihood", "row", repeated(1, k.normal_nll, *arguments), n, twin, n)
+
+    kept, bounds = rng.exponential(size=(n, 2)), np.zeros(2)
+    pairs = kept.copy()
+    k.weigh_by_root(address(pairs), None, n, 2.0, address(bounds))
+    by_root = kept / np.sqrt(2.0 * kept[:, 1:])
+    np.testing.assert_allclose(pairs, by_root, rtol=1e-14, err_msg="weigh_by_root")
+    work = repeated(1, k.weigh_by_root, address(pairs), None, n, 2.0, address(bounds))
+    yield Case("weigh by root", "row", work, n, lambda: kept / np.sqrt(2.0 * kept[:, 1:]), n)
+
     x = raw.copy()
     k.exponential(address(x), n_rows)
     np.testing.assert_allclose(x, np.exp(raw), rtol=1e-15, err_msg="exponential")

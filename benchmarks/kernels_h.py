@@ -72,6 +72,7 @@ _PARTITION = CFUNCTYPE(c_size_t, c_void_p, c_u32, c_u32, c_void_p, c_size_t, c_s
 _TABLE_PARTITION = CFUNCTYPE(c_size_t, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_void_p)
 _SIDES = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 _POINTWISE = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)
+_OUTPUTS = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p)
 _PARAMETRIC = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_double, c_int, c_void_p, c_void_p)
 _PREDICT = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 _LEAVES = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
@@ -98,13 +99,11 @@ class Kernels(Structure):
         *((name, _PARTITION) for name in ("partition_u8", "partition_u16")),
         *((name, _SEARCH) for name in ("search_f32", "search_f64")),
         *((name, _POINTWISE) for name in ("squared_error", "binary_log_loss")),
-        (
-            "multinomial_log_loss",
-            CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p),
-        ),
+        *((name, _OUTPUTS) for name in ("multinomial_log_loss", "normal_nll")),
         ("softmax_sums", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p)),
         ("softmax", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p)),
         ("pointwise", _PARAMETRIC * N_POINTWISE_LOSSES),
+        ("weigh_by_root", CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_double, c_void_p)),
         ("exponential", CFUNCTYPE(None, c_void_p, c_size_t)),
         ("rank_query", CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_void_p)),
         ("value_query", CFUNCTYPE(c_double, c_void_p, c_size_t, c_void_p)),
@@ -134,7 +133,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "e872e347cbb7b63d"
+HEADER_DIGEST = "e164894763b47c0d"
 
 MIRRORS = {
     "bg_packing": Packing,

@@ -214,7 +214,7 @@ def train(
             if state.iteration == 1:
                 check_written(pairs, loss)
                 check_curved(pairs, loss)
-            pairs.to_units(rows.weight)
+            pairs.to_units(rows.weight, n_threads)
             grown = growers.each(grow, range(0, loss.n_outputs, n_values))
             trees += [of_output.tree for of_output in grown]
             if redraws is not None:
@@ -239,7 +239,7 @@ def pairs_at_start(rows: Rows, n_rows: int, loss: Loss, n_threads: int) -> Gradi
     pairs = loss.pairs(n_rows, weighted=rows.weight is not None)
     loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
     _check_finite(pairs, loss)
-    pairs.to_units(rows.weight)
+    pairs.to_units(rows.weight, n_threads)
     return pairs
 
 

@@ -125,6 +125,8 @@ cdef extern from "kernels.h" nogil:
     ctypedef void (*pointwise_kernel "bg_pointwise_kernel")(const double *, const double *, const double *, size_t, double *,
                                       double *) noexcept nogil
 
+    ctypedef void (*outputs_kernel "bg_outputs_kernel")(const double *, const double *, const double *, size_t, size_t, int,
+                                    double *, double *) noexcept nogil
     ctypedef void (*sparse_kernel "bg_sparse_kernel")(const uint32_t *, const uint16_t *, size_t, const int64_t *, int64_t *,
                                       int64_t *) noexcept nogil
     ctypedef size_t (*table_partition_kernel "bg_table_partition_kernel")(const void *, const uint8_t *, const uint32_t *, size_t,
@@ -158,11 +160,12 @@ cdef extern from "kernels.h" nogil:
         void (*search_f64)(const double *, size_t, const double *, uint32_t, uint16_t *) noexcept nogil
         pointwise_kernel squared_error
         pointwise_kernel binary_log_loss
-        void (*multinomial_log_loss)(const double *, const double *, const double *, size_t, size_t, int, double *,
-                                     double *) noexcept nogil
+        outputs_kernel multinomial_log_loss
+        outputs_kernel normal_nll
         void (*softmax_sums)(const double *, size_t, size_t, int, double *, double *) noexcept nogil
         void (*softmax)(const double *, size_t, size_t, int, double *) noexcept nogil
         parametric_kernel pointwise[11]
+        void (*weigh_by_root)(double *, const double *, size_t, double, double *) noexcept nogil
         void (*exponential)(double *, size_t) noexcept nogil
         void (*rank_query)(const bg_ranking *, size_t, double *, double *) noexcept nogil
         double (*value_query)(const bg_ranking *, size_t, double *) noexcept nogil

@@ -771,6 +771,13 @@ def average_precision(gains):
     return (np.cumsum(relevant) / np.arange(1, len(gains) + 1))[relevant].sum() / relevant.sum()
 
 
+def normal_derivatives(y, raw):
+    """Of the mean and of the logarithm of the standard deviation: the slopes, and the Fisher information."""
+    precision = np.exp(-2.0 * raw[1])
+    d = raw[0] - y
+    return [precision * d, 1.0 - precision * d * d], [precision, np.full(len(y), 2.0)]
+
+
 def efron(time, event, raw, weight):
     """Minus the log partial likelihood, by its definition."""
     power, total = weight * np.exp(raw), 0.0

@@ -97,26 +97,36 @@ static inline category_entry entry_at(const category_view *view, uint32_t code)
     return e;
 }
 
-/* OUT entries: codes of the levels that take part, then that of the rest, if any has rows; in ascending order.
- * Returns how many. */
-static inline size_t find_entries(category_view *view, int64_t min_rows, uint64_t *entries)
+/* OUT entries: codes of the levels that have rows, ascending. Returns how many. */
+static inline size_t find_levels(const category_view *view, uint64_t *entries)
 {
     const int wide = view->rule->wide;
     const int64_t *sums = view->hist + wide;
     const int64_t count_mask = ((int64_t)1 << view->rule->count_bits) - 1;
     size_t n = 0;
     for (uint32_t code = 1; code < view->n_codes; code++) {
-        int64_t count = sums[(size_t)code << wide] & count_mask;
-        if (count >= min_rows) {
-            entries[n++] = code;
-        } else if (count > 0) {
-            view->rest_gradient += wide ? view->hist[2 * (size_t)code] : 0;
-            view->rest_sums += sums[(size_t)code << wide];
-        }
+        entries[n] = code; /* a level without rows is overwritten by the next one */
+        n += (sums[(size_t)code << wide] & count_mask) != 0;
     }
-    if (view->rest_sums & count_mask)
-        entries[n++] = view->n_codes;
     return n;
+}
+
+/* IN entries: n levels, of which those with fewer rows are pooled; OUT entries: the others, then the rest, if there is
+ * any. Returns how many. */
+static inline size_t pool_rare(category_view *view, int64_t min_rows, uint64_t *entries, size_t n)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        category_entry e = entry_at(view, (uint32_t)entries[i]);
+        int64_t rare = -(int64_t)(e.count < min_rows); /* a mask, for which levels are rare is as good as random */
+        view->rest_gradient += e.gradient & rare;
+        view->rest_sums += e.sums & rare;
+        entries[kept] = entries[i];
+        kept += rare == 0;
+    }
+    if (kept < n)
+        entries[kept++] = view->n_codes;
+    return kept;
 }
 
 /* What a node's entries tell of each other. */
@@ -218,11 +228,11 @@ static void scan_categories(const int64_t *hist, uint32_t n_codes, const int64_t
     bg_scan_rule children = *rule;
     double noise = 0;
     out->gain = 0;
-    size_t n = find_entries(&view, 1, items[0]);
+    size_t n = find_levels(&view, items[0]);
     if (n == 0)
         return;
     if (n > categories->few_levels) {
-        n = find_entries(&view, categories->min_rows, items[0]);
+        n = pool_rare(&view, categories->min_rows, items[0], n);
         noise = categories->noise;
         children.l2 += categories->extra_l2;
     }

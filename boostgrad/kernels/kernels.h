@@ -189,6 +189,8 @@ typedef void (*bg_sides_kernel)(const uint8_t *sides, size_t side_bytes, const u
                                 size_t n_splits, void *columns, size_t pitch);
 typedef void (*bg_pointwise_kernel)(const double *y, const double *raw, const double *weight, size_t n, double *pairs,
                                     double *largest);
+typedef void (*bg_outputs_kernel)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
+                                  int n_outputs, double *pairs, double *largest);
 /* The losses of pointwise.h. */
 enum {
     BG_ABSOLUTE_ERROR,
@@ -252,15 +254,17 @@ typedef struct {
     void (*search_f64)(const double *x, size_t n, const double *edges, uint32_t size, uint16_t *codes);
 
     /* OUT pairs. y, raw, weight (or NULL): n values each, or n_outputs rows of them `pitch` apart.
-     * OUT largest: max |gradient|, max hessian (raised, never lowered). */
+     * OUT largest: max |gradient|, max hessian (raised, never lowered); normal_nll: of each output. */
     bg_pointwise_kernel squared_error, binary_log_loss;
-    void (*multinomial_log_loss)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
-                                 int n_outputs, double *pairs, double *largest);
+    bg_outputs_kernel multinomial_log_loss, normal_nll;
     /* OUT top, sum: max_k raw_k and sum_k exp(raw_k - top) of each row. OUT p: softmax, row by row. */
     void (*softmax_sums)(const double *raw, size_t n, size_t pitch, int n_outputs, double *top, double *sum);
     void (*softmax)(const double *raw, size_t n, size_t pitch, int n_outputs, double *p);
     /* the same as of one output, with pairs of `width` numbers: where that is 1, the hessian is not stored */
     bg_parametric_kernel pointwise[BG_POINTWISE_LOSSES];
+    /* OUT pairs: each divided by the geometric mean of unit and its hessian per weight; weight may be NULL. OUT
+     * largest as above. */
+    void (*weigh_by_root)(double *pairs, const double *weight, size_t n, double unit, double *largest);
     void (*exponential)(double *x, size_t n);
     /* See ranking.h. */
     void (*rank_query)(const bg_ranking *ranking, size_t query, double *scratch, double *largest);

@@ -81,12 +81,10 @@ static void order_categories(const int64_t *hist, uint32_t n_codes, const bg_sca
 {
     category_view view = {hist, n_codes, 0, 0, rule};
     double kept;
-    order->n = find_entries(&view, 1, items[0]);
+    order->n = find_levels(&view, items[0]);
     order->smoothed = order->n > categories->few_levels;
-    if (order->smoothed) {
-        view.rest_gradient = view.rest_sums = 0;
-        order->n = find_entries(&view, categories->min_rows, items[0]);
-    }
+    if (order->smoothed)
+        order->n = pool_rare(&view, categories->min_rows, items[0], order->n);
     const double noise = order->smoothed ? categories->noise : 0;
     const category_shrinkage shrinkage = shrinkage_of(&view, items[0], order->n, noise);
     const uint64_t *sorted = sort_entries(&view, order->n, &shrinkage, items, &kept);

@@ -1,5 +1,8 @@
 /* Gradients and hessians of the losses that deserve a loop of their own. */
 
+/* Raw predictions that are logarithms count as no larger, and no smaller. */
+#define LARGEST_LOG 300.0
+
 /* exp(x) by 2^k * exp(r), |r| <= ln(2) / 2, Taylor to r^13 (error below 1 ulp); arguments are clamped to the range of
  * normal numbers. Written out so that it is vectorised, and so that every instruction set computes the same bits. */
 static inline double exp_of(double x)
@@ -172,6 +175,75 @@ static void multinomial_log_loss(const double *restrict y, const double *restric
     }
     raise_to(largest, gradient_bits);
     raise_to(largest + 1, hessian_bits);
+}
+
+/* log s + (y - m)^2 / (2 s^2), raw predictions m and log s: gradients (m - y) / s^2 and 1 - (y - m)^2 / s^2, hessians
+ * the expected ones, 1 / s^2 and 2, the second no less than its gradient's size. OUT largest: two numbers an output. */
+static inline void normal_body(const double *restrict y, const double *restrict raw, const double *restrict weight,
+                               size_t n, size_t pitch, double *restrict pairs, double *largest, int weighted)
+{
+    int64_t top[4] = {0};
+    double *restrict of_mean = pairs, *restrict of_log = pairs + 2 * pitch;
+    const double *restrict log_s = raw + pitch;
+    for (size_t i = 0; i < n; i++) {
+        double x = -2.0 * log_s[i];
+        x = x < -LARGEST_LOG ? -LARGEST_LOG : x;
+        x = x > LARGEST_LOG ? LARGEST_LOG : x;
+        double precision = exp_of(x), d = raw[i] - y[i], w = weighted ? weight[i] : 1.0;
+        double slope = precision * d, of_s = 1.0 - d * slope, size = fabs(of_s);
+        double numbers[4] = {w * slope, w * precision, w * of_s, w * (size > 2.0 ? size : 2.0)};
+        of_mean[2 * i] = numbers[0];
+        of_mean[2 * i + 1] = numbers[1];
+        of_log[2 * i] = numbers[2];
+        of_log[2 * i + 1] = numbers[3];
+        for (int j = 0; j < 4; j++) {
+            int64_t bits = magnitude_bits(numbers[j]);
+            top[j] = bits > top[j] ? bits : top[j];
+        }
+    }
+    for (int j = 0; j < 4; j++)
+        raise_to(largest + j, top[j]);
+}
+
+static void normal_nll(const double *y, const double *raw, const double *weight, size_t n, size_t pitch, int n_outputs,
+                       double *pairs, double *largest)
+{
+    (void)n_outputs; /* two */
+    if (weight)
+        normal_body(y, raw, weight, n, pitch, pairs, largest, 1);
+    else
+        normal_body(y, raw, weight, n, pitch, pairs, largest, 0);
+}
+
+/* OUT pairs, largest: see kernels.h. */
+static inline void weigh_body(double *restrict pairs, const double *restrict weight, size_t n, double unit,
+                              double *largest, int weighted)
+{
+    const double root_of_unit = sqrt(unit);
+    int64_t gradient_bits = 0, hessian_bits = 0;
+    for (size_t i = 0; i < n; i++) {
+        double square = pairs[2 * i + 1];
+        if (weighted)
+            square /= weight[i] > 1e-300 ? weight[i] : 1e-300;
+        double mean = sqrt(square) * root_of_unit, factor = 1.0 / (mean > 0 ? mean : 1.0);
+        double gradient = pairs[2 * i] * factor, hessian = pairs[2 * i + 1] * factor;
+        pairs[2 * i] = gradient;
+        pairs[2 * i + 1] = hessian;
+        int64_t bits = magnitude_bits(gradient);
+        gradient_bits = bits > gradient_bits ? bits : gradient_bits;
+        bits = magnitude_bits(hessian);
+        hessian_bits = bits > hessian_bits ? bits : hessian_bits;
+    }
+    raise_to(largest, gradient_bits);
+    raise_to(largest + 1, hessian_bits);
+}
+
+static void weigh_by_root(double *pairs, const double *weight, size_t n, double unit, double *largest)
+{
+    if (weight)
+        weigh_body(pairs, weight, n, unit, largest, 1);
+    else
+        weigh_body(pairs, weight, n, unit, largest, 0);
 }
 
 /* OUT top, sum: of each row the largest raw prediction, and the sum of exp(raw_k - top). */

@@ -209,29 +209,59 @@ static void scan_vector(const int64_t *hist, uint32_t n_codes, const int64_t *to
     out->code = code;
 }
 
+/* Codes of a categorical feature that are looked at together: most have no row in a small node, and which ones have is
+ * better found out without branches. */
+#define PROJECTED 256
+
+/* OUT present: those from first on, PROJECTED at most, that have rows. Returns how many. */
+static inline size_t present_codes(const int64_t *hist, int lanes, uint32_t first, uint32_t n_codes, uint32_t *present)
+{
+    const uint32_t end = n_codes - first < PROJECTED ? n_codes : first + PROJECTED;
+    size_t n = 0;
+    for (uint32_t code = first; code < end; code++) {
+        present[n] = code;
+        n += hist[(size_t)code * lanes + lanes - 1] != 0;
+    }
+    return n;
+}
+
+static inline __attribute__((always_inline)) void project_record(const int d, int last, const int64_t *whole,
+                                                                 const int64_t *record, int64_t *to)
+{
+    int64_t sum = 0;
+    for (int j = 0; j < d; j++)
+        sum += whole[j] * (int64_t)field_of(record, j);
+    to[0] = sum;
+    to[1] = record[last];
+}
+
 /* OUT wide: records with one gradient, that of the direction along which the codes differ most: the first eigenvector of
  * sum_c d_c d_c' / H_c with d_c = G_c - G H_c / H, found by power iteration; it is rounded, so that sums stay exact.
  * OUT total_wide: the same of the node. Returns what 1 in the gradient's field is worth. */
-static double project_vectors(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
-                              int64_t *wide, int64_t *total_wide)
+static inline __attribute__((always_inline)) double project_fields(const int d, const int64_t *hist, uint32_t n_codes,
+                                                                   const int64_t *total, const bg_vector_rule *rule,
+                                                                   int64_t *wide, int64_t *total_wide)
 {
-    const int d = rule->n_fields, lanes = rule->lanes, last = lanes - 1;
+    const int lanes = d <= 2 ? 2 : 4, last = lanes - 1;
     double spread[BG_VECTOR_FIELDS][BG_VECTOR_FIELDS] = {{0}}, direction[BG_VECTOR_FIELDS] = {0};
     double mean[BG_VECTOR_FIELDS], deviation[BG_VECTOR_FIELDS];
     int64_t whole[BG_VECTOR_FIELDS];
+    uint32_t present[PROJECTED];
     double hessian = (double)(total[last] >> rule->count_bits), largest = 0, unit = 0;
     for (int j = 0; j < d; j++)
         mean[j] = hessian > 0 ? field_of(total, j) * rule->unit[j] / hessian : 0;
-    for (uint32_t code = 1; code < n_codes; code++) {
-        const int64_t *record = hist + (size_t)code * lanes;
-        double h = (double)(record[last] >> rule->count_bits);
-        if (h <= 0)
-            continue;
-        for (int j = 0; j < d; j++)
-            deviation[j] = field_of(record, j) * rule->unit[j] - mean[j] * h;
-        for (int j = 0; j < d; j++)
-            for (int k = 0; k < d; k++)
-                spread[j][k] += deviation[j] * deviation[k] / h;
+    for (uint32_t first = 1; first < n_codes; first += PROJECTED) {
+        const size_t n = present_codes(hist, lanes, first, n_codes, present);
+        for (size_t i = 0; i < n; i++) {
+            const int64_t *record = hist + (size_t)present[i] * lanes;
+            double h = (double)(record[last] >> rule->count_bits);
+            double per_hessian = h > 0 ? 1.0 / h : 0.0;
+            for (int j = 0; j < d; j++)
+                deviation[j] = field_of(record, j) * rule->unit[j] - mean[j] * h;
+            for (int j = 0; j < d; j++)
+                for (int k = 0; k < d; k++)
+                    spread[j][k] += deviation[j] * deviation[k] * per_hessian;
+        }
     }
     int start = 0;
     for (int j = 1; j < d; j++)
@@ -257,13 +287,25 @@ static double project_vectors(const int64_t *hist, uint32_t n_codes, const int64
     /* whole[j] is direction[j] unit[j] / unit in steps of 2^-16 */
     for (int j = 0; j < d; j++)
         whole[j] = llrint(direction[j] / sqrt(norm) * (rule->unit[j] / unit) * 65536.0);
-    for (int64_t code = -1; code < (int64_t)n_codes; code++) {
-        const int64_t *record = code < 0 ? total : hist + code * lanes;
-        int64_t *to = code < 0 ? total_wide : wide + 2 * code, sum = 0;
-        for (int j = 0; j < d; j++)
-            sum += whole[j] * (int64_t)field_of(record, j);
-        to[0] = sum;
-        to[1] = record[last];
+    project_record(d, last, whole, total, total_wide);
+    project_record(d, last, whole, hist, wide);
+    memset(wide + 2, 0, 2 * (n_codes - 1) * sizeof *wide);
+    for (uint32_t first = 1; first < n_codes; first += PROJECTED) {
+        const size_t n = present_codes(hist, lanes, first, n_codes, present);
+        for (size_t i = 0; i < n; i++)
+            project_record(d, last, whole, hist + (size_t)present[i] * lanes, wide + 2 * (size_t)present[i]);
     }
     return unit / 65536.0;
+}
+
+static double project_vectors(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
+                              int64_t *wide, int64_t *total_wide)
+{
+    switch (rule->n_fields) {
+    case 2: return project_fields(2, hist, n_codes, total, rule, wide, total_wide);
+    case 3: return project_fields(3, hist, n_codes, total, rule, wide, total_wide);
+    case 4: return project_fields(4, hist, n_codes, total, rule, wide, total_wide);
+    case 5: return project_fields(5, hist, n_codes, total, rule, wide, total_wide);
+    default: return project_fields(6, hist, n_codes, total, rule, wide, total_wide);
+    }
 }

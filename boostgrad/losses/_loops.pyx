@@ -20,8 +20,8 @@ from boostgrad.native cimport (
     BG_RELATIVE_ERROR,
     BG_TWEEDIE,
     address_of,
-    bg_kernels,
     kernels,
+    outputs_kernel,
     parallel_for,
     parametric_kernel,
     pointwise_kernel,
@@ -33,9 +33,9 @@ cdef object empty = np.empty
 DEF BLOCK = 16384
 
 cdef struct Context:
-    const bg_kernels *k
-    pointwise_kernel kernel
+    pointwise_kernel kernel       # one of these three
     parametric_kernel parametric
+    outputs_kernel of_outputs
     double parameter
     const char *y
     int y_kind       # its dtype; see TARGET_KINDS
@@ -43,8 +43,9 @@ cdef struct Context:
     const double *raw
     const double *weight
     double *pairs
-    double *largest  # two a block
+    double *largest  # n_bounds a block
     int64_t n_rows
+    int n_bounds     # two for all outputs, or for each
     int width
     int n_outputs
 
@@ -86,22 +87,22 @@ cdef void parametric_block(void *context, int64_t chunk, int worker) noexcept no
                  c.parameter, c.width, c.pairs + begin * c.width, c.largest + 2 * chunk)
 
 
-cdef void multinomial_block(void *context, int64_t chunk, int worker) noexcept nogil:
+cdef void outputs_block(void *context, int64_t chunk, int worker) noexcept nogil:
     cdef Context *c = <Context *> context
     cdef int64_t begin = chunk * BLOCK
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
-    c.k.multinomial_log_loss(targets(c, begin, n, worker), c.raw + begin,
-                             c.weight + begin if c.weight != NULL else NULL, n, c.n_rows, c.n_outputs,
-                             c.pairs + begin * c.width, c.largest + 2 * chunk)
+    c.of_outputs(targets(c, begin, n, worker), c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
+                 c.n_rows, c.n_outputs, c.pairs + begin * c.width, c.largest + c.n_bounds * chunk)
 
 
 cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out, int n_threads,
-              parametric_kernel parametric=NULL, double parameter=0.0):
-    """OUT out.pairs, out.largest, which is only raised"""
+              parametric_kernel parametric=NULL, double parameter=0.0, outputs_kernel of_outputs=NULL,
+              bint apart=False):
+    """OUT out.pairs, out.largest, which is only raised; apart: where the kernel tells bounds of each output."""
     cdef Context context
     cdef const double[::1] weight_view
     cdef double[:, :, ::1] pairs = out.pairs
-    cdef int64_t n_blocks
+    cdef int64_t n_blocks, n_numbers
     y = np.ascontiguousarray(y)
     context.y = <const char *> address_of(y)
     context.y_kind = TARGET_KINDS[y.dtype]
@@ -111,36 +112,75 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
     if weight is not None:
         weight_view = weight
         context.weight = &weight_view[0]
-    context.largest = <double *> malloc((2 * n_blocks + (1 if context.y_kind == 8 else n_threads * BLOCK)) * sizeof(double))
+    context.n_outputs = raw.shape[0]
+    context.n_bounds = 2 * context.n_outputs if apart else 2
+    n_numbers = context.n_bounds * n_blocks
+    context.largest = <double *> malloc((n_numbers + (1 if context.y_kind == 8 else n_threads * BLOCK)) * sizeof(double))
     if context.largest == NULL:
         raise MemoryError()
-    memset(context.largest, 0, 2 * n_blocks * sizeof(double))
-    context.y_room = context.largest + 2 * n_blocks
-    context.k = kernels()
+    memset(context.largest, 0, n_numbers * sizeof(double))
+    context.y_room = context.largest + n_numbers
     context.kernel = kernel
     context.parametric = parametric
+    context.of_outputs = of_outputs
     context.parameter = parameter
     context.raw = &raw[0, 0]
     context.pairs = &pairs[0, 0, 0]
     context.width = pairs.shape[2]
-    context.n_outputs = raw.shape[0]
     with nogil:
         if parametric != NULL:
             parallel_for(parametric_block, &context, n_blocks, n_threads)
         else:
-            parallel_for(pointwise_block if kernel != NULL else multinomial_block, &context, n_blocks, n_threads)
-    raise_largest(out.largest[0], context.largest, n_blocks)
+            parallel_for(pointwise_block if kernel != NULL else outputs_block, &context, n_blocks, n_threads)
+    raise_largest(out.largest, context.largest, n_blocks, context.n_bounds)
     free(context.largest)
-    out.largest[1:] = out.largest[0]
+    if not apart:
+        out.largest[1:] = out.largest[0]
 
 
-cdef void raise_largest(out, const double *of_blocks, int64_t n_blocks):
-    """OUT out, of length 2: only raised, by two numbers a block; what is not a number stays."""
+cdef void raise_largest(out, const double *of_blocks, int64_t n_blocks, int n_bounds=2):
+    """OUT out, the first n_bounds numbers: only raised, by so many numbers a block; what is not a number stays."""
     cdef double *largest = <double *> address_of(out)
     cdef int64_t i
-    for i in range(2 * n_blocks):
-        if of_blocks[i] > largest[i % 2] or isnan(of_blocks[i]):
-            largest[i % 2] = of_blocks[i]
+    for i in range(n_bounds * n_blocks):
+        if of_blocks[i] > largest[i % n_bounds] or isnan(of_blocks[i]):
+            largest[i % n_bounds] = of_blocks[i]
+
+
+cdef struct Weighing:
+    const double *weight  # NULL: 1
+    double *pairs
+    double *largest       # two a block
+    double unit
+    int64_t n_rows
+
+
+cdef void weigh_block(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Weighing *c = <Weighing *> context
+    cdef int64_t begin = chunk * BLOCK
+    kernels().weigh_by_root(c.pairs + 2 * begin, c.weight + begin if c.weight != NULL else NULL,
+                            min(<int64_t> BLOCK, c.n_rows - begin), c.unit, c.largest + 2 * chunk)
+
+
+def weigh_by_root(double[:, ::1] pairs, weight, double unit, largest, int n_threads):
+    """INOUT pairs, shape (n_rows, 2): each divided by the geometric mean of the unit and of its hessian per weight.
+    OUT largest: their bounds."""
+    cdef Weighing c
+    cdef const double[::1] weights
+    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
+    cdef double[:, ::1] of_blocks = np.zeros((n_blocks, 2))
+    c.weight = NULL
+    if weight is not None:
+        weights = weight
+        c.weight = &weights[0]
+    c.pairs = &pairs[0, 0]
+    c.largest = &of_blocks[0, 0]
+    c.unit = unit
+    c.n_rows = pairs.shape[0]
+    with nogil:
+        parallel_for(weigh_block, &c, n_blocks, n_threads)
+    largest[:] = 0
+    raise_largest(largest, c.largest, n_blocks)
 
 
 cdef struct Arrays:
@@ -234,7 +274,11 @@ def binary_log_loss(y, raw, weight, out, int n_threads):
 
 
 def multinomial_log_loss(y, raw, weight, out, int n_threads):
-    run(NULL, y, raw, weight, out, n_threads)
+    run(NULL, y, raw, weight, out, n_threads, NULL, 0.0, kernels().multinomial_log_loss)
+
+
+def normal_nll(y, raw, weight, out, int n_threads):
+    run(NULL, y, raw, weight, out, n_threads, NULL, 0.0, kernels().normal_nll, True)
 
 
 # The losses of kernels/pointwise.h.

@@ -138,12 +138,9 @@ class NormalNLL(DistributionLoss):
     def moments(self, y, weight):
         return np.array(_spread(y, weight))
 
-    def derivatives(self, y, raw):
-        precision = _exp(-2.0 * raw[1])
-        d = raw[0] - y
-        slope = precision * d
-        d *= slope
-        return [slope, np.subtract(1.0, d, out=d)], [precision, 2.0]
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        _loops.normal_nll(y, raw, weight, out, n_threads)
+        out.settle_unit(0, weight, by_row=True)
 
     def values(self, y, raw):
         d = raw[0] - y

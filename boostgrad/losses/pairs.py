@@ -125,7 +125,7 @@ class GradientPairs:
         """What a gain of 1 is once pairs are in units; gains of rows that weigh by the root of a hessian were nats."""
         return np.where(self.by_row, 1.0 / self.hessian_unit, 1.0)
 
-    def to_units(self, weight: np.ndarray | None) -> None:
+    def to_units(self, weight: np.ndarray | None, n_threads: int = 1) -> None:
         """Divide the pairs of each output by its unit, or the pair of each row by the geometric mean of the unit and of
         the row's hessian, which changes no Newton step of a row."""
         if not self.settled[0]:
@@ -134,13 +134,7 @@ class GradientPairs:
             self.pairs[k] /= self.hessian_unit[k]
             self.largest[k] /= self.hessian_unit[k]
         for k in np.flatnonzero(self.by_row):
-            self.largest[k] = 0
-            for begin in range(0, self.n_rows, BLOCK):
-                gradient, hessian = (np.ascontiguousarray(part) for part in self.pairs[k, begin : begin + BLOCK].T)
-                w = 1.0 if weight is None else np.maximum(weight[begin : begin + BLOCK], 1e-300)
-                divisor = np.sqrt(hessian / (w / self.hessian_unit[k]))
-                divisor[divisor == 0] = 1.0
-                self.of_rows(slice(begin, begin + BLOCK)).fill(k, gradient / divisor, hessian / divisor)
+            _loops.weigh_by_root(self.pairs[k], weight, self.hessian_unit[k], self.largest[k], n_threads)
 
     def unsettle(self) -> None:
         """Where there is ``room``: whole pairs again, which are filled output by output."""

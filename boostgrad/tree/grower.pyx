@@ -226,12 +226,14 @@ cdef class TreeGrower:
     cdef double gradient_variance(self):
         """Of the gradients, per hessian, from rows all over; 1 where a log loss says how wrong it is."""
         cdef int64_t i, step = self.partition.n_rows // NOISE_ROWS + 1
+        cdef const double *pair
         cdef double squares = 0, hessian = 0
         if self.noise_share == 0:
             return 0
-        for i in range(0, self.partition.n_rows, step):
-            squares += self.pairs[self.pair_width * i] * self.pairs[self.pair_width * i]
-            hessian += self.pairs[self.pair_width * i + 1] if self.pair_width == 2 else self.constant_hessian
+        for i in range((self.partition.n_rows + step - 1) // step):
+            pair = self.pairs + self.pair_width * i * step
+            squares += pair[0] * pair[0]
+            hessian += pair[1] if self.pair_width == 2 else self.constant_hessian
         return squares / hessian if hessian > 0 else 0
 
     cdef int32_t add_node(self, int64_t begin, int64_t count, int32_t depth, uint64_t key) noexcept nogil:

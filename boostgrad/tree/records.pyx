@@ -286,15 +286,14 @@ cdef class RowRecords:
     cdef double typical(self, int lane) noexcept:
         """Mean size of a sample of the numbers, without those above the sample's mean, among which outliers are."""
         cdef int64_t step = self.n_rows // 4096 + 1
-        cdef int64_t i
+        cdef int64_t apart = self.pair_width * step, sampled = (self.n_rows + step - 1) // step, i
         cdef double size, mean = 0, typical = 0
-        cdef int sampled = 0, n_typical = 0
-        for i in range(0, self.n_rows, step):
-            mean += fabs(self.pairs[self.pair_width * i + lane])
-            sampled += 1
+        cdef int n_typical = 0
+        for i in range(sampled):
+            mean += fabs(self.pairs[apart * i + lane])
         mean /= sampled
-        for i in range(0, self.n_rows, step):
-            size = fabs(self.pairs[self.pair_width * i + lane])
+        for i in range(sampled):
+            size = fabs(self.pairs[apart * i + lane])
             if size <= mean:
                 typical += size
                 n_typical += 1

@@ -101,8 +101,8 @@ cdef class GradientSketch:
             if self.width == 1:
                 hessian[k] = self.constant_hessian
                 continue
-            for i in range(0, self.n_rows, step):
-                hessian[k] += at[2 * i + 1]
+            for i in range((self.n_rows + step - 1) // step):
+                hessian[k] += at[2 * i * step + 1]
         share = np.asarray(hessian) / max(np.mean(hessian), 1e-300)
         scale = np.where(share > 1e-6, 1.0 / np.sqrt(np.maximum(share, 1e-6)), 0.0)
         weights = np.zeros((d + 1, K))
@@ -157,10 +157,10 @@ cdef class GradientSketch:
         cdef int64_t i, step = self.n_rows // 65536 + 1
         cdef double squares = 0, hessian = 0
         cdef int field
-        for i in range(0, self.n_rows, step):
+        for i in range((self.n_rows + step - 1) // step):
             for field in range(self.n_fields):
-                squares += self.fields[field * self.n_rows + i] * self.fields[field * self.n_rows + i]
-            hessian += self.fields[self.n_fields * self.n_rows + i]
+                squares += self.fields[field * self.n_rows + i * step] * self.fields[field * self.n_rows + i * step]
+            hessian += self.fields[self.n_fields * self.n_rows + i * step]
         return squares / self.n_fields / hessian if hessian > 0 else 0
 
 
