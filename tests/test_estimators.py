@@ -993,3 +993,22 @@ def test_multi_strategy(tmp_path):
     assert binary.ensemble_.trees[0].leaf_value.shape[1] == 1
     many = BoostGradClassifier(n_estimators=2).fit(X, np.arange(1200) % 40)
     assert len(many.ensemble_.trees) == 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "n_targets", "n_trees"),
+    [
+        ({"loss": "normal_nll"}, 1, 1),
+        ({"loss": "negative_binomial_nll"}, 1, 1),
+        ({"loss": "poisson_nll"}, 1, 1),
+        ({"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}, 1, 1),
+        ({"loss": "squared_error"}, 3, 3),
+        ({"loss": "normal_nll"}, 2, 4),
+        ({"loss": "normal_nll", "multi_strategy": "one_output_per_tree"}, 1, 2),
+    ],
+)
+def test_which_outputs_share_a_tree(parameters, n_targets, n_trees):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 2)), rng.integers(0, 9, (100, n_targets)).astype(float)
+    model = BoostGradRegressor(n_estimators=3, **parameters).fit(X, y if n_targets > 1 else y[:, 0])
+    assert len(model.ensemble_.trees) == 3 * n_trees

@@ -46,7 +46,8 @@ from boostgrad.tree.row_predictor import RowPredictor
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
 
-# multi_strategy "auto" is one tree for all outputs above this many; benchmarks/results/NOTES.md has the tables.
+# multi_strategy "auto" is one tree for all outputs above this many, or above one where a loss is joint;
+# benchmarks/results/NOTES.md has the tables.
 AUTO_VECTOR_OUTPUTS = 30
 
 # Fewer rows are predicted by one thread.
@@ -271,7 +272,7 @@ class BoostGrad(FittedState, BaseEstimator):
     def _has_vector_leaves(self, loss: Loss) -> bool:
         """Whether an iteration is one tree for all outputs."""
         if self.multi_strategy == "auto":
-            return loss.n_outputs > AUTO_VECTOR_OUTPUTS
+            return loss.n_outputs > (1 if loss.joint else AUTO_VECTOR_OUTPUTS)
         return loss.n_outputs > 1 and self.multi_strategy == "multi_output_tree"
 
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:

@@ -94,6 +94,9 @@ class Loss:
         True for a loss whose leaves may be too far off by Newton's step: then :meth:`damp` is called for each tree.
     damped_vectors : bool
         The same for trees with vector leaves alone.
+    joint : bool
+        Whether one tree for all outputs is the better default, as where they describe one target from several sides:
+        what moves one moves the others.
     refined : bool
         True for a loss whose leaves are far from what is best for their rows by Newton's step: then
         :meth:`refine_leaves` is called for each tree.
@@ -122,6 +125,7 @@ class Loss:
     smooth: ClassVar[bool] = True
     damped: ClassVar[bool] = False
     damped_vectors: ClassVar[bool] = False
+    joint: ClassVar[bool] = False
     refined: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
     soft: bool = False

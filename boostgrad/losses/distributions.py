@@ -40,6 +40,7 @@ class DistributionLoss(Loss):
         and leaves the other parameter as it is. None: there is none.
     """
 
+    joint = True
     log_outputs: ClassVar[tuple[bool, ...]]
     support: ClassVar[str] = ""
     scale_output: ClassVar[int | None] = None

@@ -43,6 +43,7 @@ class Quantiles(Loss):
 
     name = "quantiles"
     smooth = False
+    joint = True
     constant_hessian = 1.0
 
     def __init__(self, quantiles: Sequence[float]):
