@@ -2,13 +2,22 @@
 
 Rows do not depend on each other, so they are differentiated in blocks, whose arrays stay in the cache between one
 operation and the next: the derivatives of a million rows take less than half the time of those of whole arrays. What
-is made of a block goes straight into the pairs, and is gone before the next one, so that this gets the same memory.
+is made of a block goes straight into the pairs, and is gone soon after, so that the next ones get the same memory.
+
+PyTorch's own threads share each operation and meet at its end, which costs most of their time where operations are so
+small, and tenfold beside a busy neighbour. So each thread has a block to itself::
+
+    PyTorch's   [ y - raw | ^2 | sum | ... ]      both threads wait for each other after every one
+    here        thread 0   block 0 [ y - raw | ^2 | sum | ... ]   block 2 ...
+                thread 1   block 1 [ y - raw | ^2 | sum | ... ]   block 3 ...
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +26,8 @@ import numpy as np
 from boostgrad.losses.base import Loss
 from boostgrad.losses.own import OwnLoss, clipped, name_of
 
-# Numbers in a block. That of PyTorch is for each thread, and more would not stay in its cache from one operation to the
-# next. JAX makes one operation of all, but a call of it takes longer.
+# Numbers in a block. More would not stay in a core's cache from one operation of PyTorch to the next. JAX makes one
+# operation of all, but a call of it takes longer.
 BLOCK_TORCH = 65_536
 BLOCK_JAX = 262_144
 
@@ -38,7 +47,8 @@ class AutodiffLoss(OwnLoss):
         the rows: a row's loss must not depend on other rows. Where there are several outputs, and for survival
         analysis, y may have shape (n_rows, n_columns), as of :class:`CallableLoss`. y must not be written to.
     backend : {"torch", "jax"}
-        PyTorch takes as many threads as ``n_jobs`` says, JAX as many as it likes.
+        PyTorch takes as many threads as ``n_jobs`` says, each of which calls the function with blocks of its own, at
+        the same time; JAX as many as it likes.
     n_outputs : int, default=1
     hessian : {"auto", "exact", "gauss_newton", "constant"}, default="auto"
         The diagonal of the hessian: "exact", by differentiating twice; "gauss_newton": the squared gradient;
@@ -93,23 +103,27 @@ class AutodiffLoss(OwnLoss):
     def gradients(self, y, raw, weight, out, n_threads=1):
         y = np.asarray(y, dtype=np.float64)
         library, curved = self._differentiates(), np.full(self.n_outputs, self.hessian != "auto")
-        with library.at_work(n_threads):
-            for rows in _blocks(raw, library.block(n_threads)):
-                of_rows = y[rows], raw[:, rows], None if weight is None else weight[rows]
-                out.fill_rows(rows, *self._derivatives(library, *of_rows, curved), n_threads)
+
+        def of_block(rows: slice) -> tuple[slice, np.ndarray, np.ndarray | float, np.ndarray | bool]:
+            of_rows = y[rows], raw[:, rows], None if weight is None else weight[rows]
+            return rows, *self._derivatives(library, *of_rows)
+
+        with library.at_work(n_threads) as in_order:
+            for rows, gradient, hessian, is_curved in in_order(of_block, _blocks(raw, library.block)):
+                curved |= is_curved
+                out.fill_rows(rows, gradient, hessian, n_threads)
         if not curved.all():  # which was not known before the last row
             known = out.pairs[:, :, 1] if out.constant_hessian is None else out.constant_hessian
             hessian = np.where(curved[:, None], known, 1.0 if weight is None else weight)
             out.fill_all(out.pairs[:, :, 0].copy(), hessian, n_threads)
 
-    def _derivatives(self, library, y, raw, weight, curved) -> tuple[np.ndarray, np.ndarray | float]:
-        """Gradient and hessian of a block of rows; OUT curved, where an output is found to be."""
+    def _derivatives(self, library, y, raw, weight) -> tuple[np.ndarray, np.ndarray | float, np.ndarray | bool]:
+        """Gradient and hessian of a block of rows, and for "auto" which outputs are curved there."""
         gradient, exact = library.derivatives(y, self._shape(raw), twice=self.hessian in ("auto", "exact"))
         gradient, exact = gradient.reshape(raw.shape), None if exact is None else exact.reshape(raw.shape)
-        if not curved.all():
-            curved |= np.any(exact, axis=1)
+        curved = np.any(exact, axis=1) if self.hessian == "auto" else True
         gradient, hessian = clipped(gradient, None, self.clip), self._curvature(gradient, exact)
-        return (gradient, hessian) if weight is None else (gradient * weight, hessian * weight)
+        return (gradient, hessian, curved) if weight is None else (gradient * weight, hessian * weight, curved)
 
     def _curvature(self, gradient: np.ndarray, exact: np.ndarray | None) -> np.ndarray | float:
         """The hessian of some rows, before weights."""
@@ -125,9 +139,10 @@ class AutodiffLoss(OwnLoss):
     def values(self, y, raw):
         y = np.asarray(y, dtype=np.float64)
         library, found = self._differentiates(), np.empty(raw.shape[1])
-        with library.at_work(1):
-            for rows in _blocks(raw, library.block(1)):
-                found[rows] = library.values(y[rows], self._shape(raw[:, rows]))
+        with library.at_work(1) as in_order:
+            blocks = ((rows, y[rows], self._shape(raw[:, rows])) for rows in _blocks(raw, library.block))
+            for rows, losses in in_order(lambda block: (block[0], library.values(*block[1:])), blocks):
+                found[rows] = losses
         return found
 
 
@@ -140,6 +155,23 @@ def _blocks(raw: np.ndarray, size: int) -> Iterator[slice]:
     for begin in range(0, n_rows, size or 1):
         begin = min(begin, n_rows - size)
         yield slice(begin, begin + size)
+
+
+# Applies a function to each of some blocks; the results are in the order of the blocks.
+InOrder = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+
+def _by_threads(pool: ThreadPoolExecutor, n_threads: int) -> InOrder:
+    def in_order(function: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[Any]:
+        waiting: deque[Any] = deque()
+        for block in blocks:
+            waiting.append(pool.submit(function, block))
+            if len(waiting) > 2 * n_threads:  # what is made of blocks takes memory until it is filled in
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    return in_order
 
 
 class _Torch:
@@ -155,21 +187,24 @@ class _Torch:
     def __init__(self, function: Callable[..., Any], owner: str):
         self.function, self.owner = function, owner
 
-    @staticmethod
-    def block(n_threads: int) -> int:
-        return BLOCK_TORCH * n_threads
+    @property
+    def block(self) -> int:
+        return BLOCK_TORCH
 
     @staticmethod
     @contextmanager
-    def at_work(n_threads: int) -> Iterator[None]:
-        """So many threads, and derivatives, whatever is set outside."""
+    def at_work(n_threads: int) -> Iterator[InOrder]:
+        """So many threads of ours, each with a block, and none of PyTorch's beside them, whatever is set outside."""
         import torch
 
         before = torch.get_num_threads()
-        torch.set_num_threads(n_threads)
+        torch.set_num_threads(1)
         try:
-            with torch.inference_mode(False), torch.enable_grad():
-                yield
+            if n_threads == 1:
+                yield map
+            else:
+                with ThreadPoolExecutor(n_threads, "boostgrad") as pool:
+                    yield _by_threads(pool, n_threads)
         finally:
             torch.set_num_threads(before)
 
@@ -185,6 +220,12 @@ class _Torch:
 
     def derivatives(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """First and second ones of a block; of several outputs, the diagonal of the hessian, output by output."""
+        import torch
+
+        with torch.inference_mode(False), torch.enable_grad():  # of this thread
+            return self._derivatives(y, raw, twice)
+
+    def _derivatives(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
         import torch
 
         at = _shared(raw).requires_grad_()
@@ -212,7 +253,7 @@ class _Torch:
     def values(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         import torch
 
-        with torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad():
             return self._losses(y, torch.from_numpy(raw.copy())).numpy()
 
 
@@ -241,17 +282,17 @@ class _Jax:
         self.compiles = True
         self.compiled: dict[str, Callable[..., Any]] = {}
 
-    @staticmethod
-    def block(n_threads: int) -> int:
+    @property
+    def block(self) -> int:
         return BLOCK_JAX
 
     @staticmethod
     @contextmanager
-    def at_work(n_threads: int) -> Iterator[None]:
+    def at_work(n_threads: int) -> Iterator[InOrder]:
         import jax
 
         with jax.enable_x64():
-            yield
+            yield map
 
     def _call(self, function: Callable[..., Any], y: np.ndarray, raw: np.ndarray) -> Any:
         import jax

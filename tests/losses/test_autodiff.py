@@ -2,6 +2,7 @@
 
 import contextlib
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -224,7 +225,7 @@ def test_what_is_no_loss_of_rows_is_refused(backend):
 
 
 def test_torch_is_left_as_it_was():
-    """Derivatives are found whatever is switched off outside, with so many threads as a fit has."""
+    """Derivatives are found whatever is switched off outside, without threads of PyTorch's."""
     torch = library("torch")
     X, y = table()
     seen = set()
@@ -244,9 +245,46 @@ def test_torch_is_left_as_it_was():
                 model = BoostGradRegressor(loss, n_jobs=2, **PARAMETERS).fit(X, y)
                 assert torch.is_grad_enabled() == (outside is contextlib.nullcontext)
             np.testing.assert_array_equal(model.predict(X), expected)
-            assert 2 in seen and 3 not in seen and torch.get_num_threads() == 3
+            assert seen == {1} and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_each_thread_of_torch_has_a_block(n_threads, monkeypatch):
+    """Two calls wait for each other where there are two threads, and no more than there are threads are at work."""
+    library("torch")
+    monkeypatch.setattr(autodiff, "BLOCK_TORCH", 50)
+    y, lock, at_once, most = np.arange(1000.0), threading.Lock(), 0, 0
+    together = threading.Barrier(min(n_threads, 2))
+
+    def half_square(y, raw):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        together.wait(30)
+        with lock:
+            at_once -= 1
+        return 0.5 * (raw - y) ** 2
+
+    gradient, _, _ = derivatives(AutodiffLoss(half_square), y, np.zeros((1, 1000)), n_threads=n_threads)
+    np.testing.assert_array_equal(gradient[0], -y)
+    assert min(n_threads, 2) <= most <= n_threads
+
+
+def test_what_goes_wrong_in_a_thread_is_told(monkeypatch):
+    library("torch")
+    monkeypatch.setattr(autodiff, "BLOCK_TORCH", 50)
+
+    def failing(y, raw):
+        if y[0] == 500:
+            raise ZeroDivisionError("block 10")
+        return 0.5 * (raw - y) ** 2
+
+    with pytest.raises(ZeroDivisionError, match="block 10"):
+        derivatives(AutodiffLoss(failing), np.arange(1000.0), np.zeros((1, 1000)), n_threads=2)
+    assert not any(thread.name.startswith("boostgrad") for thread in threading.enumerate())
 
 
 def test_jax_compiles_once_a_shape(monkeypatch):
