@@ -435,19 +435,24 @@ def losses(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
         "multinomial log loss, 10 classes", "row", repeated(1, k.multinomial_log_loss, *arguments), n, softmax, n
     )
 
-    raws, y, pairs, largest = rng.normal(size=(2, n)), rng.normal(size=n), np.zeros((2, n, 2)), np.zeros(4)
+    raws, largest = rng.normal(size=(2, n)), np.zeros(4)
+    for name, y in (("normal_nll", rng.normal(size=n)), ("gamma_nll", rng.exponential(size=n))):
+        kernel, pairs, twin = getattr(k, name), np.zeros((2, n, 2)), None
+        if reference:
 
-    def normal_nll():
-        slopes, informations = reference.normal_derivatives(y, raws)
-        informations[1] = np.maximum(informations[1], np.abs(slopes[1]))
-        return np.stack([np.stack(slopes), np.stack(informations)], axis=2)
+            def twin(name=name, y=y):
+                slopes, informations = getattr(reference, name.replace("_nll", "_derivatives"))(y, raws)
+                return np.stack([np.stack(slopes), np.stack(informations)], axis=2)
 
-    arguments = (address(y), address(raws), None, n, n, 2, address(pairs), address(largest))
-    k.normal_nll(*arguments)
-    if reference:
-        np.testing.assert_allclose(pairs, normal_nll(), rtol=1e-9, atol=1e-13, err_msg="normal_nll")
-    twin = normal_nll if reference else None
-    yield Case("normal likelihood", "row", repeated(1, k.normal_nll, *arguments), n, twin, n)
+        arguments = (address(y), address(raws), None, n, n, 2, address(pairs), address(largest))
+        kernel(*arguments)
+        if twin:
+            expected = twin()
+            floors = (True, True) if name == "gamma_nll" else (False, True)
+            for of, floor in zip(expected, floors, strict=True):
+                of[:, 1] = np.maximum(of[:, 1], np.abs(of[:, 0])) if floor else of[:, 1]
+            np.testing.assert_allclose(pairs, expected, rtol=1e-9, atol=1e-12, err_msg=name)
+        yield Case(name.replace("_nll", " likelihood"), "row", repeated(1, kernel, *arguments), n, twin, n)
 
     kept, bounds = rng.exponential(size=(n, 2)), np.zeros(2)
     pairs = kept.copy()

@@ -99,7 +99,7 @@ class Kernels(Structure):
         *((name, _PARTITION) for name in ("partition_u8", "partition_u16")),
         *((name, _SEARCH) for name in ("search_f32", "search_f64")),
         *((name, _POINTWISE) for name in ("squared_error", "binary_log_loss")),
-        *((name, _OUTPUTS) for name in ("multinomial_log_loss", "normal_nll")),
+        *((name, _OUTPUTS) for name in ("multinomial_log_loss", "normal_nll", "gamma_nll")),
         ("softmax_sums", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p)),
         ("softmax", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p)),
         ("pointwise", _PARAMETRIC * N_POINTWISE_LOSSES),
@@ -133,7 +133,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "e164894763b47c0d"
+HEADER_DIGEST = "8bba3ff5bbc59df7"
 
 MIRRORS = {
     "bg_packing": Packing,

@@ -83,7 +83,7 @@ def _log_start(case: Case) -> np.ndarray | None:
 # -- boostgrad ---------------------------------------------------------------------------------------------------------
 
 
-def boostgrad(case: Case, work: Work, symmetric: bool = False) -> Fitted:
+def boostgrad(case: Case, work: Work, **options: Any) -> Fitted:
     from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival, losses
 
     stop = case.stop
@@ -98,8 +98,7 @@ def boostgrad(case: Case, work: Work, symmetric: bool = False) -> Fitted:
         "early_stopping": stop is not None,
         "n_iter_no_change": work.patience,
     } | work.unless_own(l2_regularization=work.l2, min_child_weight=work.child_weight)
-    if symmetric:
-        shape |= {"grow_policy": "symmetric", "max_depth": 6, "max_leaf_nodes": 64}
+    shape |= options
     X, y = case.of("X", case.train), case.y[case.train]
     to_stop = {} if stop is None else {"X_val": case.of("X", stop), "y_val": case.y[stop]}
     loss = case.loss
@@ -141,7 +140,13 @@ def boostgrad(case: Case, work: Work, symmetric: bool = False) -> Fitted:
 
 
 def boostgrad_symmetric(case: Case, work: Work) -> Fitted:
-    return boostgrad(case, work, symmetric=True)
+    return boostgrad(case, work, grow_policy="symmetric", max_depth=6, max_leaf_nodes=64)
+
+
+def boostgrad_vector(case: Case, work: Work) -> Fitted:
+    if case.loss not in ("multinomial", "multilabel", "multi_target"):  # in others it is the default, or there is one output
+        raise Missing
+    return boostgrad(case, work, multi_strategy="multi_output_tree")
 
 
 # -- LightGBM ----------------------------------------------------------------------------------------------------------
@@ -516,6 +521,7 @@ def as_codes(X: Any, more_than: int = 0) -> Any:
 LIBRARIES: dict[str, Callable[[Case, Work], Fitted]] = {
     "boostgrad": boostgrad,
     "boostgrad-symmetric": boostgrad_symmetric,
+    "boostgrad-vector": boostgrad_vector,
     "lightgbm": lightgbm,
     "xgboost": xgboost,
     "catboost": catboost,
@@ -527,6 +533,7 @@ LIBRARIES: dict[str, Callable[[Case, Work], Fitted]] = {
 }
 PACKAGES = {
     "boostgrad-symmetric": "boostgrad",
+    "boostgrad-vector": "boostgrad",
     "hgb": "scikit-learn",
     "catboost-symmetric": "catboost",
     "ngboost-default": "ngboost",

@@ -14,7 +14,7 @@ from benchmarks.loss_libraries import LIBRARIES, PACKAGES
 
 #: Libraries that grow symmetric trees, and what is not another one's.
 SYMMETRIC, OURS_SYMMETRIC = "catboost-symmetric", "boostgrad-symmetric"
-OURS = ("boostgrad", OURS_SYMMETRIC)
+OURS = ("boostgrad", OURS_SYMMETRIC, "boostgrad-vector")
 
 #: What records are made of, and the heading of their part of the page.
 VIEWS = {"equal": "Equal work", "stopped": "Stopped early, by the same rows", "own": "Defaults of each library"}
@@ -48,8 +48,8 @@ def page(records: list[dict[str, Any]]) -> str:
         "*Beside the best other*: the difference of `boostgrad` to the library with the best mean metric, in percent "
         "of it, positive where boostgrad is better, and its standard error over the seeds, corrected for training sets "
         "that overlap (Nadeau and Bengio 2003). *Behind* or *ahead*: outside the 95% interval of Student's t, wide "
-        "where splits are few. *Symmetric*: the same of `boostgrad-symmetric` and `catboost-symmetric`. *Either "
-        "shape*: of whichever boostgrad has the better mean, as the best of the others is chosen."
+        "where splits are few. *Symmetric*: the same of `boostgrad-symmetric` and `catboost-symmetric`. *Best "
+        "shape*: of whichever boostgrad has the best mean, as the best of the others is chosen."
     ]
     for view, title in VIEWS.items():
         of_view = [r for r in records if r["view"] == view]
@@ -65,7 +65,7 @@ def _view(records: list[dict[str, Any]], title: str) -> list[str]:
     """A table a loss: mean metrics, and boostgrad beside the best of the others."""
     lines: list[str] = []
     counts: dict[str, dict[str, int]] = {
-        kind: defaultdict(int) for kind in ("all", "same trees", "symmetric", "either")
+        kind: defaultdict(int) for kind in ("all", "same trees", "symmetric", "best shape")
     }
     tables = _tables(records, "score")
     for loss, metric in METRICS.items():
@@ -89,8 +89,8 @@ def _view(records: list[dict[str, Any]], title: str) -> list[str]:
                 compared.append(_beside(found, OURS_SYMMETRIC, SYMMETRIC, metric.larger))
                 counts["symmetric"][compared[1][1]] += 1
             if OURS_SYMMETRIC in found:
-                either = _best({name: found[name] for name in OURS if name in found}, metric.larger)
-                counts["either"][_beside(found, either, best, metric.larger)[1]] += 1
+                chosen = _best({name: found[name] for name in OURS if name in found}, metric.larger)
+                counts["best shape"][_beside(found, chosen, best, metric.larger)[1]] += 1
             lines.append(f"| {' | '.join([table, *cells, *(part for pair in compared for part in pair)])} |")
             counts["all"][compared[0][1]] += 1
             same_trees = {name: scores for name, scores in found.items() if not name.endswith("symmetric")}
@@ -106,8 +106,8 @@ def _view(records: list[dict[str, Any]], title: str) -> list[str]:
     summary = f"Rows: {_counted(counts['all'])}; with symmetric trees left out {_counted(counts['same trees'])}"
     if counts["symmetric"]:
         summary += f"; symmetric trees beside CatBoost's {_counted(counts['symmetric'])}"
-    if counts["either"]:
-        summary += f"; either shape, where both were grown, {_counted(counts['either'])}"
+    if counts["best shape"]:
+        summary += f"; best shape, where several were grown, {_counted(counts['best shape'])}"
     summary += "."
     return ["", f"## {title}", "", summary, *lines, *_more(records)]
 

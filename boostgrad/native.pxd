@@ -162,6 +162,7 @@ cdef extern from "kernels.h" nogil:
         pointwise_kernel binary_log_loss
         outputs_kernel multinomial_log_loss
         outputs_kernel normal_nll
+        outputs_kernel gamma_nll
         void (*softmax_sums)(const double *, size_t, size_t, int, double *, double *) noexcept nogil
         void (*softmax)(const double *, size_t, size_t, int, double *) noexcept nogil
         parametric_kernel pointwise[11]

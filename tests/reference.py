@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.special import polygamma, psi
 
 from boostgrad.data.matrix import BinnedMatrix
 from boostgrad.losses import GradientPairs
@@ -776,6 +777,16 @@ def normal_derivatives(y, raw):
     precision = np.exp(-2.0 * raw[1])
     d = raw[0] - y
     return [precision * d, 1.0 - precision * d * d], [precision, np.full(len(y), 2.0)]
+
+
+def gamma_derivatives(y, raw):
+    """Of the logarithms of mean and shape: the slopes, and the Fisher information."""
+    k, ratio = np.exp(raw[1]), y * np.exp(-raw[0])
+    small = np.minimum(k, 1e4)
+    # the first terms of the series of psi where the difference of large numbers would lose digits
+    less_log = np.where(k > 1e4, -0.5 / k - 1 / (12 * k**2), psi(small) - np.log(small))
+    by_shape = np.where(k > 1e4, 0.5 + 1 / (6 * k), small**2 * polygamma(1, small) - small)
+    return [k * (1 - ratio), k * (less_log - 1 + ratio - np.log(ratio))], [k, by_shape]
 
 
 def efron(time, event, raw, weight):

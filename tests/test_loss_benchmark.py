@@ -88,7 +88,7 @@ def test_the_page_says_who_is_ahead():
     assert "1 behind; with symmetric trees left out 1 ahead" in text
     text = page(records_of(boostgrad=far, **{"boostgrad-symmetric": near, "catboost-symmetric": far, "lightgbm": far}))
     assert "1 level; with symmetric trees left out 1 level; symmetric trees beside CatBoost's 1 ahead" in text
-    assert "either shape, where both were grown, 1 ahead." in text and "| level | +50" in text
+    assert "best shape, where several were grown, 1 ahead." in text and "| level | +50" in text
 
 
 def test_means_are_of_the_splits_that_all_have():

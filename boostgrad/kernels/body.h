@@ -51,6 +51,7 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
     .binary_log_loss = binary_log_loss,
     .multinomial_log_loss = multinomial_log_loss,
     .normal_nll = normal_nll,
+    .gamma_nll = gamma_nll,
     .softmax_sums = softmax_sums,
     .softmax = softmax,
     .pointwise = {[BG_ABSOLUTE_ERROR] = absolute_error,

@@ -254,9 +254,9 @@ typedef struct {
     void (*search_f64)(const double *x, size_t n, const double *edges, uint32_t size, uint16_t *codes);
 
     /* OUT pairs. y, raw, weight (or NULL): n values each, or n_outputs rows of them `pitch` apart.
-     * OUT largest: max |gradient|, max hessian (raised, never lowered); normal_nll: of each output. */
+     * OUT largest: max |gradient|, max hessian (raised, never lowered); of distributions, of each output. */
     bg_pointwise_kernel squared_error, binary_log_loss;
-    bg_outputs_kernel multinomial_log_loss, normal_nll;
+    bg_outputs_kernel multinomial_log_loss, normal_nll, gamma_nll;
     /* OUT top, sum: max_k raw_k and sum_k exp(raw_k - top) of each row. OUT p: softmax, row by row. */
     void (*softmax_sums)(const double *raw, size_t n, size_t pitch, int n_outputs, double *top, double *sum);
     void (*softmax)(const double *raw, size_t n, size_t pitch, int n_outputs, double *p);

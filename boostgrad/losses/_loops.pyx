@@ -281,6 +281,10 @@ def normal_nll(y, raw, weight, out, int n_threads):
     run(NULL, y, raw, weight, out, n_threads, NULL, 0.0, kernels().normal_nll, True)
 
 
+def gamma_nll(y, raw, weight, out, int n_threads):
+    run(NULL, y, raw, weight, out, n_threads, NULL, 0.0, kernels().gamma_nll, True)
+
+
 # The losses of kernels/pointwise.h.
 POINTWISE = {
     "absolute_error": BG_ABSOLUTE_ERROR,

@@ -246,13 +246,8 @@ class GammaNLL(DistributionLoss):
         s = max(np.log(mean) - np.average(np.log(y), weights=weight), 1e-10)
         return np.log([mean, (3 - s + np.sqrt((s - 3) ** 2 + 24 * s)) / (12 * s)])  # Minka 2002
 
-    def derivatives(self, y, raw):
-        k, ratio = _shape(raw[1]), y * _exp(-raw[0])
-        psi_less_log, psi_1 = _polygammas(k)
-        # k^2 psi'(k) - k loses its digits where k is large, and is 1/2 + 1/(6 k) there
-        by_shape = np.where(k > 1e4, 0.5 + 1.0 / (6.0 * k), k * k * psi_1 - k)
-        slope = k * (psi_less_log - 1.0 + ratio - np.log(np.maximum(ratio, 1e-300)))
-        return [k * (1.0 - ratio), slope], [k, by_shape]
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        _loops.gamma_nll(y, raw, weight, out, n_threads)
 
     def values(self, y, raw):
         from scipy.special import gammaln
@@ -280,30 +275,6 @@ class GammaNLL(DistributionLoss):
 def _shape(raw: np.ndarray) -> np.ndarray:
     """A shape from its logarithm, within what digamma and log-gamma can tell apart."""
     return _loops.exponential(np.clip(raw, -15.0, 15.0))
-
-
-# Coefficients of psi(z) = log z - 1 / (2 z) - sum_n B_2n / (2 n z^2n), and the number of terms of psi(k + 1) = psi(k) +
-# 1 / k that take k to where these few are right to the last digits (Abramowitz and Stegun 1964, 6.3.18 and 6.3.5).
-_STIRLING = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760)
-_SHIFT = 9
-
-
-def _polygammas(k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """psi(k) - log k, and psi'(k), from the same reciprocals: scipy's psi' alone takes five times as long."""
-    sum_1, sum_2 = np.zeros_like(k), np.zeros_like(k)
-    for i in range(_SHIFT):
-        reciprocal = 1.0 / (k + i)
-        sum_1 += reciprocal
-        reciprocal *= reciprocal
-        sum_2 += reciprocal
-    z = 1.0 / (k + _SHIFT)
-    square = z * z
-    psi, psi_1 = np.zeros_like(k), np.zeros_like(k)
-    for n in range(len(_STIRLING), 0, -1):  # Horner's rule
-        psi = (psi + _STIRLING[n - 1]) * square
-        psi_1 = (psi_1 + 2 * n * _STIRLING[n - 1]) * square
-    sum_1 += 0.5 * z + psi
-    return np.log1p(_SHIFT / k) - sum_1, sum_2 + z * (1.0 + 0.5 * z + psi_1)
 
 
 def _is_count(y: np.ndarray) -> np.ndarray:

@@ -4,11 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
-from scipy.special import gammaln, polygamma, psi
+from scipy.special import gammaln
 
 from boostgrad import BoostGradRegressor
 from boostgrad.losses import get_loss
-from boostgrad.losses.distributions import NormalNLL, _log_factorial, _polygammas
+from boostgrad.losses.distributions import GammaNLL, NormalNLL, _log_factorial
 from boostgrad.losses.pairs import BLOCK
 from tests import reference
 
@@ -35,7 +35,9 @@ def sample(name, raw, n, seed=0):
 
 def derivatives(loss, y, raw):
     """Of a loss with a kernel, the twin's."""
-    return reference.normal_derivatives(y, raw) if isinstance(loss, NormalNLL) else loss.derivatives(y, raw)
+    if isinstance(loss, NormalNLL):
+        return reference.normal_derivatives(y, raw)
+    return reference.gamma_derivatives(y, raw) if isinstance(loss, GammaNLL) else loss.derivatives(y, raw)
 
 
 @pytest.mark.parametrize(("name", "raw"), CASES)
@@ -87,11 +89,22 @@ def test_gradients_and_hessians(name, raw, n):
         assert all((unit == 1) == is_log for unit, is_log in zip(pairs.hessian_unit, loss.log_outputs, strict=True))
 
 
-def test_special_functions_are_those_of_scipy():
-    k = np.exp(np.linspace(-15, 15, 3001))
-    psi_less_log, psi_1 = _polygammas(k)
-    np.testing.assert_allclose(psi_1, polygamma(1, k), rtol=1e-14)
-    np.testing.assert_allclose(psi_less_log, psi(k) - np.log(k), rtol=1e-14, atol=1e-13)
+def test_gamma_of_all_shapes_and_means():
+    """Gradients are differences of numbers of the size of k, and of k log k where that is small."""
+    log_k, log_mean = (x.ravel() for x in np.meshgrid(np.linspace(-15, 15, 301), np.linspace(-200, 200, 41)))
+    for log_ratio in (-600.0, -30.0, -1.0, -1e-9, 0.0, 1e-9, 1.0, 8.0):
+        raw, y = np.stack([log_mean, log_k]), np.exp(np.clip(log_mean + log_ratio, -700, 700))
+        pairs = get_loss("gamma_nll").pairs(len(y), weighted=True)
+        get_loss("gamma_nll").gradients(y, raw, None, pairs)
+        slopes, informations = reference.gamma_derivatives(y, raw)
+        for k, (slope, information) in enumerate(zip(slopes, informations, strict=True)):
+            near = 1e-13 * np.exp(log_k) * (1 + np.abs(np.log(y) - log_mean) + np.abs(slope) / np.exp(log_k))
+            assert (np.abs(pairs.pairs[k, :, 0] - slope) <= near + 1e-13 * np.abs(slope)).all()
+            hessian = np.maximum(information, np.abs(pairs.pairs[k, :, 0]))
+            np.testing.assert_allclose(pairs.pairs[k, :, 1], hessian, rtol=1e-9)
+
+
+def test_log_factorials_are_those_of_scipy():
     for y in (np.arange(5.0), np.arange(1024.0), np.arange(1025.0), np.array([1e6, 0.0]), np.empty(0)):
         np.testing.assert_array_equal(_log_factorial(y), gammaln(y + 1))
 
