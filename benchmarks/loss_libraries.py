@@ -139,14 +139,18 @@ def boostgrad(case: Case, work: Work, **options: Any) -> Fitted:
     )
 
 
-def boostgrad_symmetric(case: Case, work: Work) -> Fitted:
-    return boostgrad(case, work, grow_policy="symmetric", max_depth=6, max_leaf_nodes=64)
+def boostgrad_symmetric(case: Case, work: Work, **options: Any) -> Fitted:
+    return boostgrad(case, work, grow_policy="symmetric", max_depth=6, max_leaf_nodes=64, **options)
 
 
-def boostgrad_vector(case: Case, work: Work) -> Fitted:
-    if case.loss not in ("multinomial", "multilabel", "multi_target"):  # in others it is the default, or there is one output
+def boostgrad_vector(case: Case, work: Work, grow: Callable[..., Fitted] = boostgrad) -> Fitted:
+    if case.loss not in ("multinomial", "multilabel", "multi_target"):  # others have one output, or it is the default
         raise Missing
-    return boostgrad(case, work, multi_strategy="multi_output_tree")
+    return grow(case, work, multi_strategy="multi_output_tree")
+
+
+def boostgrad_vector_symmetric(case: Case, work: Work) -> Fitted:
+    return boostgrad_vector(case, work, boostgrad_symmetric)
 
 
 # -- LightGBM ----------------------------------------------------------------------------------------------------------
@@ -522,6 +526,7 @@ LIBRARIES: dict[str, Callable[[Case, Work], Fitted]] = {
     "boostgrad": boostgrad,
     "boostgrad-symmetric": boostgrad_symmetric,
     "boostgrad-vector": boostgrad_vector,
+    "boostgrad-vector-symmetric": boostgrad_vector_symmetric,
     "lightgbm": lightgbm,
     "xgboost": xgboost,
     "catboost": catboost,
@@ -534,6 +539,7 @@ LIBRARIES: dict[str, Callable[[Case, Work], Fitted]] = {
 PACKAGES = {
     "boostgrad-symmetric": "boostgrad",
     "boostgrad-vector": "boostgrad",
+    "boostgrad-vector-symmetric": "boostgrad",
     "hgb": "scikit-learn",
     "catboost-symmetric": "catboost",
     "ngboost-default": "ngboost",

@@ -14,7 +14,7 @@ from benchmarks.loss_libraries import LIBRARIES, PACKAGES
 
 #: Libraries that grow symmetric trees, and what is not another one's.
 SYMMETRIC, OURS_SYMMETRIC = "catboost-symmetric", "boostgrad-symmetric"
-OURS = ("boostgrad", OURS_SYMMETRIC, "boostgrad-vector")
+OURS = ("boostgrad", OURS_SYMMETRIC, "boostgrad-vector", "boostgrad-vector-symmetric")
 
 #: What records are made of, and the heading of their part of the page.
 VIEWS = {"equal": "Equal work", "stopped": "Stopped early, by the same rows", "own": "Defaults of each library"}

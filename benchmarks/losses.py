@@ -21,8 +21,8 @@ own
     The same number of trees, leaves, bins, rows in a leaf and rate; all else is left to each library's defaults.
 
 ``catboost`` grows the same leaf-wise trees as all others, ``catboost-symmetric`` its own of depth 6, with up to 64
-leaves, and ``boostgrad-symmetric`` trees of that shape; ``boostgrad-vector`` one leaf-wise tree for all classes, labels
-or targets, as ``catboost`` does.
+leaves, and ``boostgrad-symmetric`` trees of that shape; ``boostgrad-vector`` one tree for all classes, labels or
+targets, as CatBoost does, and ``boostgrad-vector-symmetric`` a symmetric one.
 """
 
 from __future__ import annotations

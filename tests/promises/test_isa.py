@@ -11,7 +11,8 @@ import pytest
 from boostgrad import BoostGradClassifier, BoostGradRegressor, native
 from boostgrad.io.native import dump_bytes
 
-TASKS = ["regression", "weighted", "binary", "multiclass", "wide codes", "outlier"]
+# what is no loss is the squared error
+TASKS = ["regression", "weighted", "binary", "multiclass", "wide codes", "outlier", "normal_nll", "gamma_nll", "quantile"]
 
 
 def digest(task: str) -> str:
@@ -31,6 +32,10 @@ def digest(task: str) -> str:
         if task == "outlier":
             y[700] = 1e12
         max_bins, leaves = (1000, 100) if task == "wide codes" else (255, 31)
+        if task in ("normal_nll", "gamma_nll", "quantile"):  # of several outputs, with categories
+            options |= {"loss": task, "quantile": [0.1, 0.5, 0.9] if task == "quantile" else None}
+            X[:, 3], y = np.floor(10 * np.nan_to_num(X[:, 3])).clip(-20, 20), np.exp(y)
+            options["categorical_features"] = [3]
         model = BoostGradRegressor(max_bins=max_bins, max_leaf_nodes=leaves, min_samples_leaf=2, **options)
         prediction = model.fit(X, y, sample_weight=weight).predict(X)
     what = dump_bytes(model.ensemble_) + prediction.tobytes() + model.apply(X).tobytes()

@@ -30,6 +30,8 @@ def model_of(loss, X, signal, weight, **options):
     options = {"n_estimators": 4, "random_state": 0, "early_stopping": False} | options
     if loss == "regression":
         return BoostGradRegressor(**options).fit(X, signal, sample_weight=weight)
+    if loss.endswith("_nll"):
+        return BoostGradRegressor(loss, **options).fit(X, np.exp(signal), sample_weight=weight)
     y = np.digitize(signal, [0.0] if loss == "binary" else [-1.0, 1.0])
     return BoostGradClassifier(**options).fit(X, y, sample_weight=weight)
 
@@ -44,7 +46,7 @@ def assert_same(models, X):
 
 @pytest.mark.parametrize("policy", ["leafwise", "depthwise", "symmetric"])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("loss", ["regression", "binary", "multiclass"])
+@pytest.mark.parametrize("loss", ["regression", "binary", "multiclass", "normal_nll", "gamma_nll"])
 def test_models_are_the_same_bytes(data, loss, weighted, policy):
     X, signal, weight = data
     models = [
@@ -70,7 +72,9 @@ def test_other_parameters(data, options):
 
 @pytest.mark.parametrize("policy", ["leafwise", "depthwise", "symmetric"])
 @pytest.mark.parametrize("leaves", [4, 9, 31, 120])
-@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "mape", "poisson", "huber"])
+@pytest.mark.parametrize(
+    "loss", ["squared_error", "absolute_error", "mape", "poisson", "huber", "normal_nll", "gamma_nll"]
+)
 def test_small_tables(loss, leaves, policy):
     """Their nodes are worked out side by side, a thread each."""
     rng = np.random.default_rng(leaves)
