@@ -114,7 +114,7 @@ def train(
     n_threads: int = 1,
     seed: int = 0,
     categories: CategoryParams | None = None,
-    vector_leaves: bool = False,
+    n_values: int = 1,
     redraws: Redraws | None = None,
 ) -> Trained:
     """Boost: fit trees, one per output and iteration or one for all outputs, to the gradients of the loss at the
@@ -137,8 +137,8 @@ def train(
     seed : int
     categories : CategoryParams or None
         None: the defaults.
-    vector_leaves : bool
-        One tree an iteration, with a value for each output in its leaves.
+    n_values : int
+        Of a leaf: a tree is for so many neighbouring outputs, a divisor of all.
     redraws : Redraws or None
         Changes codes of the rows between iterations.
 
@@ -171,9 +171,8 @@ def train(
         state.add(scores.of(current))
 
     so_far: list[GrownTree] = []
-    n_values = loss.n_outputs if vector_leaves else 1
     n_trees = loss.n_outputs // n_values  # an iteration
-    damped = loss.damped or (vector_leaves and loss.damped_vectors)
+    damped = loss.damped or (n_values > 1 and loss.damped_vectors)
     renewed = not loss.smooth or damped or loss.refined
     penalties = (params.l1_regularization, params.l2_regularization)
     growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)

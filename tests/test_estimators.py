@@ -1003,7 +1003,9 @@ def test_multi_strategy(tmp_path):
         ({"loss": "poisson_nll"}, 1, 1),
         ({"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}, 1, 1),
         ({"loss": "squared_error"}, 3, 3),
-        ({"loss": "normal_nll"}, 2, 4),
+        ({"loss": "normal_nll"}, 2, 2),
+        ({"loss": "normal_nll"}, 16, 1),
+        ({"loss": "normal_nll", "multi_strategy": "multi_output_tree"}, 2, 1),
         ({"loss": "normal_nll", "multi_strategy": "one_output_per_tree"}, 1, 2),
     ],
 )

@@ -46,8 +46,7 @@ from boostgrad.tree.row_predictor import RowPredictor
 # Early stopping "auto" is on above this many rows.
 AUTO_EARLY_STOPPING_ROWS = 10_000
 
-# multi_strategy "auto" is one tree for all outputs above this many, or above one where a loss is joint;
-# benchmarks/results/NOTES.md has the tables.
+# multi_strategy "auto" is one tree for all outputs above this many; benchmarks/results/NOTES.md has the tables.
 AUTO_VECTOR_OUTPUTS = 30
 
 # Fewer rows are predicted by one thread.
@@ -180,7 +179,7 @@ class BoostGrad(FittedState, BaseEstimator):
             callbacks=[*stopping, *best, *progress, *(self.callbacks or [])],
             n_threads=n_threads,
             seed=seed,
-            vector_leaves=self._has_vector_leaves(loss),
+            n_values=self._outputs_a_tree(loss),
             redraws=table.redraws(training.matrix),
         )
         n_iter = trained.state.iteration
@@ -269,11 +268,11 @@ class BoostGrad(FittedState, BaseEstimator):
     def _starts_from_estimator(self) -> bool:
         return self.init is not None and not self._starts_from_zero()
 
-    def _has_vector_leaves(self, loss: Loss) -> bool:
-        """Whether an iteration is one tree for all outputs."""
+    def _outputs_a_tree(self, loss: Loss) -> int:
+        """How many outputs each tree of an iteration is for."""
         if self.multi_strategy == "auto":
-            return loss.n_outputs > (1 if loss.joint else AUTO_VECTOR_OUTPUTS)
-        return loss.n_outputs > 1 and self.multi_strategy == "multi_output_tree"
+            return loss.n_outputs if loss.n_outputs > AUTO_VECTOR_OUTPUTS else loss.joint_outputs
+        return loss.n_outputs if self.multi_strategy == "multi_output_tree" else 1
 
     def _split(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
         """Those to train on and those to validate with."""

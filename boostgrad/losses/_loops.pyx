@@ -20,6 +20,7 @@ from boostgrad.native cimport (
     BG_RELATIVE_ERROR,
     BG_TWEEDIE,
     address_of,
+    bg_task,
     kernels,
     outputs_kernel,
     parallel_for,
@@ -33,7 +34,8 @@ cdef object empty = np.empty
 DEF BLOCK = 16384
 
 cdef struct Context:
-    pointwise_kernel kernel       # one of these three
+    bg_task block                 # what is done with one, by the kernel of its kind
+    pointwise_kernel kernel
     parametric_kernel parametric
     outputs_kernel of_outputs
     double parameter
@@ -95,11 +97,33 @@ cdef void outputs_block(void *context, int64_t chunk, int worker) noexcept nogil
                  c.n_rows, c.n_outputs, c.pairs + begin * c.width, c.largest + c.n_bounds * chunk)
 
 
-cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out, int n_threads,
-              parametric_kernel parametric=NULL, double parameter=0.0, outputs_kernel of_outputs=NULL,
-              bint apart=False):
-    """OUT out.pairs, out.largest, which is only raised; apart: where the kernel tells bounds of each output."""
+cdef Context by_pointwise(pointwise_kernel kernel) noexcept:
     cdef Context context
+    memset(&context, 0, sizeof(Context))
+    context.block = pointwise_block
+    context.kernel = kernel
+    return context
+
+
+cdef Context by_parametric(parametric_kernel kernel, double parameter) noexcept:
+    cdef Context context
+    memset(&context, 0, sizeof(Context))
+    context.block = parametric_block
+    context.parametric = kernel
+    context.parameter = parameter
+    return context
+
+
+cdef Context by_outputs(outputs_kernel kernel) noexcept:
+    cdef Context context
+    memset(&context, 0, sizeof(Context))
+    context.block = outputs_block
+    context.of_outputs = kernel
+    return context
+
+
+cdef void run(Context context, y, const double[:, ::1] raw, weight, out, int n_threads, bint apart=False):
+    """OUT out.pairs, out.largest, which is only raised; apart: where the kernel tells bounds of each output."""
     cdef const double[::1] weight_view
     cdef double[:, :, ::1] pairs = out.pairs
     cdef int64_t n_blocks, n_numbers
@@ -108,7 +132,6 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
     context.y_kind = TARGET_KINDS[y.dtype]
     context.n_rows = len(y)
     n_blocks = (context.n_rows + BLOCK - 1) // BLOCK
-    context.weight = NULL
     if weight is not None:
         weight_view = weight
         context.weight = &weight_view[0]
@@ -120,18 +143,11 @@ cdef void run(pointwise_kernel kernel, y, const double[:, ::1] raw, weight, out,
         raise MemoryError()
     memset(context.largest, 0, n_numbers * sizeof(double))
     context.y_room = context.largest + n_numbers
-    context.kernel = kernel
-    context.parametric = parametric
-    context.of_outputs = of_outputs
-    context.parameter = parameter
     context.raw = &raw[0, 0]
     context.pairs = &pairs[0, 0, 0]
     context.width = pairs.shape[2]
     with nogil:
-        if parametric != NULL:
-            parallel_for(parametric_block, &context, n_blocks, n_threads)
-        else:
-            parallel_for(pointwise_block if kernel != NULL else outputs_block, &context, n_blocks, n_threads)
+        parallel_for(context.block, &context, n_blocks, n_threads)
     raise_largest(out.largest, context.largest, n_blocks, context.n_bounds)
     free(context.largest)
     if not apart:
@@ -266,23 +282,23 @@ def only_value(array):
 
 
 def squared_error(y, raw, weight, out, int n_threads):
-    run(kernels().squared_error, y, raw, weight, out, n_threads)
+    run(by_pointwise(kernels().squared_error), y, raw, weight, out, n_threads)
 
 
 def binary_log_loss(y, raw, weight, out, int n_threads):
-    run(kernels().binary_log_loss, y, raw, weight, out, n_threads)
+    run(by_pointwise(kernels().binary_log_loss), y, raw, weight, out, n_threads)
 
 
 def multinomial_log_loss(y, raw, weight, out, int n_threads):
-    run(NULL, y, raw, weight, out, n_threads, NULL, 0.0, kernels().multinomial_log_loss)
+    run(by_outputs(kernels().multinomial_log_loss), y, raw, weight, out, n_threads)
 
 
 def normal_nll(y, raw, weight, out, int n_threads):
-    run(NULL, y, raw, weight, out, n_threads, NULL, 0.0, kernels().normal_nll, True)
+    run(by_outputs(kernels().normal_nll), y, raw, weight, out, n_threads, True)
 
 
 def gamma_nll(y, raw, weight, out, int n_threads):
-    run(NULL, y, raw, weight, out, n_threads, NULL, 0.0, kernels().gamma_nll, True)
+    run(by_outputs(kernels().gamma_nll), y, raw, weight, out, n_threads, True)
 
 
 # The losses of kernels/pointwise.h.
@@ -304,7 +320,7 @@ POINTWISE = {
 def pointwise(str name, y, raw, weight, out, int n_threads, double parameter=0.0):
     """One of ``POINTWISE``, of one output."""
     cdef int number = POINTWISE[name]
-    run(NULL, y, raw, weight, out, n_threads, kernels().pointwise[number], parameter)
+    run(by_parametric(kernels().pointwise[number], parameter), y, raw, weight, out, n_threads)
 
 
 def exponential(x):

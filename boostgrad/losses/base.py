@@ -94,8 +94,8 @@ class Loss:
         True for a loss whose leaves may be too far off by Newton's step: then :meth:`damp` is called for each tree.
     damped_vectors : bool
         The same for trees with vector leaves alone.
-    joint : bool
-        Whether one tree for all outputs is the better default, as where they describe one target from several sides:
+    joint_outputs : int
+        So many neighbouring outputs have one tree by default: those that describe one target from several sides, where
         what moves one moves the others.
     refined : bool
         True for a loss whose leaves are far from what is best for their rows by Newton's step: then
@@ -125,7 +125,6 @@ class Loss:
     smooth: ClassVar[bool] = True
     damped: ClassVar[bool] = False
     damped_vectors: ClassVar[bool] = False
-    joint: ClassVar[bool] = False
     refined: ClassVar[bool] = False
     for_classes: ClassVar[bool] = False
     soft: bool = False
@@ -134,6 +133,7 @@ class Loss:
     constant_hessian: ClassVar[float | None] = None
     small_targets: ClassVar[bool] = False
     n_outputs: int = 1
+    joint_outputs: int = 1
     bounds: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
 
     def __repr__(self) -> str:

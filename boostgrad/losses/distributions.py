@@ -40,10 +40,13 @@ class DistributionLoss(Loss):
         and leaves the other parameter as it is. None: there is none.
     """
 
-    joint = True
     log_outputs: ClassVar[tuple[bool, ...]]
     support: ClassVar[str] = ""
     scale_output: ClassVar[int | None] = None
+
+    @property
+    def joint_outputs(self):
+        return self.n_outputs
 
     @property
     def exposed(self):

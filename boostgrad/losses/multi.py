@@ -79,7 +79,7 @@ class MultiOutput(Loss):
         self.n_outputs = n_outputs
         self.n_targets = n_outputs // self.loss.n_outputs
         self.has_missing = has_missing
-        for name in ("smooth", "damped", "damped_vectors", "refined", "link", "scored", "bounds"):
+        for name in ("smooth", "damped", "damped_vectors", "refined", "link", "scored", "joint_outputs", "bounds"):
             setattr(self, name, getattr(self.loss, name))
         self.unit = np.ones(n_outputs)
         if registered_losses().get(self.loss.name) is not type(self.loss):

@@ -156,6 +156,12 @@ class OwnLoss(Loss):
         return super().exposed
 
     @property
+    def joint_outputs(self) -> int:
+        """Of the loss whose predictions these are."""
+        is_like = isinstance(self.inverse, Loss) and self.inverse.n_outputs == self.n_outputs
+        return self.inverse.joint_outputs if is_like else 1
+
+    @property
     def damped(self) -> bool:
         return isinstance(self.inverse, Loss) and self.inverse.damped
 

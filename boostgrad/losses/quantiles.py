@@ -43,7 +43,6 @@ class Quantiles(Loss):
 
     name = "quantiles"
     smooth = False
-    joint = True
     constant_hessian = 1.0
 
     def __init__(self, quantiles: Sequence[float]):
@@ -54,7 +53,7 @@ class Quantiles(Loss):
             )
         self.levels = levels
         self.each = [Quantile(level) for level in levels]
-        self.n_outputs = len(levels)
+        self.n_outputs = self.joint_outputs = len(levels)
 
     def parameters(self):
         return {"quantiles": self.levels}

@@ -194,8 +194,9 @@ cdef class TreeGrower:
                                  self.records.packing.count_bits, self.records.lanes == 2)
         return 0
 
-    cdef int start_vectors(self, unit, int number) except -1:
+    cdef int start_vectors(self, score_unit, int number) except -1:
         """The same, of trees with vector leaves."""
+        unit = score_unit[self.first_output:self.first_output + self.n_values]
         self.sketch.start_tree(self.pairs, self.pair_width, self.constant_hessian, self.tie_seed, number, unit)
         self.sketch.lay_down(<uint32_t> self.tree_seed, self.records)
         self.splitter.set_noise(self.noise_share * self.sketch.variance() if self.noise_share > 0 else 0)

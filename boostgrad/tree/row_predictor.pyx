@@ -67,7 +67,7 @@ cdef class RowPredictor:
         self.base = np.array(ensemble.base_score, dtype=np.float64)
         self.n_outputs = self.base.shape[0]
         self.has_vectors = any(tree.n_values > 1 for tree in trees)
-        if self.has_vectors:  # all trees add to all outputs
+        if self.has_vectors:  # of one width
             self.vectors = np.concatenate([tree.leaf_value for tree in trees])
         self.link = link
         self.scalar = scalar
@@ -163,8 +163,8 @@ cdef class RowPredictor:
                 found[self.tree[t + k]] = self.values[at[k]]
         if self.has_vectors:
             for t in range(self.n_trees):
-                for j in range(self.n_outputs):
-                    out[j] += self.vectors[<Py_ssize_t> found[t], j]
+                for j in range(self.vectors.shape[1]):
+                    out[self.output[t] + j] += self.vectors[<Py_ssize_t> found[t], j]
             return
         for t in range(self.n_trees):
             out[self.output[t]] += found[t]

@@ -344,8 +344,9 @@ def test_a_likelihood_of_ones_own(inverse):
         "loss": get_loss("normal_nll"),
     }
     loss = CallableLoss(normal, 2, value=normal_value, inverse_link=links[inverse])
-    model = BoostGradRegressor(loss, early_stopping=True, **PARAMETERS).fit(X, y)
-    built_in = BoostGradRegressor("normal_nll", early_stopping=True, **PARAMETERS).fit(X, y)
+    settings = PARAMETERS | {"early_stopping": True, "multi_strategy": "one_output_per_tree"}
+    model = BoostGradRegressor(loss, **settings).fit(X, y)
+    built_in = BoostGradRegressor("normal_nll", **settings).fit(X, y)
     frozen = built_in.predict_distribution(X)
     mean, deviation = frozen.mean(), frozen.std()
     expected = {
@@ -356,6 +357,8 @@ def test_a_likelihood_of_ones_own(inverse):
     }[inverse]
     np.testing.assert_allclose(model.predict(X), expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(model.predictor()(X[3]), model.predict(X[3:4])[0])
+    by_default = BoostGradRegressor(loss, **PARAMETERS).fit(X, y)  # a loss knows which outputs belong together
+    assert len(by_default.ensemble_.trees) == (1 if inverse == "loss" else 2) * by_default.n_iter_
     if expected.ndim == 1:
         scored = BoostGradRegressor(loss, early_stopping=True, scoring="r2", **PARAMETERS).fit(X, y)
         assert scored.validation_score_[-1] > 0.3
