@@ -332,9 +332,9 @@ class BoostParams:
         OneOf(("auto", "one_output_per_tree", "multi_output_tree")),
         doc="What an iteration adds to a model of several outputs (classes, targets, quantiles, parameters of a "
         "distribution): a tree for each, or one tree whose leaves are vectors, which costs less the more outputs there "
-        'are and shares its splits among them. "auto": one tree for the quantiles of a target, or for the parameters of its '
-        "distribution, and multi_output_tree above 30 outputs. Of hundreds of classes one tree wants a larger learning_rate (0.2 to 0.3), "
-        "and more leaves where many conditions tell the outputs apart.",
+        'are and shares its splits among them. "auto": one tree for the quantiles of a target, or the parameters of '
+        "its distribution, and multi_output_tree above 30 outputs. Of hundreds of classes one tree wants a larger "
+        "learning_rate (0.2 to 0.3), and more leaves where many conditions tell the outputs apart.",
     )
     init: Any = parameter(
         None,

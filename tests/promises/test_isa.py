@@ -12,7 +12,17 @@ from boostgrad import BoostGradClassifier, BoostGradRegressor, native
 from boostgrad.io.native import dump_bytes
 
 # what is no loss is the squared error
-TASKS = ["regression", "weighted", "binary", "multiclass", "wide codes", "outlier", "normal_nll", "gamma_nll", "quantile"]
+TASKS = [
+    "regression",
+    "weighted",
+    "binary",
+    "multiclass",
+    "wide codes",
+    "outlier",
+    "normal_nll",
+    "gamma_nll",
+    "quantile",
+]
 
 
 def digest(task: str) -> str:
