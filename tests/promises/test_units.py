@@ -56,8 +56,8 @@ def test_penalties_have_no_unit_where_hessians_have_one(loss, strategy, penalty)
     assert np.abs(predicted(loss, Y[:, 0], 1.0, **given) - known).max() > 1e-3 * known.std()  # it does something
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "gamma"])
-@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "gamma", "normal_nll", "gamma_nll"])
+@pytest.mark.parametrize("strategy", ["auto", "one_output_per_tree", "multi_output_tree"])
 def test_targets_of_units_that_differ(loss, strategy):
     units = np.array([2.0**-30, 2.0**30])
     known = predicted(loss, Y, 1.0, multi_strategy=strategy)
