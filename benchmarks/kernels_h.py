@@ -120,7 +120,9 @@ class Kernels(Structure):
         ),
         (
             "lay_vectors",
-            CFUNCTYPE(None, c_void_p, c_size_t, c_int, c_int, c_void_p, c_int, c_u32, c_size_t, c_size_t, c_void_p),
+            CFUNCTYPE(
+                None, c_void_p, c_size_t, *2 * (c_int,), c_void_p, *2 * (c_int,), c_u32, *2 * (c_size_t,), c_void_p
+            ),
         ),
         ("vector_score", CFUNCTYPE(c_double, c_void_p, c_void_p)),
         ("scan_vector", CFUNCTYPE(None, c_void_p, c_u32, *4 * (c_void_p,))),
@@ -133,7 +135,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "8bba3ff5bbc59df7"
+HEADER_DIGEST = "bf357c8efeea0d8d"
 
 MIRRORS = {
     "bg_packing": Packing,

@@ -183,7 +183,7 @@ cdef extern from "kernels.h" nogil:
         sides_kernel sides_u16
         void (*sketch_fields)(const double *, size_t, int, int, const double *, int, double, size_t, size_t, double *,
                               double *) noexcept nogil
-        void (*lay_vectors)(const double *, size_t, int, int, const double *, int, uint32_t, size_t, size_t,
+        void (*lay_vectors)(const double *, size_t, int, int, const double *, int, int, uint32_t, size_t, size_t,
                             int64_t *) noexcept nogil
         double (*vector_score)(const int64_t *, const bg_vector_rule *) noexcept nogil
         void (*scan_vector)(const int64_t *, uint32_t, const int64_t *, const bg_vector_rule *, bg_vector_scratch *,

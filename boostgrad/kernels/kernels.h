@@ -289,7 +289,7 @@ typedef struct {
     void (*sketch_fields)(const double *pairs, size_t n_rows, int width, int n_outputs, const double *weights,
                           int n_fields, double constant_hessian, size_t first, size_t n, double *fields, double *sizes);
     void (*lay_vectors)(const double *fields, size_t n_rows, int n_fields, int lanes, const double *scales,
-                        int count_bits, uint32_t seed, size_t first, size_t n, int64_t *records);
+                        int count_bits, int at_random, uint32_t seed, size_t first, size_t n, int64_t *records);
     double (*vector_score)(const int64_t *record, const bg_vector_rule *rule);
     void (*scan_vector)(const int64_t *hist, uint32_t n_codes, const int64_t *total, const bg_vector_rule *rule,
                         bg_vector_scratch *scratch, bg_vector_result *out);

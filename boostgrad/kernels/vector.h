@@ -50,9 +50,10 @@ static void sketch_fields(const double *pairs, size_t n_rows, int width, int n_o
     }
 }
 
-/* OUT records: of rows first .. first + n. Fields are rounded at random, as in quantize.h, hessians to the nearest. */
+/* OUT records: of rows first .. first + n. Fields are rounded at random, as in quantize.h, or like hessians to the
+ * nearest, by which rows with the same numbers have the same fields, and splits that are as good as each other tie. */
 static void lay_vectors(const double *fields, size_t n_rows, int n_fields, int lanes, const double *scales,
-                        int count_bits, uint32_t seed, size_t first, size_t n, int64_t *records)
+                        int count_bits, int at_random, uint32_t seed, size_t first, size_t n, int64_t *records)
 {
     const double unit = 1.0 / 65536, above = 4294967296.0;
     int64_t numbers[QUANTIZE_ROWS];
@@ -65,7 +66,7 @@ static void lay_vectors(const double *fields, size_t n_rows, int n_fields, int l
             const double *restrict field = fields + j * n_rows + begin;
             const uint32_t field_seed = seed + (uint32_t)j * 0x9e3779b9u;
             for (size_t i = 0; i < rows; i++) {
-                uint32_t chance = row_hash((uint32_t)(begin + i), field_seed) & 0xffff;
+                uint32_t chance = at_random ? row_hash((uint32_t)(begin + i), field_seed) & 0xffff : 0x8000;
                 numbers[i] = (int64_t)(field[i] * scales[j] + (double)(int32_t)chance * unit + above) - (int64_t)above;
             }
             const int64_t place = j & 1 ? (int64_t)1 << 32 : 1;

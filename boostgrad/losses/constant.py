@@ -74,12 +74,13 @@ def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:
 # A sum of gradients is 0 where it is a smaller share of the sum of their sizes.
 ROUNDING = 1e-12
 
-# Constants are sought no further out.
+# Constants are sought no further out, and a step is at most so many times what doubling would make it.
 _FARTHEST = 2.0**200
+_FASTEST = 2.0**10
 
 
 def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: float) -> float:
-    """Where a slope that does not decrease changes its sign. Steps are Newton's, but double until the root is
+    """Where a slope that does not decrease changes its sign. Steps are Newton's, but at least double until the root is
     bracketed, and halve the bracket where Newton's leave it or do not shrink it. Where each of Newton's steps is a
     fraction of the one before, that fraction of the last one is about what is missing after it. Where a slope
     does not vanish, but keeps its sign as far as it is finite, the start is as good as any."""
@@ -101,8 +102,10 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
         least = max(1e-14 * abs(at), 1e-14)
         if high - low <= 4 * least:
             return at if all(ends.values()) else start
-        newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
-        converges = abs(newton) < 0.1 * abs(last_newton)
+        with np.errstate(over="ignore"):
+            newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
+        # a slope that does not vanish where the curvature does says nothing of how far it is
+        converges = newton != 0 and abs(newton) < 0.1 * abs(last_newton)
         if converges and newton**2 <= least * abs(last_newton):
             return at + newton
         if np.isfinite(high - low):
@@ -112,7 +115,9 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
                 target = low + 0.5 * (high - low)
             width = high - low
         else:
-            size = max(abs(newton), 2 * abs(last_step), 2.0**-30)
+            size = max(2 * abs(last_step), 2.0**-30)
+            # where hardly anything is curved, Newton's steps go beyond all numbers
+            size = max(size, min(abs(newton), _FASTEST * max(size, 1.0)))
             target = at - np.copysign(size, slope)
         step = target - at
         if abs(target) > _FARTHEST:

@@ -15,6 +15,7 @@ cdef class GradientSketch:
     cdef double *sizes         # sums of absolute values, task by task
     cdef int64_t *records      # lanes a row
     cdef double[::1] scales    # of the fields, and of the hessian
+    cdef double[::1] hessian_sums  # of the outputs
     cdef const double *pairs   # of the tree
     cdef int width, count_bits
     cdef double constant_hessian
@@ -24,6 +25,7 @@ cdef class GradientSketch:
     cdef int start_tree(self, const double *pairs, int width, double constant_hessian, uint64_t seed, int number,
                         object unit) except -1
     cdef object weights_of_tree(self, uint64_t seed, int number, object unit)
+    cdef void sum_hessians(self, int64_t output) noexcept nogil
     cdef int lay_down(self, uint32_t seed, RowRecords records) except -1
     cdef void sketch(self, int64_t task) noexcept nogil
     cdef void lay(self, int64_t task) noexcept nogil

@@ -34,8 +34,8 @@ from boostgrad.runtime import stream
 # Rows a task lays down.
 DEF ROWS_PER_TASK = 4096
 
-# Rows that tell how large the gradients of an output are.
-DEF SAMPLE_ROWS = 8192
+# With so many rows fields are rounded at random: to the nearest, errors of many rows could add up.
+DEF RANDOM_ROWS = 50000
 
 # Integer sums of a field stay within so many bits, beside the sign.
 DEF FIELD_BITS = 31
@@ -73,6 +73,7 @@ cdef class GradientSketch:
         sizes = np.empty((n_fields + 1) * n_tasks)
         records = np.empty(self.lanes * n_rows + 8, dtype=np.int64)
         self.scales = np.ones(n_fields + 1)
+        self.hessian_sums = np.empty(n_outputs)
         self.held = (fields, sizes, records)
         view = fields
         self.fields = &view[0]
@@ -92,18 +93,14 @@ cdef class GradientSketch:
 
     cdef object weights_of_tree(self, uint64_t seed, int number, object unit):
         """What each field is a sum of, and behind that the hessian; shape (n_fields + 1, n_outputs)."""
-        cdef int64_t step = self.n_rows // SAMPLE_ROWS + 1, i
-        cdef const double *at
-        cdef int k, K = self.n_outputs, d = self.n_fields
-        cdef double[::1] hessian = np.zeros(K)
-        for k in range(K):
-            at = self.pairs + k * self.n_rows * self.width
-            if self.width == 1:
-                hessian[k] = self.constant_hessian
-                continue
-            for i in range((self.n_rows + step - 1) // step):
-                hessian[k] += at[2 * i * step + 1]
-        share = np.asarray(hessian) / max(np.mean(hessian), 1e-300)
+        cdef int K = self.n_outputs, d = self.n_fields
+        if self.width == 1:
+            self.hessian_sums[:] = self.constant_hessian
+        else:  # of all rows: those of a sample may happen to miss a target altogether
+            with nogil:
+                parallel_for(sum_output, <void *> self, K, self.n_threads)
+        hessian = np.asarray(self.hessian_sums)
+        share = hessian / max(hessian.mean(), 1e-300)
         scale = np.where(share > 1e-6, 1.0 / np.sqrt(np.maximum(share, 1e-6)), 0.0)
         weights = np.zeros((d + 1, K))
         weights[d] = scale**2 / K
@@ -113,6 +110,20 @@ cdef class GradientSketch:
         else:
             weights[:d] = signs(seed, number, d, K) * scale / np.sqrt(d)
         return weights
+
+    cdef void sum_hessians(self, int64_t output) noexcept nogil:
+        cdef const double *pair = self.pairs + 2 * output * self.n_rows
+        cdef double[4] sums
+        cdef int64_t i, n = self.n_rows
+        sums[0] = sums[1] = sums[2] = sums[3] = 0
+        for i in range(n // 4):  # sums that do not wait for each other
+            sums[0] += pair[8 * i + 1]
+            sums[1] += pair[8 * i + 3]
+            sums[2] += pair[8 * i + 5]
+            sums[3] += pair[8 * i + 7]
+        for i in range(n // 4 * 4, n):
+            sums[0] += pair[2 * i + 1]
+        self.hessian_sums[output] = (sums[0] + sums[1]) + (sums[2] + sums[3])
 
     cdef int lay_down(self, uint32_t seed, RowRecords records) except -1:
         """The records of a tree, of these pairs and weights."""
@@ -150,7 +161,8 @@ cdef class GradientSketch:
     cdef void lay(self, int64_t task) noexcept nogil:
         cdef int64_t first = task * ROWS_PER_TASK
         self.k.lay_vectors(self.fields, self.n_rows, self.n_fields, self.lanes, &self.scales[0], self.count_bits,
-                           self.seed, first, min(<int64_t> ROWS_PER_TASK, self.n_rows - first), self.records)
+                           self.n_rows >= RANDOM_ROWS, self.seed, first,
+                           min(<int64_t> ROWS_PER_TASK, self.n_rows - first), self.records)
 
     cdef double variance(self) noexcept:
         """Of a field, on average over the fields, per hessian."""
@@ -322,6 +334,10 @@ def signs(seed, number, d, n_outputs):
     """Random signs, shape (d, n_outputs), of the tree with that number."""
     rng = stream(seed, f"sketch {number}")
     return 2.0 * rng.integers(0, 2, size=(d, n_outputs)) - 1.0
+
+
+cdef void sum_output(void *sketch, int64_t output, int worker) noexcept nogil:
+    (<GradientSketch> sketch).sum_hessians(output)
 
 
 cdef void sketch_rows(void *sketch, int64_t task, int worker) noexcept nogil:

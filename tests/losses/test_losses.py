@@ -246,6 +246,35 @@ def test_the_numeric_default_goes_far(far):
     assert best_constant(Absolute(), y, None, None) == pytest.approx(np.median(y), rel=1e-9)
 
 
+class PoissonByHand(Loss):
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        out.fill(0, np.exp(raw[0]) - y, np.exp(raw[0]))
+
+
+class LogCoshByHand(Loss):
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        tanh = np.tanh(raw[0] - y)
+        out.fill(0, tanh, 1.0 - tanh**2)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 1.0, 30.0, 700.0, 1e3, 1e5, 1e9])
+def test_a_constant_far_from_the_start(size, seed):
+    """Where the loss hardly curves on the way, or its gradients are beyond all numbers a step from the start."""
+    rng = np.random.default_rng(seed)
+    y = size * rng.exponential(size=400)
+    assert best_constant(PoissonByHand(), y, None, None) == pytest.approx(np.log(y.mean()), rel=1e-9)
+    near = size + 0.5 * rng.standard_normal(400)
+    found = best_constant(LogCoshByHand(), near, None, None)
+    assert abs(np.tanh(found - near).sum()) < 1e-6 * len(near) * max(1.0, size) and abs(found - size) < 0.3
+    for distribution in ("normal", "logistic", "extreme"):
+        for scale in (0.1, 0.5, 2.0):
+            loss = get_loss("aft", distribution=distribution, scale=scale)
+            target = np.column_stack([y, np.where(rng.random(400) < 0.7, y, np.inf)])
+            of_unit = np.column_stack([y / size, target[:, 1] / size])
+            expected = best_constant(loss, loss.prepare(of_unit, None), None, None) + np.log(size)
+            assert best_constant(loss, loss.prepare(target, None), None, None) == pytest.approx(expected, abs=1e-8)
+
+
 @all_losses
 def test_one_class_or_value_has_a_finite_constant(name, parameters, kind):
     loss, y, raw, weight = problem(name, parameters, kind)

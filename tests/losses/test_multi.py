@@ -236,3 +236,42 @@ def test_a_distribution_of_each_target(name, tmp_path):
     assert 0.65 < np.mean((intervals[there, 1, 0] <= Y[there, 1]) & (Y[there, 1] <= intervals[there, 1, 1])) < 0.97
     copy = pickle.loads(pickle.dumps(stopped))
     np.testing.assert_array_equal(copy.predict_interval(X, 0.8), intervals)
+
+
+@pytest.mark.parametrize("n_targets", [2, 40])
+def test_a_target_that_is_missing_in_every_other_row(n_targets):
+    """As in tables of several sources that take turns: shares of targets are of all rows, not of a regular sample."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((9000, 4))
+    Y = np.column_stack([np.sin((1 + k % 2) * X[:, k % 2]) for k in range(n_targets)])
+    known = Y.copy()
+    Y[::2, 1::2] = np.nan
+    settings = {"multi_strategy": "multi_output_tree", "early_stopping": False, "n_estimators": 40, "random_state": 0}
+    model = BoostGradRegressor(**settings).fit(X, Y)
+    assert np.mean((model.predict(X) - known)[:, 1::2] ** 2) < 0.03 * known[:, 1].var()
+
+
+JOINT = {
+    "normal_nll": {"min_child_weight": 10.0},
+    "gamma_nll": {"min_child_weight": 10.0},
+    "negative_binomial_nll": {"min_child_weight": 10.0},
+    "quantile": {"quantile": [0.1, 0.5, 0.9], "min_child_weight": 10.0},
+}
+
+
+@pytest.mark.parametrize("loss", JOINT)
+def test_joint_outputs_of_weighted_and_of_moved_rows(loss, seed):
+    """Weights are repetition, and the order of rows does not matter, for as many rows as a sample would begin with."""
+    rng = np.random.default_rng(seed)
+    n = 9000
+    X = rng.standard_normal((n, 3))
+    y = np.exp(np.sin(X[:, 0]) + np.exp(0.5 * X[:, 1] - 1) * rng.standard_normal(n))
+    y = np.floor(y) if loss == "negative_binomial_nll" else y
+    weight = rng.integers(0, 4, n)
+    again, order = np.repeat(np.arange(n), weight), rng.permutation(n)
+    model = BoostGradRegressor(
+        loss, n_estimators=8, min_samples_leaf=1, max_bins=60, early_stopping=False, random_state=0, **JOINT[loss]
+    )
+    known = model.fit(X, y, sample_weight=weight).predict(X)
+    for rows, w in ((again, None), (order, weight[order])):
+        np.testing.assert_allclose(model.fit(X[rows], y[rows], sample_weight=w).predict(X), known, rtol=1e-6)
