@@ -184,7 +184,7 @@ def train(
             of_rows = (rows.y, raw, rows.weight, output + value, leaves)
             if loss.smooth:
                 steps = grown.tree.leaf_value[:, value] / params.learning_rate
-                steps = loss.damp(steps) if damped else steps
+                steps = loss.damp(steps, output + value) if damped else steps
                 steps = loss.refine_leaves(*of_rows, steps, penalties, growers.threads_each) if loss.refined else steps
             else:
                 steps = loss.renew_leaves(*of_rows, growers.threads_each)

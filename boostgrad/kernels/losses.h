@@ -275,8 +275,8 @@ static inline double psi_less_log(double k, double *psi_1)
 }
 
 /* log Gamma(k) - k log(k / m) - (k - 1) log y + k y / m, raw predictions log m and log k: gradients k (1 - y / m) and
- * k (psi(k) - log k - 1 + y / m - log(y / m)), hessians the expected ones, k and k^2 psi'(k) - k, no less than the
- * gradients' sizes. OUT largest: two numbers an output. */
+ * k (psi(k) - log k - 1 + y / m - log(y / m)), hessians the expected ones, k and k^2 psi'(k) - k, the second no less than
+ * its gradient's size. OUT largest: two numbers an output. */
 static inline void gamma_body(const double *restrict y, const double *restrict raw, const double *restrict weight,
                               size_t n, size_t pitch, double *restrict pairs, double *largest, int weighted)
 {
@@ -290,9 +290,8 @@ static inline void gamma_body(const double *restrict y, const double *restrict r
         double slope = k * (1.0 - ratio), of_k = k * (psi_less_log(k, &psi_1) - 1.0 + ratio - log_ratio);
         /* k^2 psi'(k) - k loses its digits where k is large, and is 1/2 + 1/(6 k) there */
         double information = k > 1e4 ? 0.5 + 1.0 / (6.0 * k) : k * k * psi_1 - k;
-        double size = fabs(slope), size_k = fabs(of_k);
-        double numbers[4] = {w * slope, w * (size > k ? size : k), w * of_k,
-                             w * (size_k > information ? size_k : information)};
+        double size = fabs(of_k);
+        double numbers[4] = {w * slope, w * k, w * of_k, w * (size > information ? size : information)};
         store_two(numbers, of_mean + 2 * i, of_shape + 2 * i, top);
     }
     for (int j = 0; j < 4; j++)

@@ -227,8 +227,8 @@ class Loss:
         :meth:`renew_leaves`. ``penalties`` are l1 and l2 of what is to be minimised, the sum of the rows' losses."""
         return steps
 
-    def damp(self, steps: np.ndarray) -> np.ndarray:
-        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps, shape (n_leaves,), or shorter ones.
+    def damp(self, steps: np.ndarray, output: int = 0) -> np.ndarray:
+        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps of an output, shape (n_leaves,), or shorter ones.
         Shrinkage comes later."""
         return steps
 

@@ -2,9 +2,11 @@
 
 Trees follow natural gradients (Duan et al. 2020, "NGBoost"): the hessian that a loss reports is the Fisher information,
 which is diagonal for all parameters here, so that a row's own step is one of Fisher scoring. Rows that say more weigh
-more in a leaf: by their information, or, where that is 1 / s^2 of a predicted s, by 1 / s. Parameters that are
-logarithms are kept from jumping: the information that a row reports is never less than its gradient, so that no row
-alone asks for a step longer than 1.
+more in a leaf: by their information, or, where that is 1 / s^2 of a predicted s, by 1 / s.
+
+Logarithms are kept from jumping. Long steps of leaves are damped in the mean, where anything that went by row would
+weigh targets above the mean and below it differently, and so lower the sum of the predictions. For other parameters
+the information that a row reports is never less than its gradient, so that no row alone asks for a step longer than 1.
 
 The methods take ``y`` as :meth:`Loss.prepare` returned it, and ``raw`` of shape (n_outputs, n_rows).
 """
@@ -21,6 +23,7 @@ from boostgrad.losses.base import Loss, missing, refuse, register
 from boostgrad.losses.constant import best_constant
 from boostgrad.losses.links import LINKS
 from boostgrad.losses.pairs import BLOCK
+from boostgrad.losses.regression import damped_logarithms
 
 # Raw predictions that are logarithms count as no larger, and no smaller, where the loss is computed.
 LARGEST_LOG = 300.0
@@ -47,6 +50,10 @@ class DistributionLoss(Loss):
     @property
     def joint_outputs(self):
         return self.n_outputs
+
+    @property
+    def damped(self):
+        return self.log_outputs[0]
 
     @property
     def exposed(self):
@@ -87,13 +94,16 @@ class DistributionLoss(Loss):
             pairs = out.of_rows(rows)
             slopes, informations = self.derivatives(y[rows], raw[:, rows])
             for k, (slope, hessian) in enumerate(zip(slopes, informations, strict=True)):
-                if self.log_outputs[k]:
+                if k > 0:  # the mean is the first one
                     hessian = np.maximum(hessian, np.abs(slope))
                 if weight is not None:
                     slope, hessian = weight[rows] * slope, weight[rows] * hessian
                 pairs.fill(k, slope, hessian)
         for k in np.flatnonzero(~np.array(self.log_outputs)):  # whose information has the unit of y
             out.settle_unit(k, weight, by_row=True)
+
+    def damp(self, steps, output=0):
+        return damped_logarithms(steps) if output == 0 else steps
 
     def distribution(self, raw: np.ndarray) -> Any:
         """Frozen distribution of scipy.stats, whose parameters are arrays of shape (n_rows,)."""
@@ -224,7 +234,8 @@ class GammaNLL(DistributionLoss):
     -----
     :loss: ``log Gamma(k) - k log(k / m) - (k - 1) log y + k y / m``
     :gradient: ``k (1 - y / m)`` and ``k (psi(k) - log k - 1 + y / m - log(y / m))`` with psi the digamma function
-    :hessian: ``k`` and ``k^2 psi'(k) - k``, the expected one (Fisher), never below the gradient's size
+    :hessian: ``k`` and ``k^2 psi'(k) - k``, the expected one (Fisher), the second never below the gradient's size. Long
+        steps of the mean are damped
     :link: log
     :initial score: logarithms of the mean of y and of the shape that fits best, but for 1.5 %
     :metric: the loss itself; scorers of scikit-learn judge no distributions
@@ -307,7 +318,7 @@ class PoissonNLL(DistributionLoss):
     -----
     :loss: ``m - y log m + log y!``
     :gradient: ``m - y``
-    :hessian: ``m``, the second derivative and the expected one (Fisher), never below the gradient's size
+    :hessian: ``m``, the second derivative and the expected one (Fisher). Long steps are damped
     :link: log
     :initial score: the logarithm of the mean of y
     :metric: neg_mean_poisson_deviance, twice the loss but for what y alone decides
@@ -361,8 +372,8 @@ class NegativeBinomialNLL(DistributionLoss):
     :loss: ``log y! + log Gamma(r) - log Gamma(y + r) + r log(1 + m / r) - y log(m / (r + m))``
     :gradient: ``r (m - y) / (r + m)`` and ``-r (psi(y + r) - psi(r) - log(1 + m / r) + (m - y) / (r + m))`` with psi
         the digamma function
-    :hessian: ``m r / (r + m)`` and ``r^2 sum_j P(Y > j) / (r + j)^2 - r m / (r + m)``, the expected one (Fisher), never
-        below the gradient's size; the sum is read from a table
+    :hessian: ``m r / (r + m)`` and ``r^2 sum_j P(Y > j) / (r + j)^2 - r m / (r + m)``, the expected one (Fisher), the
+        second never below the gradient's size; the sum is read from a table. Long steps of the mean are damped
     :link: log
     :initial score: logarithms of the mean of y and of the size that gives its variance
     :metric: the loss itself; scorers of scikit-learn judge no distributions

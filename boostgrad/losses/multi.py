@@ -189,8 +189,8 @@ class MultiOutput(Loss):
         of_target, w = raw[self.outputs(k)], y.weight(k, weight)
         return self.loss.refine_leaves(y.columns[k], of_target, w, of_loss, leaves, steps, penalties, n_threads)
 
-    def damp(self, steps):
-        return self.loss.damp(steps)
+    def damp(self, steps, output=0):
+        return self.loss.damp(steps, output % self.loss.n_outputs)
 
     def raw_of(self, prediction):
         return np.concatenate([self.loss.raw_of(of_target[None]) for of_target in prediction])

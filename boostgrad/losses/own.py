@@ -165,9 +165,9 @@ class OwnLoss(Loss):
     def damped(self) -> bool:
         return isinstance(self.inverse, Loss) and self.inverse.damped
 
-    def damp(self, steps):
+    def damp(self, steps, output=0):
         """As the loss whose predictions these are does it."""
-        return self.inverse.damp(steps)
+        return self.inverse.damp(steps, output)
 
     def inverse_link(self, raw):
         if self.inverse is None:

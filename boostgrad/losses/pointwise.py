@@ -185,7 +185,7 @@ class MultinomialLogLoss(Loss):
         log_p = np.log(np.clip(mass / mass.sum(), TINY, 1.0))
         return log_p - log_p.mean()
 
-    def damp(self, steps):
+    def damp(self, steps, output=0):
         return damped_log_odds(steps)
 
     def gradients(self, y, raw, weight, out, n_threads=1):
@@ -248,7 +248,7 @@ class MultilabelLogLoss(Loss):
         offsets = [None] * len(y) if offset is None else offset[:, None]
         return np.concatenate([one.init_raw(labels, weight, o) for labels, o in zip(y, offsets, strict=True)])
 
-    def damp(self, steps):
+    def damp(self, steps, output=0):
         return damped_log_odds(steps)
 
     def gradients(self, y, raw, weight, out, n_threads=1):

@@ -399,14 +399,21 @@ class SquaredLogError(Loss):
 # ---- logarithmic link ------------------------------------------------------------------------------------------------
 
 
+def damped_logarithms(steps: np.ndarray) -> np.ndarray:
+    """Newton's steps s of a logarithm; longer than 1 they become 1 + log(s), which is no more than 1 too long for the mean
+    of a Poisson distribution. Shorter ones stay as they are, because Newton's alone keep the sum of the predictions that
+    of the target."""
+    size = np.abs(steps)
+    return np.where(size > 1, np.copysign(1 + np.log(np.maximum(size, 1)), steps), steps)
+
+
 class LogLinkLoss(PointwiseLoss):
     """A deviance of the Tweedie family, variance mean^power; raw is the logarithm of the mean.
 
     The best step of a leaf is log(x), with x the ratio of what was observed in it to what was predicted. Newton's step
     is near it where x is near 1, but x - 1 for Poisson and Tweedie and 1 - 1/x for gamma, far too long where x is large
     or near 0.
-    Steps s longer than 1 become 1 + log(s), which is no more than 1 too long; shorter ones stay as they are, because
-    Newton's alone keep the sum of the predictions that of the target.
+    Long steps are damped, see :func:`damped_logarithms`.
     """
 
     link = "log"
@@ -414,9 +421,8 @@ class LogLinkLoss(PointwiseLoss):
     bounds = (0.0, np.inf)
     power: float
 
-    def damp(self, steps):
-        size = np.abs(steps)
-        return np.where(size > 1, np.copysign(1 + np.log(np.maximum(size, 1)), steps), steps)
+    def damp(self, steps, output=0):
+        return damped_logarithms(steps)
 
     def init_raw(self, y, weight, offset=None):
         p = self.power

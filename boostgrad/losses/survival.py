@@ -100,7 +100,7 @@ class Cox(Loss):
     def values(self, y, raw):
         return y.loops.values(raw[0])
 
-    def damp(self, steps):
+    def damp(self, steps, output=0):
         size = np.abs(steps)
         downwards = np.where(size > 1, -1 - np.log(np.maximum(size, 1)), steps)
         return np.where(steps > 0, np.log1p(size), downwards)
