@@ -36,7 +36,7 @@ from boostgrad.estimators.scoring import (
 from boostgrad.estimators.splitting import split
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_weight, smallest
-from boostgrad.losses import BadTarget, CallableLoss, Loss, get_loss, losses_of
+from boostgrad.losses import BadTarget, CallableLoss, Loss, UnnamedLoss, get_loss, losses_of
 from boostgrad.params import TreeParams, shown
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -259,6 +259,8 @@ class BoostGrad(FittedState, BaseEstimator):
     def _check_parameters(self) -> None:
         for name in filter(parameters.ALL.__contains__, self._get_param_names()):
             parameters.check(type(self).__name__, name, getattr(self, name))
+        if isinstance(self.loss, UnnamedLoss):
+            self.loss.check_trains()
         for scoring in named(self.scoring).values():
             check_scoring(type(self).__name__, scoring, self._own_metrics)
 

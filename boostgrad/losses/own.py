@@ -44,17 +44,18 @@ class UnnamedLoss(Loss):
     def parameters(self):
         return {"n_outputs": self.n_outputs, "was": self.was}
 
-    def takes(self, target):
-        return True  # and says why it cannot train
-
-    def gradients(self, y, raw, weight, out, n_threads=1):
+    def check_trains(self) -> None:
+        """Raise the ValueError that says why it cannot."""
         raise ValueError(
             f"this model was loaded from a file that could not hold its loss, {self.was or 'which has no name'}; it "
             "predicts raw values, and its loss must be given again to train"
         )
 
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        self.check_trains()
+
     def values(self, y, raw):
-        self.gradients(y, raw, None, None)
+        self.check_trains()
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
-from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.losses import AutodiffLoss, CallableLoss, GradientPairs, Loss, UnnamedLoss, get_loss
 from tests.losses.test_losses import derivatives
 
@@ -489,6 +489,25 @@ def test_an_unnamed_classifier_has_no_probabilities(tmp_path):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     with pytest.raises(ValueError, match="it has no probabilities"):
         again.predict_proba(X)
+
+
+@pytest.mark.parametrize("face", ["regressor", "two classes", "three classes", "ranker", "survival"])
+def test_an_unnamed_loss_must_be_given_again_to_train(face, tmp_path):
+    X, y, classes = table(n_classes=3 if face == "three classes" else 2)
+    model, target = {
+        "regressor": (BoostGradRegressor(half_square), y),
+        "ranker": (BoostGradRanker(half_square), y - y.min()),
+        "survival": (BoostGradSurvival(lambda y, raw, w: half_square(y[:, 0], raw, w)), np.column_stack([y + 1, y + 1])),
+    }.get(face, (BoostGradClassifier(log_loss), classes))
+    groups = {"groups": np.arange(len(y)) // 10} if face == "ranker" else {}
+    model.set_params(early_stopping=False, **PARAMETERS).fit(X, target, **groups)
+    with pytest.warns(UserWarning, match="no registered name"):
+        model.save(tmp_path / "model")
+    again = type(model).load(tmp_path / "model")
+    for early_stopping in (False, True):
+        again.set_params(early_stopping=early_stopping)
+        with pytest.raises(ValueError, match="could not hold its loss, CallableLoss.*must be given again to train"):
+            again.fit(X, target, **groups)
 
 
 def test_own_losses_are_losses():
