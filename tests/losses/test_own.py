@@ -497,7 +497,7 @@ def test_an_unnamed_loss_must_be_given_again_to_train(face, tmp_path):
     model, target = {
         "regressor": (BoostGradRegressor(half_square), y),
         "ranker": (BoostGradRanker(half_square), y - y.min()),
-        "survival": (BoostGradSurvival(lambda y, raw, w: half_square(y[:, 0], raw, w)), np.column_stack([y + 1, y + 1])),
+        "survival": (BoostGradSurvival(lambda y, raw, w: (raw - y[:, 0], 1.0)), np.column_stack([y + 1, y + 1])),
     }.get(face, (BoostGradClassifier(log_loss), classes))
     groups = {"groups": np.arange(len(y)) // 10} if face == "ranker" else {}
     model.set_params(early_stopping=False, **PARAMETERS).fit(X, target, **groups)
