@@ -436,9 +436,11 @@ class BoostGrad(FittedState, BaseEstimator):
 
         Returns
         -------
-        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_outputs) where each output (of a model
-        with several: a class of more than two, a target, a quantile ...) has trees of its own
-            Leaves are numbered from 0, left to right, tree by tree.
+        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_trees) where an iteration has several
+            Leaves are numbered from 0, left to right, tree by tree. The trees of an iteration are those of each class
+            of more than two, each label or each target, in their order; with ``multi_strategy="one_output_per_tree"``,
+            those of each quantile of a target, or parameter of its distribution, which otherwise share a tree. It is
+            one tree with "multi_output_tree", which is what "auto" means above 30 raw predictions.
         """
         columns = self._columns(X)
         leaves = self._predictor().leaves(columns, self._threads(columns))
