@@ -209,7 +209,7 @@ def train(
                 add_binned(so_far, rows.matrix, raw, n_threads)
             pairs.largest[:] = 0
             loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
-            _check_finite(pairs, loss)
+            _check_finite(pairs, loss, state.iteration)
             if state.iteration == 1:
                 check_written(pairs, loss)
                 check_curved(pairs, loss)
@@ -253,7 +253,13 @@ def _base_score(rows: Rows, loss: Loss) -> np.ndarray:
     return base_score if rows.constant else np.zeros(loss.n_outputs)
 
 
-def _check_finite(pairs, loss: Loss) -> None:
+def _check_finite(pairs, loss: Loss, iteration: int = 1) -> None:
     if all(map(isfinite, pairs.largest.flat)):
         return
-    raise ValueError(f"{not_finite(pairs, loss)}: y or sample_weight is too large there, or the loss is not finite")
+    if iteration == 1:
+        raise ValueError(f"{not_finite(pairs, loss)}: y or sample_weight is too large there, or the loss is not finite")
+    hessian = "" if loss.ours else ", or a larger hessian"
+    raise ValueError(
+        f"{not_finite(pairs, loss)} in iteration {iteration}: if raw predictions have grown without bound there, a "
+        f"smaller learning_rate or a bound of steps, max_delta_step{hessian}, keeps them finite"
+    )

@@ -1,5 +1,7 @@
 """The boosting loop."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -124,5 +126,26 @@ def test_gradients_that_are_not_finite_are_named(bad, words):
             out.fill(0, gradient, None)
 
     data = Data(SquaredError())
-    with pytest.raises(ValueError, match=f"{words}.* at training row 17"):
+    with pytest.raises(ValueError, match=f"{words} at training row 17: y or sample_weight is too large"):
         train(data.training, data.edges, Bad(), PARAMS, 3)
+
+
+@pytest.mark.parametrize("ours", [False, True])
+def test_predictions_that_run_away_are_told_from_bad_targets(ours):
+    """Of a loss whose hessian is too small, which a bound of the steps keeps finite."""
+
+    class Steep(SquaredError):
+        name = "steep"
+
+        def gradients(self, y, raw, weight, out, n_threads=1):
+            with np.errstate(over="ignore"):
+                out.fill(0, np.sinh(raw[0] - y), None)
+
+    Steep.ours = ours
+    data = Data(SquaredError())
+    hessian = "" if ours else ", or a larger hessian"
+    words = rf"at training row \d+ in iteration [2-9]: .* learning_rate or .* max_delta_step{hessian}, keeps"
+    with pytest.raises(ValueError, match=words):
+        train(data.training, data.edges, Steep(), replace(PARAMS, learning_rate=20.0), 9)
+    bounded = train(data.training, data.edges, Steep(), replace(PARAMS, learning_rate=20.0, max_delta_step=0.01), 9)
+    assert len(bounded.trees) == 9

@@ -636,6 +636,32 @@ def test_stages_and_leaves(face, n_classes):
     np.testing.assert_array_equal(raw, model._raw(X))
 
 
+@pytest.mark.parametrize(
+    ("parameters", "n_targets", "n_trees"),
+    [
+        ({}, 1, 1),
+        ({}, 2, 2),
+        ({"multi_strategy": "multi_output_tree"}, 2, 1),
+        ({}, 31, 1),
+        ({"loss": "normal_nll"}, 1, 1),
+        ({"loss": "normal_nll"}, 2, 2),
+        ({"loss": "normal_nll", "multi_strategy": "one_output_per_tree"}, 2, 4),
+        ({"loss": "quantile", "quantile": [0.1, 0.5, 0.9]}, 1, 1),
+        ({"loss": "quantile", "quantile": [0.1, 0.5, 0.9], "multi_strategy": "one_output_per_tree"}, 1, 3),
+    ],
+)
+def test_leaves_are_of_the_trees_of_an_iteration(parameters, n_targets, n_trees):
+    X, y = problem(BoostGradRegressor, 1)
+    y = y if n_targets == 1 else np.column_stack([y + k * X[:, 0] for k in range(n_targets)])
+    model = BoostGradRegressor(n_estimators=2, random_state=0, **parameters).fit(X, y)
+    leaves = model.apply(X)
+    assert leaves.shape == ((N_ROWS, 2) if n_trees == 1 else (N_ROWS, 2, n_trees))
+    raw = np.repeat(model.ensemble_.base_score[:, None], N_ROWS, axis=1)
+    for tree, leaf in zip(model.ensemble_.trees, leaves.reshape(N_ROWS, -1).T, strict=True):
+        raw[tree.output : tree.output + tree.leaf_value.shape[1]] += tree.leaf_value[leaf].T
+    np.testing.assert_allclose(raw, model._raw(X), rtol=1e-12)
+
+
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("grow_policy", ["leafwise", "depthwise", "symmetric"])
 def test_limits_of_a_tree(face, grow_policy):

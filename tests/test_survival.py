@@ -158,6 +158,30 @@ def test_intervals():
     assert survival(loss="aft").fit(X, left).score(X_new, y_new) > 0.65
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("loss", ["aft", AFT("logistic", 0.8)], ids=["aft", "logistic"])
+def test_where_no_time_is_known_exactly_curves_are_at_the_bounds(loss, early_stopping, tmp_path):
+    lower = np.floor(y[:, 0] / 0.3) * 0.3
+    bounds = np.column_stack([lower, np.where(y[:, 1] == 1, lower + 0.3, np.inf)])
+    bounds = bounds[~((bounds[:, 0] == 0) & np.isinf(bounds[:, 1]))]  # of which nothing is known
+    rows = X[: len(bounds)]
+    model = survival(loss=loss, early_stopping=early_stopping).fit(rows, bounds)
+    known = np.unique(bounds[np.isfinite(bounds) & (bounds > 0)])
+    if early_stopping:  # some of the bounds are held out
+        assert np.isin(model.event_times_, known).all()
+    else:
+        np.testing.assert_array_equal(model.event_times_, known)
+    alive = model.predict_survival_function(X_new)
+    assert alive.shape == (len(X_new), len(model.event_times_)) and alive.shape[1] > 5
+    np.testing.assert_array_equal(alive, model.predict_survival_function(X_new, model.event_times_))
+    np.testing.assert_allclose(np.exp(-model.predict_cumulative_hazard_function(X_new)), alive, rtol=1e-12)
+    model.save(tmp_path / "model")
+    for other in (BoostGradSurvival.load(tmp_path / "model"), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.predict_survival_function(X_new), alive)
+    bounds[0] = 0.75  # one time that was observed, and others are no times of events
+    assert survival(loss=loss).fit(rows, bounds).event_times_.tolist() == [0.75]
+
+
 @pytest.mark.parametrize("loss", ["cox", "aft"])
 def test_threads_and_instruction_sets_change_no_byte(loss):
     one = survival(loss=loss, n_jobs=1).fit(X, y)

@@ -36,7 +36,7 @@ from boostgrad.estimators.scoring import (
 from boostgrad.estimators.splitting import split
 from boostgrad.estimators.tables import BinnedFrame, GuidedDataset
 from boostgrad.inputs import checked_groups, checked_weight, smallest
-from boostgrad.losses import BadTarget, CallableLoss, Loss, get_loss, losses_of
+from boostgrad.losses import BadTarget, CallableLoss, Loss, UnnamedLoss, get_loss, losses_of
 from boostgrad.params import TreeParams, shown
 from boostgrad.runtime import effective_threads, seed_of, stream
 from boostgrad.tree.model import Ensemble
@@ -259,6 +259,8 @@ class BoostGrad(FittedState, BaseEstimator):
     def _check_parameters(self) -> None:
         for name in filter(parameters.ALL.__contains__, self._get_param_names()):
             parameters.check(type(self).__name__, name, getattr(self, name))
+        if isinstance(self.loss, UnnamedLoss):
+            self.loss.check_trains()
         for scoring in named(self.scoring).values():
             check_scoring(type(self).__name__, scoring, self._own_metrics)
 
@@ -434,9 +436,11 @@ class BoostGrad(FittedState, BaseEstimator):
 
         Returns
         -------
-        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_outputs) where each output (of a model
-        with several: a class of more than two, a target, a quantile ...) has trees of its own
-            Leaves are numbered from 0, left to right, tree by tree.
+        ndarray of int32, shape (n_samples, n_iter_), or (n_samples, n_iter_, n_trees) where an iteration has several
+            Leaves are numbered from 0, left to right, tree by tree. The trees of an iteration are those of each class
+            of more than two, each label or each target, in their order; with ``multi_strategy="one_output_per_tree"``,
+            those of each quantile of a target, or parameter of its distribution, which otherwise share a tree. It is
+            one tree with "multi_output_tree", which is what "auto" means above 30 raw predictions.
         """
         columns = self._columns(X)
         leaves = self._predictor().leaves(columns, self._threads(columns))

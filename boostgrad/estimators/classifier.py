@@ -37,6 +37,7 @@ from boostgrad.losses import (
     UnnamedLoss,
     n_predictions,
 )
+from boostgrad.losses.own import OwnLoss
 from boostgrad.metrics.classes import class_metric, label_metric, soft_metric
 from boostgrad.params import shown
 
@@ -480,23 +481,13 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         n_classes = len(fitted["classes_"])
         if fitted["multilabel"]:
             return self._multilabel_loss(n_classes)
+        log_loss = BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
         if isinstance(self.loss, Loss):
-            n_outputs = 1 if n_classes == 2 else n_classes
-            if (
-                not self.loss.takes("numbers")
-                or self.loss.n_outputs != n_outputs
-                or n_predictions(self.loss) != n_classes
-            ):
-                raise ValueError(
-                    f"The 'loss' parameter of {type(self).__name__} must have {n_outputs} output(s) and predict "
-                    f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not."
-                )
-            return self.loss
+            return self._given_loss(n_classes, log_loss)
         if fitted["soft"]:
             return BinaryLogLoss(soft=True)
         if isinstance(self.loss, str) and self.loss == "focal" and n_classes == 2:
             return Focal()
-        log_loss = BinaryLogLoss() if n_classes == 2 else MultinomialLogLoss(n_classes)
         if callable(self.loss) and not isinstance(self.loss, type):
             return CallableLoss(self.loss, log_loss.n_outputs, inverse_link=log_loss)
         if not isinstance(self.loss, str) or self.loss != "log_loss":
@@ -506,6 +497,19 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
                 f"boostgrad.losses.Loss. Got {shown(self.loss)} instead."
             )
         return log_loss
+
+    def _given_loss(self, n_classes, log_loss):
+        """The parameter, a loss; one of a function without a link has that of the log loss."""
+        is_own = isinstance(self.loss, OwnLoss)
+        loss = self.loss.linked(log_loss) if is_own else self.loss
+        fits = loss.takes("numbers") and loss.n_outputs == log_loss.n_outputs
+        if fits and n_predictions(loss) == n_classes:
+            return loss
+        remedy = f" Leave its inverse_link out, or give it as boostgrad.losses.{log_loss!r}." if fits and is_own else ""
+        raise ValueError(
+            f"The 'loss' parameter of {type(self).__name__} must have {log_loss.n_outputs} output(s) and predict "
+            f"{n_classes} probabilities a row for {n_classes} classes, which {self.loss!r} does not.{remedy}"
+        )
 
     def _multilabel_loss(self, n_labels):
         if isinstance(self.loss, str) and self.loss in ("log_loss", "cross_entropy"):

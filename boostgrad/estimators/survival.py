@@ -44,7 +44,8 @@ class BoostGradSurvival(BoostGrad):
     Attributes
     ----------
     event_times_ : ndarray of float64, shape (n_times,)
-        Times at which an event was observed, ascending.
+        Times at which an event was observed, ascending. For "aft", where no time was observed exactly, the finite
+        bounds above 0 of the times.
     baseline_hazard_ : ndarray of float64, shape (n_times,) or (0,)
         For "cox": Breslow's cumulative hazard of a row whose raw prediction is 0, at these times.
     log_baseline_hazard_ : ndarray of float64, shape (n_times,) or (0,)
@@ -180,7 +181,8 @@ class BoostGradSurvival(BoostGrad):
         ----------
         X : array-like of shape (n_samples, n_features)
         times : array-like of shape (n_times,), default=None
-            Not negative. None: ``event_times_``.
+            Not negative. None: ``event_times_``, the times at which an event was observed, or, for "aft" where none
+            was observed exactly, the finite bounds above 0 that the model was trained on.
         offset : array-like of shape (n_samples,), default=None
             As in :meth:`predict`.
 
@@ -281,8 +283,7 @@ class BoostGradSurvival(BoostGrad):
     def _completed(self, loss, samples, raw, fitted, unseen=None):
         """Baseline hazard, at the predictions for the training rows, or scale: by rows that were held out where there
         are enough, for trees make the residuals of training rows too small."""
-        observed = samples.y[:, 0] == samples.y[:, 1]
-        fitted["event_times_"], log_baseline = np.unique(samples.y[observed, 0]), np.empty(0)
+        fitted["event_times_"], log_baseline = _event_times(samples.y, isinstance(loss, AFT)), np.empty(0)
         if isinstance(loss, Cox):
             log_baseline = loss.prepare(samples.y, samples.weight).log_baseline(raw()[0])
         fitted.update(_hazards(log_baseline))
@@ -315,6 +316,15 @@ class BoostGradSurvival(BoostGrad):
     def _strata(self, target):
         observed = self._split_target(target)
         return observed if min(observed.sum(), (~observed).sum()) >= 2 else None
+
+
+def _event_times(bounds: np.ndarray, or_bounds: bool) -> np.ndarray:
+    """Times at which an event was observed; where there are none, and if ``or_bounds``, what is known of times."""
+    observed = bounds[:, 0] == bounds[:, 1]
+    times = bounds[observed, 0]
+    if or_bounds and not len(times):
+        times = bounds[np.isfinite(bounds) & (bounds > 0)]
+    return np.unique(times)
 
 
 def _hazards(log_baseline: np.ndarray) -> dict[str, np.ndarray]:

@@ -56,7 +56,8 @@ class AutodiffLoss(OwnLoss):
         (saddle-free Newton, Dauphin et al. 2014), and never below 1e-6; but 1 where it is 0 for all rows, as that of
         ``|raw - y|`` is.
     inverse_link : callable or Loss, default=None
-        As of :class:`CallableLoss`, in numpy.
+        As of :class:`CallableLoss`, in numpy. None: predictions are the raw ones, and the probabilities of a classifier
+        are those of its log loss.
     clip : float, default=None
         Bound of the gradients of a row, before weights. None: none.
 

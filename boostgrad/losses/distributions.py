@@ -240,6 +240,9 @@ class GammaNLL(DistributionLoss):
     :initial score: logarithms of the mean of y and of the shape that fits best, but for 1.5 %
     :metric: the loss itself; scorers of scikit-learn judge no distributions
 
+    The shape, that of the initial score, too, counts as at least exp(-15) and at most exp(15), so that a standard
+    deviation is no less than 0.055 % of its mean.
+
     References
     ----------
     Johnson, Kotz and Balakrishnan (1994), "Continuous univariate distributions", volume 1, chapter 17. The start: Minka

@@ -6,11 +6,12 @@ predictions.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -43,17 +44,18 @@ class UnnamedLoss(Loss):
     def parameters(self):
         return {"n_outputs": self.n_outputs, "was": self.was}
 
-    def takes(self, target):
-        return True  # and says why it cannot train
-
-    def gradients(self, y, raw, weight, out, n_threads=1):
+    def check_trains(self) -> None:
+        """Raise the ValueError that says why it cannot."""
         raise ValueError(
             f"this model was loaded from a file that could not hold its loss, {self.was or 'which has no name'}; it "
             "predicts raw values, and its loss must be given again to train"
         )
 
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        self.check_trains()
+
     def values(self, y, raw):
-        self.gradients(y, raw, None, None)
+        self.check_trains()
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -139,6 +141,14 @@ class OwnLoss(Loss):
         """Of whole arrays, as the functions are promised."""
         return float(np.average(row_losses(self, y, raw), weights=weight))
 
+    def linked(self, loss: Loss) -> Self:
+        """This loss, or a copy that predicts what the other one does if no inverse_link was given."""
+        if self.inverse is not None:
+            return self
+        linked = copy.copy(self)
+        linked.inverse = loss
+        return linked
+
     def _shape(self, raw: np.ndarray) -> np.ndarray:
         return raw[0] if self.n_outputs == 1 else raw
 
@@ -215,7 +225,9 @@ class CallableLoss(OwnLoss):
     inverse_link : callable or Loss, default=None
         From raw predictions to predictions, of the same shape (of several raw predictions also another number of
         predictions, shape (n_predictions, n_rows) or (n_rows,)), or the loss whose predictions these are. None: they
-        are the same.
+        are the same; but a classifier makes probabilities as with its log loss, by the logistic function of one raw
+        prediction and by softmax of several. A function must give it the probability of every class, of two classes,
+        too: shape (n_classes, n_rows).
     clip : float, default=None
         Bound of the gradients of a row, before weights. None: none.
     constant_hessian : float, default=None

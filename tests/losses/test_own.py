@@ -4,8 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 
-from boostgrad import BoostGradClassifier, BoostGradRegressor
+from boostgrad import BoostGradClassifier, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.losses import AutodiffLoss, CallableLoss, GradientPairs, Loss, UnnamedLoss, get_loss
 from tests.losses.test_losses import derivatives
 
@@ -112,6 +114,60 @@ def test_a_function_of_classes_is_the_log_loss(n_classes):
     built_in = BoostGradClassifier(**PARAMETERS).fit(X, y)
     np.testing.assert_allclose(own.predict_proba(X), built_in.predict_proba(X), atol=1e-5)
     np.testing.assert_array_equal(own.predict(X), own.classes_[own.predict_proba(X).argmax(axis=1)])
+
+
+@pytest.mark.parametrize("start", [None, "estimator"])
+@pytest.mark.parametrize("n_classes", [2, 3, 4])
+def test_a_loss_of_classes_without_a_link_is_the_function(n_classes, start, tmp_path):
+    """Its probabilities are those of the log loss wherever they are given, and the user's object stays as it is."""
+    X, _, y = table(n_classes=n_classes)
+    y = np.where(X[:, 1] > 0.8, 3, y) if n_classes == 4 else y
+    init = LogisticRegression() if start else None
+    loss = CallableLoss(log_loss, 1 if n_classes == 2 else n_classes)
+    before = dict(vars(loss))
+    model = BoostGradClassifier(loss, init=init, **PARAMETERS).fit(X, y)
+    expected = BoostGradClassifier(log_loss, init=init, **PARAMETERS).fit(X, y)
+    probability = model.predict_proba(X)
+    np.testing.assert_allclose(probability.sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_array_equal(probability, expected.predict_proba(X))
+    for stage, of_function in zip(model.staged_predict_proba(X), expected.staged_predict_proba(X), strict=True):
+        np.testing.assert_array_equal(stage, of_function)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(X), probability)
+    assert model.loss is loss and model.get_params()["loss"] is loss and vars(loss) == before
+    copied = clone(model)
+    assert copied.loss.inverse is None
+    np.testing.assert_array_equal(copied.fit(X, y).predict_proba(X), probability)
+    if start is None:
+        np.testing.assert_array_equal(model.predictor()(X[3]), probability[3])
+        with pytest.warns(UserWarning, match="no registered name"):
+            model.save(tmp_path / "model")
+        again = BoostGradClassifier.load(tmp_path / "model")
+        np.testing.assert_array_equal(again.decision_function(X), model.decision_function(X))
+
+
+def test_scores_of_a_loss_of_classes_without_a_link():
+    X, _, y = table(n_classes=3)
+    settings = {"early_stopping": True, "scoring": "neg_log_loss", **PARAMETERS}
+    own = BoostGradClassifier(CallableLoss(log_loss, 3), **settings).fit(X, y)
+    built_in = BoostGradClassifier(**settings).fit(X, y)
+    np.testing.assert_allclose(own.validation_score_, built_in.validation_score_, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "link", "remedy"),
+    [
+        (2, lambda raw: 1 / (1 + np.exp(-raw)), r"BinaryLogLoss\(\)"),
+        (3, lambda raw: 1 / (1 + np.exp(-raw[:2])), r"MultinomialLogLoss\(n_classes=3\)"),
+    ],
+)
+def test_a_link_that_leaves_out_a_class_is_refused(n_classes, link, remedy):
+    X, _, y = table(n_classes=n_classes)
+    n_outputs = 1 if n_classes == 2 else n_classes
+    words = rf"probabilities a row.*Leave its inverse_link out, or give it as boostgrad\.losses\.{remedy}"
+    with pytest.raises(ValueError, match=words):
+        BoostGradClassifier(CallableLoss(log_loss, n_outputs, inverse_link=link), **PARAMETERS).fit(X, y)
+    with pytest.raises(ValueError, match=r"must have \d output\(s\).*does not\.$"):
+        BoostGradClassifier(CallableLoss(log_loss, 5), **PARAMETERS).fit(X, y)
 
 
 def test_early_stopping_needs_values():
@@ -433,6 +489,25 @@ def test_an_unnamed_classifier_has_no_probabilities(tmp_path):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     with pytest.raises(ValueError, match="it has no probabilities"):
         again.predict_proba(X)
+
+
+@pytest.mark.parametrize("face", ["regressor", "two classes", "three classes", "ranker", "survival"])
+def test_an_unnamed_loss_must_be_given_again_to_train(face, tmp_path):
+    X, y, classes = table(n_classes=3 if face == "three classes" else 2)
+    model, target = {
+        "regressor": (BoostGradRegressor(half_square), y),
+        "ranker": (BoostGradRanker(half_square), y - y.min()),
+        "survival": (BoostGradSurvival(lambda y, raw, w: (raw - y[:, 0], 1.0)), np.column_stack([y + 1, y + 1])),
+    }.get(face, (BoostGradClassifier(log_loss), classes))
+    groups = {"groups": np.arange(len(y)) // 10} if face == "ranker" else {}
+    model.set_params(early_stopping=False, **PARAMETERS).fit(X, target, **groups)
+    with pytest.warns(UserWarning, match="no registered name"):
+        model.save(tmp_path / "model")
+    again = type(model).load(tmp_path / "model")
+    for early_stopping in (False, True):
+        again.set_params(early_stopping=early_stopping)
+        with pytest.raises(ValueError, match="could not hold its loss, CallableLoss.*must be given again to train"):
+            again.fit(X, target, **groups)
 
 
 def test_own_losses_are_losses():
