@@ -44,6 +44,20 @@ def test_the_unit_of_a_target(loss, strategy, unit):
     np.testing.assert_allclose(predicted(loss, unit * y, unit, multi_strategy=strategy) / unit, known, rtol=accuracy)
 
 
+@each_loss
+@pytest.mark.parametrize("unit", [2.0**-40, 2.0**40])
+def test_early_stopping_has_no_unit(loss, unit):
+    """Powers of two, so that scores in units differ by a factor or, of likelihoods, by a summand, and by no rounding
+    that could decide between two trees."""
+    given = {"n_estimators": 400, "learning_rate": 0.2, "early_stopping": True, "random_state": 0}
+    known, found = (
+        BoostGradRegressor(**{"loss": loss} | given | LOSSES[loss](u)).fit(X, u * Y[:, 0]) for u in (1.0, unit)
+    )
+    assert 5 < known.n_iter_ < 400
+    assert found.n_iter_ == known.n_iter_
+    np.testing.assert_allclose(found.predict(X) / unit, known.predict(X), rtol=1e-6)
+
+
 @pytest.mark.parametrize("loss", ["normal_nll", "lognormal_nll", "gamma_nll", "mape"])
 @pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
 @pytest.mark.parametrize("penalty", ["l2_regularization", "min_child_weight", "min_split_gain"])
