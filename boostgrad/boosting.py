@@ -174,7 +174,7 @@ def train(
     n_trees = loss.n_outputs // n_values  # an iteration
     damped = loss.damped or (n_values > 1 and loss.damped_vectors)
     renewed = not loss.smooth or damped or loss.refined
-    penalties = (params.l1_regularization, params.l2_regularization)
+    penalties = np.array([params.l1_regularization, params.l2_regularization])
     growers = Growers(rows.matrix, edges, params, n_trees, n_threads, seed, categories, n_values)
 
     def renew(grower: TreeGrower, grown: GrownTree, output: int) -> None:
@@ -185,7 +185,9 @@ def train(
             if loss.smooth:
                 steps = grown.tree.leaf_value[:, value] / params.learning_rate
                 steps = loss.damp(steps, output + value) if damped else steps
-                steps = loss.refine_leaves(*of_rows, steps, penalties, growers.threads_each) if loss.refined else steps
+                if loss.refined:
+                    of_losses = penalties * pairs.hessian_unit[output + value]  # as the grower has them
+                    steps = loss.refine_leaves(*of_rows, steps, tuple(of_losses), growers.threads_each)
             else:
                 steps = loss.renew_leaves(*of_rows, growers.threads_each)
             grower.renew_leaf_values(grown, steps, value)

@@ -76,7 +76,10 @@ class EarlyStopping(Callback):
     ----------
     n_iter_no_change : int
     tol : float
-        An improvement of no more than this does not count. Any score is an improvement of one that is NaN.
+        An improvement of no more than this share of what was gained so far, over the score before the first iteration
+        (or the first one that is finite), does not count: so it does not matter in which unit scores are, nor where
+        they begin. The first improvement counts however small it is, and any score is an improvement of one that is
+        NaN.
 
     Attributes
     ----------
@@ -98,9 +101,15 @@ class EarlyStopping(Callback):
             return False
         score, best = scores[state.iteration], scores[self.best_iteration]
         undefined = math.isnan(best) and not math.isnan(score)  # a correlation is, as long as predictions are constant
-        if undefined or score > best + self.tol:
+        if undefined or score > best + self.tol * self._gained(scores):
             self.best_iteration = state.iteration
         return state.iteration - self.best_iteration >= self.n_iter_no_change
+
+    def _gained(self, scores: list[float]) -> float:
+        """By how much the best score is above the first of those up to it that is finite; 0 where none is."""
+        up_to_best = scores[: self.best_iteration + 1]
+        first = next(filter(math.isfinite, up_to_best), None)
+        return 0.0 if first is None or not math.isfinite(up_to_best[-1]) else up_to_best[-1] - first
 
 
 class BestPredictions(Callback):

@@ -312,7 +312,12 @@ class BoostParams:
     n_iter_no_change: int = parameter(
         10, Number(Integral, 1, LARGEST), doc="Early stopping: iterations without improvement before it stops."
     )
-    tol: float = parameter(1e-7, Finite(Real, 0), doc="Early stopping: smaller improvements do not count.")
+    tol: float = parameter(
+        1e-7,
+        Finite(Real, 0),
+        doc="Early stopping: an improvement counts where it is more than this share of what was gained so far, over "
+        "the score before the first tree.",
+    )
     scoring: Any = parameter(
         "loss",
         OneOf(("loss",)),

@@ -10,6 +10,8 @@ from sklearn.base import clone
 from boostgrad import BoostGradRegressor
 from boostgrad.callbacks import BestPredictions, Callback, EarlyStopping, IterationState, Progress
 
+NAN, INF = float("nan"), float("inf")
+
 
 def stopped_at(stopping, scores):
     """Iteration at which the callback stops, or None, when the validation scores are these."""
@@ -30,8 +32,14 @@ def stopped_at(stopping, scores):
         ([0, -1, -2, -3], 3, 0, 3, 0),
         ([0, 1, 0.5, 1.5, 1, 1], 2, 0, 5, 3),
         ([0, 1, 1.05, 1.1, 1.15, 1.2], 3, 0.1, None, 4),  # small steps add up
-        ([0, 0.1, 0.2], 1, 0.5, 1, 0),
-        ([0, float("nan"), float("nan")], 2, 0, 2, 0),
+        ([0, 0.1, 0.14], 1, 0.5, 2, 1),  # the first improvement counts, 0.04 is less than half of 0.1
+        ([0, 1e-30, 1.1e-30, 1.2e-30, 1.3e-30], 1, 0.05, None, 4),
+        ([1e9, 1e9 + 2, 1e9 + 3, 1e9 + 4], 1, 0.3, None, 3),
+        ([0, NAN, NAN], 2, 0, 2, 0),
+        ([NAN, NAN, -9, -8, -7.9, -7.8], 2, 0.5, 5, 3),  # gained since -9
+        ([NAN, -INF, -9, -8, -7.9, -7.8], 2, 0.5, 5, 3),
+        ([-INF, -INF, 3, 4, 4, 4], 2, 0, 5, 3),
+        ([-INF, INF, INF, INF], 2, 0.1, 3, 1),
     ],
 )
 def test_early_stopping(scores, patience, tol, stop, best):
@@ -39,6 +47,19 @@ def test_early_stopping(scores, patience, tol, stop, best):
     for _ in range(2):  # a callback may be used again
         assert stopped_at(stopping, scores) == stop
         assert stopping.best_iteration == best
+
+
+@pytest.mark.parametrize("unit", [2.0**-60, 1.0, 2.0**60])
+@pytest.mark.parametrize("shift", [0.0, -1024.0, 1024.0])
+def test_neither_unit_nor_shift_of_scores_matters(unit, shift, seed):
+    """Of dyadic scores, so that products and sums are exact."""
+    rng = np.random.default_rng(seed)
+    scores = np.cumsum(rng.integers(-16, 24, 200) * 2.0 ** -rng.integers(0, 10, 200))
+    moved = unit * (scores + shift)
+    for tol in (0.0, 2.0**-7, 0.25):
+        known, found = EarlyStopping(8, tol), EarlyStopping(8, tol)
+        assert stopped_at(known, scores.tolist()) == stopped_at(found, moved.tolist())
+        assert known.best_iteration == found.best_iteration
 
 
 def test_early_stopping_without_scores_never_stops():
@@ -102,7 +123,7 @@ def test_early_stopping_as_ones_own_callback():
     X = [[float(i)] for i in range(100)]
     model = BoostGradRegressor(early_stopping=False, callbacks=[stopping])
     model.fit(X, range(100), X_val=X, y_val=range(100))
-    assert model.n_iter_ == 2 and stopping.best_iteration == 0
+    assert model.n_iter_ == 3 and stopping.best_iteration == 1
 
 
 def test_progress_with_tqdm(capsys):

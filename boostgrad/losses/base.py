@@ -224,7 +224,8 @@ class Loss:
         n_threads: int = 1,
     ) -> np.ndarray:
         """Where ``refined`` is True: better steps than Newton's, ``steps``, shape (n_leaves,); the rest is as in
-        :meth:`renew_leaves`. ``penalties`` are l1 and l2 of what is to be minimised, the sum of the rows' losses."""
+        :meth:`renew_leaves`. ``penalties`` are l1 and l2 of what is to be minimised, the sum of the rows' losses: where
+        a loss settles a unit of its hessians, times that unit."""
         return steps
 
     def damp(self, steps: np.ndarray, output: int = 0) -> np.ndarray:

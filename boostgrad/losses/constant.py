@@ -47,10 +47,13 @@ def best_constant(loss: Any, y: Any, weight: np.ndarray | None, offset: np.ndarr
         )
     if loss.n_outputs == 1:
         gradient = pairs.pairs[0, :, 0]  # of the last call
-        if abs(gradient.sum()) <= ROUNDING * np.abs(gradient).sum():
+        size, curvature = np.abs(gradient).sum(), known(*where)[1][0]
+        if abs(gradient.sum()) <= ROUNDING * size:
             return where
         total = start.shape[1] if weight is None else weight.sum()
-        return np.array([_bracketed_root(lambda c: [d[0] / total for d in known(c)], where[0])])
+        # what rows need, in the unit of y where raw predictions are; logarithms may seem to need far too much at first
+        unit = min(1.0, size / curvature) if curvature > 0 else 1.0
+        return np.array([_bracketed_root(lambda c: [d[0] / total for d in known(c)], where[0], unit)])
 
     def mean(constant: np.ndarray) -> float:
         if not loss.scored:
@@ -79,11 +82,12 @@ _FARTHEST = 2.0**200
 _FASTEST = 2.0**10
 
 
-def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: float) -> float:
+def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: float, unit: float) -> float:
     """Where a slope that does not decrease changes its sign. Steps are Newton's, but at least double until the root is
     bracketed, and halve the bracket where Newton's leave it or do not shrink it. Where each of Newton's steps is a
     fraction of the one before, that fraction of the last one is about what is missing after it. Where a slope
-    does not vanish, but keeps its sign as far as it is finite, the start is as good as any."""
+    does not vanish, but keeps its sign as far as it is finite, the start is as good as any. Roots that are nearer to 0
+    than ``unit`` are found to a 1e-14 of it, others to a 1e-14 of themselves."""
     low, high = -np.inf, np.inf
     ends = {}  # at each end of the bracket, by the sign of the slope: whether it is finite
     at, last_step, width, steepest = start, 0.0, np.inf, 0.0
@@ -99,7 +103,7 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
             return at
         low, high = (low, at) if slope > 0 else (at, high)
         ends[slope > 0] = bool(np.isfinite(slope))
-        least = max(1e-14 * abs(at), 1e-14)
+        least = 1e-14 * max(abs(at), unit)
         if high - low <= 4 * least:
             return at if all(ends.values()) else start
         with np.errstate(over="ignore"):
@@ -115,9 +119,9 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
                 target = low + 0.5 * (high - low)
             width = high - low
         else:
-            size = max(2 * abs(last_step), 2.0**-30)
+            size = max(2 * abs(last_step), 2.0**-30 * unit)
             # where hardly anything is curved, Newton's steps go beyond all numbers
-            size = max(size, min(abs(newton), _FASTEST * max(size, 1.0)))
+            size = max(size, min(abs(newton), _FASTEST * max(size, unit)))
             target = at - np.copysign(size, slope)
         step = target - at
         if abs(target) > _FARTHEST:

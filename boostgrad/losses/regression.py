@@ -192,9 +192,14 @@ class RelativeError(QuantileOfResiduals):
 class RobustLoss(PointwiseLoss):
     """A convex loss of d alone that grows like \\|d\\| far out, whose hessian is that of a parabola above it. By that
     parabola leaves would take a fraction of the step that their rows need where residuals are large beside the loss's
-    scale, so each leaf gets its optimum (Friedman 2001, algorithm 1 with a step for each leaf)."""
+    scale, so each leaf gets its optimum (Friedman 2001, algorithm 1 with a step for each leaf). Far out the hessian is
+    scale / \\|d\\|, as small as the unit of the target makes it, so pairs settle theirs."""
 
     refined = True
+
+    def gradients(self, y, raw, weight, out, n_threads=1):
+        super().gradients(y, raw, weight, out, n_threads)
+        out.settle_unit(0, weight, typical=True)
 
     def refine_leaves(self, y, raw, weight, output, leaves, steps, penalties=(0.0, 0.0), n_threads=1):
         return optima_of_leaves(

@@ -660,6 +660,27 @@ def test_pairs_in_units_of_their_mean_hessian():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
+def test_pairs_in_units_of_a_typical_hessian(weighted, seed):
+    rng = np.random.default_rng(seed)
+    n = 2 * BLOCK + 100
+    hessian, w = 1e-6 * np.exp(rng.standard_normal(n)), rng.random(n) * rng.integers(0, 2, n)
+    w, weight = (w, w) if weighted else (np.ones(n), None)
+
+    def unit(hessian):
+        pairs = GradientPairs.empty(1, n, None)
+        pairs.fill(0, np.zeros(n), w * hessian)
+        pairs.settle_unit(0, weight, typical=True)
+        return pairs.hessian_unit[0]
+
+    assert unit(hessian) == pytest.approx(np.average(hessian**-0.5, weights=w) ** -2)
+    assert unit(np.ones(n)) == 1  # to the bit
+    assert unit(np.zeros(n)) == unit(np.full(n, np.nan)) == 1
+    some = w > 0
+    assert unit(np.where(np.cumsum(some) <= 0.1 * some.sum(), 1.0, hessian)) < 3 * unit(hessian)  # rows on target
+    assert unit(np.where(np.arange(n) == 7, 1e-12, hessian)) > 0.8 * unit(hessian)  # an outlier
+
+
+@pytest.mark.parametrize("weighted", [False, True])
 def test_pairs_of_rows_that_weigh_by_the_root_of_their_hessian(weighted, seed):
     rng = np.random.default_rng(seed)
     n = BLOCK + 100

@@ -110,6 +110,29 @@ def test_leaves_of_a_model_are_optimal(bound):
     np.testing.assert_allclose(model.predict(X), raw[0])
 
 
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 50.0), (40.0, 0.0), (20.0, 20.0)])
+@pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_penalties_of_leaves_are_those_of_the_splits(l1, l2, strategy, weighted):
+    """In units of a typical hessian; of the second target, whose unit is another one."""
+    X, y = data()
+    w = np.random.default_rng(1).integers(1, 4, len(y)).astype(float) if weighted else np.ones(len(y))
+    loss, targets = LogCosh(), np.column_stack([y, 100 * y])
+    given = {"n_estimators": 1, "learning_rate": 1.0, "max_leaf_nodes": 6, "multi_strategy": strategy}
+    model = BoostGradRegressor(loss, l1_regularization=l1, l2_regularization=l2, **given)
+    model.fit(X, targets, sample_weight=w if weighted else None)
+    raw, tree = np.full((1, len(y)), model.ensemble_.base_score[1]), model.ensemble_.trees[-1]
+    d = np.abs(raw[0] - targets[:, 1])
+    unit = np.average(np.sqrt(d / np.tanh(d)), weights=w) ** -2
+    leaves = model.apply(X).reshape(len(y), -1)[:, -1]
+    for number, step in enumerate(tree.leaf_value[:, -1]):
+        rows = leaves == number
+        given = (loss, targets[rows, 1], raw[:, rows], w[rows])
+        penalised = lambda s: total(*given, s, unit * l1, unit * l2)  # noqa: B023, E731
+        least = optimize.minimize_scalar(penalised, bounds=(-1e4, 1e4), method="bounded", options={"xatol": 1e-6}).fun
+        assert penalised(step) - least <= 0.02 * (penalised(0.0) - least)
+
+
 @pytest.mark.parametrize("strategy", ["one_output_per_tree", "multi_output_tree"])
 def test_several_targets(strategy):
     X, y = data()

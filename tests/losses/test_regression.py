@@ -20,10 +20,12 @@ from boostgrad.losses import (
     Quantile,
     RelativeError,
     RowsByLeaf,
+    SquaredError,
     Tweedie,
     get_loss,
 )
 from boostgrad.losses._quantiles import quantiles_of_leaves
+from boostgrad.losses.constant import best_constant
 from tests.losses.test_losses import CASES, derivatives, target
 
 REGRESSION = {
@@ -145,6 +147,15 @@ def test_constants_are_scipys(loss):
         start = np.zeros((1, 300)) if o is None else o
         found = optimize.minimize_scalar(lambda c: loss.mean(y, start + c, w), bracket=(-3, 3), tol=1e-12)  # noqa: B023
         assert loss.init_raw(y, w, o)[0] == pytest.approx(found.x, abs=1e-6)
+
+
+@pytest.mark.parametrize("of", [Huber, Fair, lambda _: Expectile(0.9), lambda _: SquaredError()], ids=range(4))
+@pytest.mark.parametrize("unit", [2.0**-150, 2.0**-40, 2.0**60])
+def test_constants_are_in_the_unit_of_the_target(of, unit, seed):
+    rng = np.random.default_rng(seed)
+    y, offset = rng.standard_normal(300) + rng.choice([0.0, 30.0]), rng.standard_normal((1, 300))
+    known, found = best_constant(of(1.0), y, None, offset), best_constant(of(unit), unit * y, None, unit * offset)
+    np.testing.assert_allclose(found / unit, known, rtol=1e-12, atol=1e-12)
 
 
 # ---- quantiles of leaves ---------------------------------------------------------------------------------------------
