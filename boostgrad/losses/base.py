@@ -229,8 +229,8 @@ class Loss:
         return steps
 
     def damp(self, steps: np.ndarray, output: int = 0) -> np.ndarray:
-        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps of an output, shape (n_leaves,), or shorter ones.
-        Shrinkage comes later."""
+        """Where ``damped`` (or ``damped_vectors``) is True: Newton's steps of an output, shape (n_leaves,), or shorter
+        ones. Shrinkage comes later."""
         return steps
 
     def inverse_link(self, raw: np.ndarray) -> np.ndarray:

@@ -77,9 +77,8 @@ def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:
 # A sum of gradients is 0 where it is a smaller share of the sum of their sizes.
 ROUNDING = 1e-12
 
-# Constants are sought no further out, and a step is at most so many times what doubling would make it.
+# Constants are sought no further out.
 _FARTHEST = 2.0**200
-_FASTEST = 2.0**10
 
 
 def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: float, unit: float) -> float:
@@ -90,7 +89,7 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
     than ``unit`` are found to a 1e-14 of it, others to a 1e-14 of themselves."""
     low, high = -np.inf, np.inf
     ends = {}  # at each end of the bracket, by the sign of the slope: whether it is finite
-    at, last_step, width, steepest = start, 0.0, np.inf, 0.0
+    at, last_step, last_slope, width, steepest = start, 0.0, np.inf, np.inf, 0.0
     last_newton = 0.0  # where the last step was one of Newton's, and else 0
     for _ in range(200):
         slope, curvature = derivatives(at)
@@ -108,27 +107,36 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
             return at if all(ends.values()) else start
         with np.errstate(over="ignore"):
             newton = -slope / curvature if curvature > 0 and np.isfinite(curvature) and np.isfinite(slope) else 0.0
-        # a slope that does not vanish where the curvature does says nothing of how far it is
-        converges = newton != 0 and abs(newton) < 0.1 * abs(last_newton)
+        # a slope that grew, or where nothing is curved, says nothing of how far it is
+        converges = newton != 0 and abs(newton) < 0.1 * abs(last_newton) and abs(slope) < abs(last_slope)
+        last_slope = slope
         if converges and newton**2 <= least * abs(last_newton):
             return at + newton
         if np.isfinite(high - low):
             # a tiny step goes a little further, so that the root is between it and here
             target = at + (newton if abs(newton) > least else np.copysign(2 * least, newton))
             if newton == 0 or not low < target < high or (high - low > 0.5 * width and not converges):
-                target = low + 0.5 * (high - low)
+                target = _middle(low, high, start, unit)
             width = high - low
         else:
-            size = max(2 * abs(last_step), 2.0**-30 * unit)
-            # where hardly anything is curved, Newton's steps go beyond all numbers
-            size = max(size, min(abs(newton), _FASTEST * max(size, unit)))
-            target = at - np.copysign(size, slope)
+            if abs(at) >= _FARTHEST:
+                return start
+            size = max(abs(newton), 2 * abs(last_step), 2.0**-30 * unit)
+            target = np.clip(at - np.copysign(size, slope), -_FARTHEST, _FARTHEST)
         step = target - at
-        if abs(target) > _FARTHEST:
-            return start
         last_newton = newton if target == at + newton else 0.0
         at, last_step = target, step
     return at if np.isfinite(high - low) else start
+
+
+def _middle(low: float, high: float, start: float, unit: float) -> float:
+    """Of a bracket; by its order of magnitude, seen from the start, where that is what is not known: a step where hardly
+    anything was curved may have gone beyond all numbers."""
+    near, far = sorted((low - start, high - start), key=abs)
+    near = max(abs(near), unit)
+    if low <= start <= high and abs(far) > 2.0**10 * near:
+        return start + np.copysign(np.sqrt(near * abs(far)), far)
+    return low + 0.5 * (high - low)
 
 
 def _damped_newton(derivatives, mean: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:

@@ -405,9 +405,9 @@ class SquaredLogError(Loss):
 
 
 def damped_logarithms(steps: np.ndarray) -> np.ndarray:
-    """Newton's steps s of a logarithm; longer than 1 they become 1 + log(s), which is no more than 1 too long for the mean
-    of a Poisson distribution. Shorter ones stay as they are, because Newton's alone keep the sum of the predictions that
-    of the target."""
+    """Newton's steps s of a logarithm; longer than 1 they become 1 + log(s), which is no more than 1 too long for the
+    mean of a Poisson distribution. Shorter ones stay as they are, because Newton's alone keep the sum of the
+    predictions that of the target."""
     size = np.abs(steps)
     return np.where(size > 1, np.copysign(1 + np.log(np.maximum(size, 1)), steps), steps)
 

@@ -142,7 +142,7 @@ def test_training(name, tmp_path):
 @pytest.mark.parametrize("name", ["poisson_nll", "negative_binomial_nll"])
 @pytest.mark.parametrize("rate", [0.03, 0.3])
 def test_means_of_rare_counts_add_up(name, rate):
-    """As those of the "poisson" loss, whatever else the distribution has; steps that were bounded row by row lost 6%."""
+    """As those of the "poisson" loss; steps that were bounded row by row lost 6%."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((20_000, 4))
     y = rng.poisson(rate * np.exp(0.4 * X[:, 0] - 0.08)).astype(float)
