@@ -35,7 +35,6 @@ from boostgrad.losses import (
     MultilabelLogLoss,
     MultinomialLogLoss,
     UnnamedLoss,
-    n_predictions,
 )
 from boostgrad.losses.own import OwnLoss
 from boostgrad.metrics.classes import class_metric, label_metric, soft_metric
@@ -43,6 +42,13 @@ from boostgrad.params import shown
 
 # Labels are looked up in so many rows at a time, as their positions take more memory than they do.
 BLOCK = 65_536
+
+
+def _gives_probabilities(loss: Loss, n_classes: int) -> bool:
+    """Whether predictions are a number in [0, 1] for each class, as far as some raw ones show."""
+    raw = np.zeros((loss.n_outputs, 3)) + [-1.0, 0.0, 2.0]
+    found = np.asarray(loss.inverse_link(raw))
+    return found.shape == (n_classes, 3) and bool(((found >= 0) & (found <= 1)).all())
 
 
 @documented
@@ -503,7 +509,7 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         is_own = isinstance(self.loss, OwnLoss)
         loss = self.loss.linked(log_loss) if is_own else self.loss
         fits = loss.takes("numbers") and loss.n_outputs == log_loss.n_outputs
-        if fits and n_predictions(loss) == n_classes:
+        if fits and _gives_probabilities(loss, n_classes):
             return loss
         remedy = f" Leave its inverse_link out, or give it as boostgrad.losses.{log_loss!r}." if fits and is_own else ""
         raise ValueError(

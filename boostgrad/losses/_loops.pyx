@@ -1,6 +1,6 @@
 """The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
 
-from libc.math cimport isfinite, isnan
+from libc.math cimport fabs, isfinite, isnan
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -197,6 +197,62 @@ def weigh_by_root(double[:, ::1] pairs, weight, double unit, largest, int n_thre
         parallel_for(weigh_block, &c, n_blocks, n_threads)
     largest[:] = 0
     raise_largest(largest, c.largest, n_blocks)
+
+
+cdef struct Steps:
+    double *pairs
+    const double *weight  # NULL: 1
+    double *of_blocks     # sums of sizes of gradients, and of hessians, of each
+    double flat           # hessians of weight 1 below this are at least so much of their gradient
+    double ratio
+    int64_t n_rows
+
+
+cdef void sum_sizes(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Steps *c = <Steps *> context
+    cdef double gradients = 0, hessians = 0
+    cdef int64_t i
+    for i in range(chunk * BLOCK, min((chunk + 1) * BLOCK, c.n_rows)):
+        gradients += fabs(c.pairs[2 * i])
+        hessians += c.pairs[2 * i + 1]
+    c.of_blocks[2 * chunk] = gradients
+    c.of_blocks[2 * chunk + 1] = hessians
+
+
+cdef void raise_hessians(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Steps *c = <Steps *> context
+    cdef int64_t i
+    for i in range(chunk * BLOCK, min((chunk + 1) * BLOCK, c.n_rows)):
+        if c.pairs[2 * i + 1] < (c.flat if c.weight == NULL else c.flat * c.weight[i]):
+            c.pairs[2 * i + 1] = max(c.pairs[2 * i + 1], c.ratio * fabs(c.pairs[2 * i]))
+
+
+def bound_steps(double[:, ::1] pairs, weight, largest, double longest, int n_threads):
+    """INOUT pairs, shape (n_rows, 2): hessians, so that no step of a row that has less than half of the mean hessian is
+    longer than so many times the mean one, sum |gradient| / sum hessian. INOUT largest: their bounds."""
+    cdef Steps c
+    cdef const double[::1] weights
+    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
+    cdef double[:, ::1] of_blocks = np.zeros((n_blocks, 2))
+    if n_blocks == 0:
+        return
+    c.pairs = &pairs[0, 0]
+    c.of_blocks = &of_blocks[0, 0]
+    c.n_rows = pairs.shape[0]
+    with nogil:
+        parallel_for(sum_sizes, &c, n_blocks, n_threads)
+    gradients, hessians = np.sum(of_blocks, axis=0)
+    if not (0 < gradients < np.inf and 0 < hessians < np.inf):
+        return
+    c.weight = NULL
+    if weight is not None:
+        weights = weight
+        c.weight = &weights[0]
+    c.flat = 0.5 * hessians / (pairs.shape[0] if weight is None else np.sum(weight))
+    c.ratio = hessians / (longest * gradients)
+    with nogil:
+        parallel_for(raise_hessians, &c, n_blocks, n_threads)
+    largest[1] = max(largest[1], c.ratio * largest[0])
 
 
 cdef struct Arrays:

@@ -15,14 +15,17 @@ small, and tenfold beside a busy neighbour. So each thread has a block to itself
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
+from boostgrad.losses import _loops
 from boostgrad.losses.base import Loss
 from boostgrad.losses.own import OwnLoss, clipped, name_of
 
@@ -31,8 +34,9 @@ from boostgrad.losses.own import OwnLoss, clipped, name_of
 BLOCK_TORCH = 65_536
 BLOCK_JAX = 262_144
 
-# The hessian of "auto" is no smaller.
+# The hessian of "auto" is no smaller, and no row's step is longer than so many times the mean one.
 LEAST_HESSIAN = 1e-6
+LONGEST = 2.0
 
 
 class AutodiffLoss(OwnLoss):
@@ -44,17 +48,21 @@ class AutodiffLoss(OwnLoss):
         ``function(y, raw)``: for PyTorch, tensors of float64 of shapes (n_rows,) and (n_rows,), or (n_outputs, n_rows),
         to the loss of each row, shape (n_rows,). For JAX the same with its arrays; it is compiled when it is first
         called with so many rows, so what it reads beside its arguments must not change. It is called with blocks of
-        the rows: a row's loss must not depend on other rows. Where there are several outputs, and for survival
-        analysis, y may have shape (n_rows, n_columns), as of :class:`CallableLoss`. y must not be written to.
+        the rows, in no particular order: a row's loss must not depend on other rows, nor on random numbers. Where there
+        are several outputs, and for survival analysis, y may have shape (n_rows, n_columns), as of
+        :class:`CallableLoss`. y must not be written to.
     backend : {"torch", "jax"}
         PyTorch takes as many threads as ``n_jobs`` says, each of which calls the function with blocks of its own, at
         the same time; JAX as many as it likes.
     n_outputs : int, default=1
     hessian : {"auto", "exact", "gauss_newton", "constant"}, default="auto"
-        The diagonal of the hessian: "exact", by differentiating twice; "gauss_newton": the squared gradient;
-        "constant": 1. "auto": the exact one where it is positive, the absolute value where the loss is not convex
-        (saddle-free Newton, Dauphin et al. 2014), and never below 1e-6; but 1 where it is 0 for all rows, as that of
-        ``|raw - y|`` is.
+        The diagonal of the hessian: "exact", by differentiating twice; "gauss_newton": the squared gradient, which
+        is near it for negative log-likelihoods alone, whose unit is that of no target; "constant": 1. "auto": the exact
+        one where it is positive, the absolute value where the loss is not convex (saddle-free Newton, Dauphin et al.
+        2014), and never below 1e-6; but 1 where it is 0 for all rows, as that of ``|raw - y|`` is. Where a loss is
+        nearly straight, as Huber's is far out, this says nothing of how far the optimum is: no row that has less than
+        half of the mean hessian asks for a longer step than twice the mean one, sum |gradient| / sum hessian over all
+        rows; its hessian is at least |gradient| divided by that.
     inverse_link : callable or Loss, default=None
         As of :class:`CallableLoss`, in numpy. None: predictions are the raw ones, and the probabilities of a classifier
         are those of its log loss.
@@ -113,6 +121,9 @@ class AutodiffLoss(OwnLoss):
             for rows, gradient, hessian, is_curved in in_order(of_block, _blocks(raw, library.block)):
                 curved |= is_curved
                 out.fill_rows(rows, gradient, hessian, n_threads)
+        if self.hessian == "auto" and out.constant_hessian is None:
+            for pairs, largest in zip(out.pairs, out.largest, strict=True):
+                _loops.bound_steps(pairs, weight, largest, LONGEST, n_threads)
         if not curved.all():  # which was not known before the last row
             known = out.pairs[:, :, 1] if out.constant_hessian is None else out.constant_hessian
             hessian = np.where(curved[:, None], known, 1.0 if weight is None else weight)
@@ -166,7 +177,7 @@ def _by_threads(pool: ThreadPoolExecutor, n_threads: int) -> InOrder:
     def in_order(function: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[Any]:
         waiting: deque[Any] = deque()
         for block in blocks:
-            waiting.append(pool.submit(function, block))
+            waiting.append(pool.submit(copy_context().run, function, block))  # which is this thread's, in any thread
             if len(waiting) > 2 * n_threads:  # what is made of blocks takes memory until it is filled in
                 yield waiting.popleft().result()
         while waiting:
@@ -196,18 +207,15 @@ class _Torch:
     @contextmanager
     def at_work(n_threads: int) -> Iterator[InOrder]:
         """So many threads of ours, each with a block, and none of PyTorch's beside them, whatever is set outside."""
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with _one_thread_of_torch():
             if n_threads == 1:
                 yield map
-            else:
-                with ThreadPoolExecutor(n_threads, "boostgrad") as pool:
-                    yield _by_threads(pool, n_threads)
-        finally:
-            torch.set_num_threads(before)
+                return
+            pool = ThreadPoolExecutor(n_threads, "boostgrad")
+            try:
+                yield _by_threads(pool, n_threads)
+            finally:
+                pool.shutdown(cancel_futures=True)  # of an error or Ctrl-C
 
     def _losses(self, y: np.ndarray, at: Any) -> Any:
         import torch
@@ -223,7 +231,8 @@ class _Torch:
         """First and second ones of a block; of several outputs, the diagonal of the hessian, output by output."""
         import torch
 
-        with torch.inference_mode(False), torch.enable_grad():  # of this thread
+        # of this thread
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
             return self._derivatives(y, raw, twice)
 
     def _derivatives(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -254,8 +263,36 @@ class _Torch:
     def values(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         import torch
 
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
             return self._losses(y, torch.from_numpy(raw.copy())).numpy()
+
+
+class _UsersOfTorch:
+    """How many are at work, and the number of threads that PyTorch had before the first one."""
+
+    lock = threading.Lock()
+    n = 0
+    before = 0
+
+
+@contextmanager
+def _one_thread_of_torch() -> Iterator[None]:
+    """The setting is one for all threads that have not read it yet, so whoever comes while others are at work must not
+    take theirs for what it was."""
+    import torch
+
+    users = _UsersOfTorch
+    with users.lock:
+        if users.n == 0:
+            users.before = torch.get_num_threads()
+        users.n += 1
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        with users.lock:
+            users.n -= 1
+            torch.set_num_threads(users.before)
 
 
 def _shared(array: np.ndarray) -> Any:

@@ -130,8 +130,8 @@ def _bracketed_root(derivatives: Callable[[float], tuple[float, float]], start: 
 
 
 def _middle(low: float, high: float, start: float, unit: float) -> float:
-    """Of a bracket; by its order of magnitude, seen from the start, where that is what is not known: a step where hardly
-    anything was curved may have gone beyond all numbers."""
+    """Of a bracket; by its order of magnitude, seen from the start, where that is what is not known: a step where
+    hardly anything was curved may have gone beyond all numbers."""
     near, far = sorted((low - start, high - start), key=abs)
     near = max(abs(near), unit)
     if low <= start <= high and abs(far) > 2.0**10 * near:

@@ -1,8 +1,10 @@
 """Losses of functions that PyTorch or JAX differentiates."""
 
 import contextlib
+import contextvars
 import pickle
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -28,6 +30,14 @@ def library(backend):
     return pytest.importorskip("jax").numpy
 
 
+def not_too_flat(gradient, hessian, weight=None):
+    """The hessian of "auto", of one output."""
+    longest = 2 * np.abs(gradient).sum() / hessian.sum()
+    weight = np.ones(gradient.shape[-1]) if weight is None else weight
+    flat = hessian < 0.5 * weight * hessian.sum() / weight.sum()
+    return np.where(flat, np.maximum(hessian, np.abs(gradient) / longest), hessian)
+
+
 @pytest.mark.parametrize("backend", ["torch", "jax"])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_automatic_derivatives_are_the_built_in_ones(backend, weighted):
@@ -35,10 +45,14 @@ def test_automatic_derivatives_are_the_built_in_ones(backend, weighted):
     rng = np.random.default_rng(0)
     raw, y = rng.standard_normal((1, 300)), rng.poisson(2.0, 300).astype(float)
     weight = rng.random(300) + 0.1 if weighted else None
-    own = AutodiffLoss(lambda y, raw: xp.exp(raw) - y * raw, backend)
-    built_in = derivatives(get_loss("poisson"), y, raw, weight)[:2]
-    for a, b in zip(derivatives(own, y, raw, weight)[:2], built_in, strict=True):
+    own = AutodiffLoss(lambda y, raw: xp.exp(raw) - y * raw, backend, hessian="exact")
+    gradient, hessian = derivatives(get_loss("poisson"), y, raw, weight)[:2]
+    for a, b in zip(derivatives(own, y, raw, weight)[:2], (gradient, hessian), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9)
+    bounded = AutodiffLoss(own.function, backend)
+    np.testing.assert_allclose(
+        derivatives(bounded, y, raw, weight)[1], not_too_flat(gradient, hessian, weight), rtol=1e-9
+    )
     np.testing.assert_allclose(own.values(y, raw), get_loss("poisson").values(y, raw), rtol=1e-12)
 
 
@@ -52,7 +66,7 @@ def test_automatic_derivatives_of_several_outputs(backend):
         of_class = [raw[k] * (y == k) for k in range(3)]
         return xp.log(xp.exp(raw).sum(0)) - (of_class[0] + of_class[1] + of_class[2])
 
-    own, built_in = AutodiffLoss(softmax, backend, 3), get_loss("multinomial_log_loss", n_classes=3)
+    own, built_in = AutodiffLoss(softmax, backend, 3, hessian="exact"), get_loss("multinomial_log_loss", n_classes=3)
     for a, b in zip(derivatives(own, y, raw)[:2], derivatives(built_in, y, raw)[:2], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     once, _, _ = derivatives(AutodiffLoss(softmax, backend, 3, hessian="gauss_newton"), y, raw)
@@ -177,16 +191,21 @@ def test_curvature_is_that_of_all_rows(backend, weighted, several, hessian, monk
             function = lambda y, raw, of_one=of_one: of_one(y, raw[0]) + abs(raw[1] - y)  # noqa: E731
         loss = AutodiffLoss(function, backend, len(raw), hessian=hessian)
         expected = np.array([np.maximum(expected, least), np.full(300, least)][: len(raw)])
+        linear = (expected == least).all(axis=1)
+        expected = expected * (weight if weighted else 1)
         if hessian == "auto":
-            expected[(expected == least).all(axis=1)] = 1.0
+            slope = derivatives(loss, y, raw, weight)[0]
+            for k in range(len(raw)):
+                ones = weight if weighted else 1.0
+                expected[k] = ones if linear[k] else not_too_flat(slope[k], expected[k], weight)
         for size in (1_000, 64):
             monkeypatch.setattr(autodiff, f"BLOCK_{backend.upper()}", size)
             pairs = loss.pairs(300, weighted)
             loss.gradients(y, raw, weight, pairs)
             one = not weighted and expected[0, 0] > 0 and (expected == expected[0, 0]).all()
             assert pairs.constant_hessian == (expected[0, 0] if one else None), what
-            np.testing.assert_array_equal(derivatives(loss, y, raw, weight)[1], expected * (weight if weighted else 1))
-            bound = pairs.largest[:, 1] >= (0.0 if one else (expected * (weight if weighted else 1)).max(axis=1))
+            np.testing.assert_allclose(derivatives(loss, y, raw, weight)[1], expected, rtol=1e-12)
+            bound = pairs.largest[:, 1] >= (0.0 if one else (1 - 1e-12) * expected.max(axis=1))
             assert bound.all(), what
 
 
@@ -326,3 +345,65 @@ def test_a_loss_that_has_worked_is_pickled(backend):
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     np.testing.assert_array_equal(again.fit(X, y).predict(X), model.predict(X))
+
+
+@both
+@pytest.mark.parametrize("size", [1.0, 10.0, 100.0])
+def test_a_loss_that_is_straight_far_out_does_not_diverge(backend, size):
+    """Newton's steps of leaves whose rows are all far out would be as long as one over nothing."""
+    xp = library(backend)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((4000, 4))
+    y = size * (X[:, 0] + 0.3 * rng.standard_normal(4000))
+
+    def huber(y, raw):
+        distance = abs(raw - y)
+        return xp.where(distance < 1, 0.5 * distance**2, distance - 0.5)
+
+    scores = [
+        BoostGradRegressor(loss, n_jobs=1).fit(X[:3000], y[:3000]) for loss in (AutodiffLoss(huber, backend), "huber")
+    ]
+    own, built_in = (model.score(X[3000:], y[3000:]) for model in scores)
+    assert own > built_in - 0.03
+
+
+def test_torch_keeps_its_threads_where_fits_overlap():
+    torch = library("torch")
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        outer = autodiff._Torch.at_work(1)
+        with autodiff._Torch.at_work(1):
+            outer.__enter__()
+        assert torch.get_num_threads() == 3
+        outer.__exit__(None, None, None)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_functions_see_the_context_of_the_fit(n_threads, monkeypatch):
+    library("torch")
+    monkeypatch.setattr(autodiff, "BLOCK_TORCH", 50)
+    factor = contextvars.ContextVar("factor", default=1.0)
+    factor.set(3.0)
+    y = np.arange(200.0)
+    loss = AutodiffLoss(lambda y, raw: 0.5 * (raw - factor.get() * y) ** 2)
+    gradient, _, _ = derivatives(loss, y, np.zeros((1, 200)), n_threads=n_threads)
+    np.testing.assert_array_equal(gradient[0], -3 * y)
+
+
+def test_blocks_that_wait_are_not_begun_after_an_error(monkeypatch):
+    library("torch")
+    monkeypatch.setattr(autodiff, "BLOCK_TORCH", 50)
+    calls = []
+
+    def failing(y, raw):
+        calls.append(y[0].item())
+        time.sleep(0.05)
+        raise ZeroDivisionError("at once")
+
+    with pytest.raises(ZeroDivisionError, match="at once"):
+        derivatives(AutodiffLoss(failing), np.arange(1000.0), np.zeros((1, 1000)), n_threads=2)
+    assert len(calls) <= 4
