@@ -18,7 +18,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any
@@ -29,9 +29,9 @@ from boostgrad.losses import _loops
 from boostgrad.losses.base import Loss
 from boostgrad.losses.own import OwnLoss, clipped, name_of
 
-# Numbers in a block. More would not stay in a core's cache from one operation of PyTorch to the next. JAX makes one
-# operation of all, but a call of it takes longer.
-BLOCK_TORCH = 65_536
+# Numbers in a block: of fewer, calls of PyTorch's operations would take longer than the operations, and of more, arrays
+# would not stay in a core's cache from one to the next. JAX makes one operation of all, but a call of it takes longer.
+BLOCK_TORCH = 131_072
 BLOCK_JAX = 262_144
 
 # The hessian of "auto" is no smaller, and no row's step is longer than so many times the mean one.
@@ -120,7 +120,7 @@ class AutodiffLoss(OwnLoss):
         with library.at_work(n_threads) as in_order:
             for rows, gradient, hessian, is_curved in in_order(of_block, _blocks(raw, library.block)):
                 curved |= is_curved
-                out.fill_rows(rows, gradient, hessian, n_threads)
+                out.fill_rows(rows, gradient, hessian)
         if self.hessian == "auto" and out.constant_hessian is None:
             for pairs, largest in zip(out.pairs, out.largest, strict=True):
                 _loops.bound_steps(pairs, weight, largest, LONGEST, n_threads)
@@ -173,15 +173,21 @@ def _blocks(raw: np.ndarray, size: int) -> Iterator[slice]:
 InOrder = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
-def _by_threads(pool: ThreadPoolExecutor, n_threads: int) -> InOrder:
+def _by_threads(pool: ThreadPoolExecutor, n_others: int) -> InOrder:
+    """By the threads of a pool and this one, which takes a block wherever enough of them wait for the others."""
+
     def in_order(function: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[Any]:
-        waiting: deque[Any] = deque()
+        begun: deque[Future] = deque()
         for block in blocks:
-            waiting.append(pool.submit(copy_context().run, function, block))  # which is this thread's, in any thread
-            if len(waiting) > 2 * n_threads:  # what is made of blocks takes memory until it is filled in
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            if sum(not future.done() for future in begun) < 2 * n_others:
+                begun.append(pool.submit(copy_context().run, function, block))  # in the context of this thread
+                continue
+            begun.append(Future())
+            begun[-1].set_result(function(block))
+            while begun and begun[0].done():  # what is made of blocks takes memory until it is filled in
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
     return in_order
 
@@ -211,9 +217,9 @@ class _Torch:
             if n_threads == 1:
                 yield map
                 return
-            pool = ThreadPoolExecutor(n_threads, "boostgrad")
+            pool = ThreadPoolExecutor(n_threads - 1, "boostgrad")
             try:
-                yield _by_threads(pool, n_threads)
+                yield _by_threads(pool, n_threads - 1)
             finally:
                 pool.shutdown(cancel_futures=True)  # of an error or Ctrl-C
 

@@ -271,18 +271,17 @@ def test_torch_is_left_as_it_was():
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_each_thread_of_torch_has_a_block(n_threads, monkeypatch):
-    """Two calls wait for each other where there are two threads, and no more than there are threads are at work."""
+    """No more than there are threads are at work, and two are where there are two."""
     library("torch")
     monkeypatch.setattr(autodiff, "BLOCK_TORCH", 50)
     y, lock, at_once, most = np.arange(1000.0), threading.Lock(), 0, 0
-    together = threading.Barrier(min(n_threads, 2))
 
     def half_square(y, raw):
         nonlocal at_once, most
         with lock:
             at_once += 1
             most = max(most, at_once)
-        together.wait(30)
+        time.sleep(0.02)
         with lock:
             at_once -= 1
         return 0.5 * (raw - y) ** 2
