@@ -1,6 +1,6 @@
 """The loops of the built-in losses: blocks of rows, handed to the kernels on all threads."""
 
-from libc.math cimport fabs, isfinite, isnan
+from libc.math cimport fabs, isfinite, isnan, sqrt
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -197,6 +197,59 @@ def weigh_by_root(double[:, ::1] pairs, weight, double unit, largest, int n_thre
         parallel_for(weigh_block, &c, n_blocks, n_threads)
     largest[:] = 0
     raise_largest(largest, c.largest, n_blocks)
+
+
+cdef struct Roots:
+    const double *pairs
+    const double *weight  # NULL: 1
+    double *of_blocks     # two numbers each
+    int64_t n_rows
+
+
+cdef void sum_roots(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Roots *c = <Roots *> context
+    cdef int64_t begin = chunk * BLOCK, n = min(<int64_t> BLOCK, c.n_rows - begin), i
+    cdef const double *pair = c.pairs + 2 * begin
+    cdef const double *weight = c.weight + begin
+    cdef double[2] roots  # sums that do not wait for each other
+    cdef double weights = 0
+    roots[0] = roots[1] = 0
+    if c.weight == NULL:
+        for i in range(n // 2):
+            roots[0] += 1.0 / sqrt(pair[4 * i + 1])
+            roots[1] += 1.0 / sqrt(pair[4 * i + 3])
+        if n % 2:
+            roots[0] += 1.0 / sqrt(pair[2 * n - 1])
+        weights = n
+    else:
+        for i in range(n):
+            if weight[i] > 0:
+                roots[i % 2] += weight[i] / sqrt(pair[2 * i + 1] / weight[i])  # in the same order
+                weights += weight[i]
+    c.of_blocks[2 * chunk] = roots[0] + roots[1]
+    c.of_blocks[2 * chunk + 1] = weights
+
+
+def mean_inverse_root(const double[:, ::1] pairs, weight, int n_threads):
+    """The weighted mean of 1 / sqrt(hessian) of rows of weight 1, from pairs of shape (n_rows, 2); 1 to the last bit where
+    all hessians are 1."""
+    cdef Roots c
+    cdef const double[::1] weights
+    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
+    cdef double[:, ::1] of_blocks = np.zeros((n_blocks, 2))
+    if n_blocks == 0:
+        return np.nan
+    c.weight = NULL
+    if weight is not None:
+        weights = weight
+        c.weight = &weights[0]
+    c.pairs = &pairs[0, 0]
+    c.of_blocks = &of_blocks[0, 0]
+    c.n_rows = pairs.shape[0]
+    with nogil:
+        parallel_for(sum_roots, &c, n_blocks, n_threads)
+    total, rows = np.sum(of_blocks, axis=0)
+    return total / rows if rows > 0 else np.nan
 
 
 cdef struct Steps:

@@ -99,7 +99,14 @@ class GradientPairs:
         units = {"hessian_unit": self.hessian_unit, "by_row": self.by_row, "settled": self.settled}
         return GradientPairs(self.pairs[:, rows], self.constant_hessian, self.largest, **units)
 
-    def settle_unit(self, output: int, weight: np.ndarray | None, by_row: bool = False, typical: bool = False) -> None:
+    def settle_unit(
+        self,
+        output: int,
+        weight: np.ndarray | None,
+        by_row: bool = False,
+        typical: bool = False,
+        n_threads: int = 1,
+    ) -> None:
         """The mean hessian of a row is the unit from now on, so that it does not matter what the target is measured in.
         For losses to call that have filled an output whose hessians are not numbers of their own, but 1 / variance or
         the like.
@@ -111,7 +118,10 @@ class GradientPairs:
         ``typical`` is for hessians that are 1 where a row is met and 1 / distance far from it. Rows that are met would
         make their mean, and a single outlier the harmonic mean: the unit is 1 / mean(sqrt(1 / hessian))^2.
         """
-        unit = self._typical_hessian(output, weight) if typical else self._mean_hessian(output, weight)
+        if typical:
+            unit = _loops.mean_inverse_root(self.pairs[output], weight, n_threads) ** -2
+        else:
+            unit = self._mean_hessian(output, weight)
         known = 0 < unit < np.inf
         self.hessian_unit[output] = unit if known else 1.0
         self.by_row[output] = by_row and known
@@ -120,16 +130,6 @@ class GradientPairs:
     def _mean_hessian(self, output: int, weight: np.ndarray | None) -> float:
         total = float(self.pairs[output, :, 1].sum())
         return total / (self.n_rows if weight is None else float(weight.sum()))
-
-    def _typical_hessian(self, output: int, weight: np.ndarray | None) -> float:
-        total = rows = 0.0
-        with np.errstate(all="ignore"):  # what is not finite is told of by who trains
-            for begin in range(0, self.n_rows, BLOCK):
-                hessian = self.pairs[output, begin : begin + BLOCK, 1]
-                w = np.ones(len(hessian)) if weight is None else weight[begin : begin + BLOCK]
-                total += np.sum(w * np.sqrt(w / hessian), where=w > 0)
-                rows += np.sum(w, where=w > 0)  # the same sum to the bit where all hessians are 1
-            return float((np.float64(rows) / total) ** 2)
 
     @property
     def score_unit(self) -> np.ndarray:

@@ -199,7 +199,7 @@ class RobustLoss(PointwiseLoss):
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         super().gradients(y, raw, weight, out, n_threads)
-        out.settle_unit(0, weight, typical=True)
+        out.settle_unit(0, weight, typical=True, n_threads=n_threads)
 
     def refine_leaves(self, y, raw, weight, output, leaves, steps, penalties=(0.0, 0.0), n_threads=1):
         return optima_of_leaves(
