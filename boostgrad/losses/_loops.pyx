@@ -211,23 +211,22 @@ cdef void sum_roots(void *context, int64_t chunk, int worker) noexcept nogil:
     cdef int64_t begin = chunk * BLOCK, n = min(<int64_t> BLOCK, c.n_rows - begin), i
     cdef const double *pair = c.pairs + 2 * begin
     cdef const double *weight = c.weight + begin
-    cdef double[2] roots  # sums that do not wait for each other
-    cdef double weights = 0
-    roots[0] = roots[1] = 0
+    cdef double[2] roots, weights  # sums that do not wait for each other
+    roots[0] = roots[1] = weights[0] = weights[1] = 0
     if c.weight == NULL:
         for i in range(n // 2):
             roots[0] += 1.0 / sqrt(pair[4 * i + 1])
             roots[1] += 1.0 / sqrt(pair[4 * i + 3])
         if n % 2:
             roots[0] += 1.0 / sqrt(pair[2 * n - 1])
-        weights = n
+        weights[0] = n
     else:
         for i in range(n):
             if weight[i] > 0:
                 roots[i % 2] += weight[i] / sqrt(pair[2 * i + 1] / weight[i])  # in the same order
-                weights += weight[i]
+                weights[i % 2] += weight[i]
     c.of_blocks[2 * chunk] = roots[0] + roots[1]
-    c.of_blocks[2 * chunk + 1] = weights
+    c.of_blocks[2 * chunk + 1] = weights[0] + weights[1]
 
 
 def mean_inverse_root(const double[:, ::1] pairs, weight, int n_threads):
