@@ -181,9 +181,9 @@ def _by_threads(pool: ThreadPoolExecutor, n_others: int) -> InOrder:
         for block in blocks:
             if sum(not future.done() for future in begun) < 2 * n_others:
                 begun.append(pool.submit(copy_context().run, function, block))  # in the context of this thread
-                continue
-            begun.append(Future())
-            begun[-1].set_result(function(block))
+            else:
+                begun.append(Future())
+                begun[-1].set_result(function(block))
             while begun and begun[0].done():  # what is made of blocks takes memory until it is filled in
                 yield begun.popleft().result()
         while begun:
