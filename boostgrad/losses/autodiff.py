@@ -133,18 +133,19 @@ class AutodiffLoss(OwnLoss):
         """Gradient and hessian of a block of rows, and for "auto" which outputs are curved there."""
         gradient, exact = library.derivatives(y, self._shape(raw), twice=self.hessian in ("auto", "exact"))
         gradient, exact = gradient.reshape(raw.shape), None if exact is None else exact.reshape(raw.shape)
-        curved = np.any(exact, axis=1) if self.hessian == "auto" else True
-        gradient, hessian = clipped(gradient, None, self.clip), self._curvature(gradient, exact)
+        smallest = 0.0 if exact is None else exact.min()
+        curved = np.any(exact, axis=1) if self.hessian == "auto" and smallest <= 0 else True
+        gradient, hessian = clipped(gradient, None, self.clip), self._curvature(gradient, exact, smallest)
         return (gradient, hessian, curved) if weight is None else (gradient * weight, hessian * weight, curved)
 
-    def _curvature(self, gradient: np.ndarray, exact: np.ndarray | None) -> np.ndarray | float:
-        """The hessian of some rows, before weights."""
+    def _curvature(self, gradient: np.ndarray, exact: np.ndarray | None, smallest: float) -> np.ndarray | float:
+        """The hessian of some rows, before weights. smallest: of the exact ones."""
         if self.hessian == "constant":
             return 1.0
         if self.hessian == "gauss_newton":
             return np.maximum(gradient**2, LEAST_HESSIAN)
         least = LEAST_HESSIAN if self.hessian == "auto" else 0.0
-        if exact.min() >= least:  # as most are, so that nothing need be written
+        if smallest >= least:  # as most are, so that nothing need be written
             return exact
         return np.maximum(np.abs(exact) if self.hessian == "auto" else exact, least)
 
@@ -312,7 +313,8 @@ def _derivative(rows: Any, at: Any, **graph: bool) -> Any:
     """Of the sum over the rows; None where there is none."""
     import torch
 
-    return torch.autograd.grad(rows.sum(), at, allow_unused=True, **graph)[0]
+    ones = torch.ones((), dtype=rows.dtype).expand_as(rows)  # one number in memory
+    return torch.autograd.grad(rows, at, ones, allow_unused=True, **graph)[0]
 
 
 class _Jax:
