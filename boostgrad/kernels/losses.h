@@ -213,46 +213,53 @@ static inline double within(double x, double bound)
     return x > bound ? bound : x;
 }
 
-/* OUT one, other: the pairs of a row; OUT top: magnitudes of what is stored there. */
-static inline void store_two(const double *numbers, double *one, double *other, int64_t *top)
-{
-    one[0] = numbers[0];
-    one[1] = numbers[1];
-    other[0] = numbers[2];
-    other[1] = numbers[3];
-    for (int j = 0; j < 4; j++) {
-        int64_t bits = magnitude_bits(numbers[j]);
-        top[j] = bits > top[j] ? bits : top[j];
+/* A negative log-likelihood of two parameters, of whose raw predictions `first` is that of the mean and `second` a
+ * logarithm: gradients g and expected hessians h, of which the second is no less than its gradient's size. OUT largest:
+ * two numbers an output. */
+#define LIKELIHOOD(NAME, ...)                                                                                          \
+    static inline void NAME##_body(const double *restrict y, const double *restrict raw,                               \
+                                   const double *restrict weight, size_t n, size_t pitch, double *restrict pairs,      \
+                                   double *largest, int weighted)                                                      \
+    {                                                                                                                  \
+        int64_t top[4] = {0};                                                                                          \
+        double *restrict of_first = pairs, *restrict of_second = pairs + 2 * pitch;                                    \
+        const double *restrict seconds = raw + pitch;                                                                  \
+        for (size_t i = 0; i < n; i++) {                                                                               \
+            double first = raw[i], second = seconds[i], w = weighted ? weight[i] : 1.0, g[2], h[2];                    \
+            __VA_ARGS__                                                                                                \
+            double size = fabs(g[1]);                                                                                  \
+            double numbers[4] = {w * g[0], w * h[0], w * g[1], w * (size > h[1] ? size : h[1])};                       \
+            of_first[2 * i] = numbers[0];                                                                              \
+            of_first[2 * i + 1] = numbers[1];                                                                          \
+            of_second[2 * i] = numbers[2];                                                                             \
+            of_second[2 * i + 1] = numbers[3];                                                                         \
+            for (int j = 0; j < 4; j++) {                                                                              \
+                int64_t bits = magnitude_bits(numbers[j]);                                                             \
+                top[j] = bits > top[j] ? bits : top[j];                                                                \
+            }                                                                                                          \
+        }                                                                                                              \
+        for (int j = 0; j < 4; j++)                                                                                    \
+            raise_to(largest + j, top[j]);                                                                             \
+    }                                                                                                                  \
+    static void NAME(const double *y, const double *raw, const double *weight, size_t n, size_t pitch, int n_outputs,  \
+                     double *pairs, double *largest)                                                                   \
+    {                                                                                                                  \
+        (void)n_outputs; /* two */                                                                                     \
+        if (weight)                                                                                                    \
+            NAME##_body(y, raw, weight, n, pitch, pairs, largest, 1);                                                  \
+        else                                                                                                           \
+            NAME##_body(y, raw, weight, n, pitch, pairs, largest, 0);                                                  \
     }
-}
 
 /* log s + (y - m)^2 / (2 s^2), raw predictions m and log s: gradients (m - y) / s^2 and 1 - (y - m)^2 / s^2, hessians
- * the expected ones, 1 / s^2 and 2, the second no less than its gradient's size. OUT largest: two numbers an output. */
-static inline void normal_body(const double *restrict y, const double *restrict raw, const double *restrict weight,
-                               size_t n, size_t pitch, double *restrict pairs, double *largest, int weighted)
-{
-    int64_t top[4] = {0};
-    double *restrict of_mean = pairs, *restrict of_log = pairs + 2 * pitch;
-    const double *restrict log_s = raw + pitch;
-    for (size_t i = 0; i < n; i++) {
-        double precision = exp_of(within(-2.0 * log_s[i], LARGEST_LOG)), d = raw[i] - y[i], w = weighted ? weight[i] : 1.0;
-        double slope = precision * d, of_s = 1.0 - d * slope, size = fabs(of_s);
-        double numbers[4] = {w * slope, w * precision, w * of_s, w * (size > 2.0 ? size : 2.0)};
-        store_two(numbers, of_mean + 2 * i, of_log + 2 * i, top);
-    }
-    for (int j = 0; j < 4; j++)
-        raise_to(largest + j, top[j]);
-}
-
-static void normal_nll(const double *y, const double *raw, const double *weight, size_t n, size_t pitch, int n_outputs,
-                       double *pairs, double *largest)
-{
-    (void)n_outputs; /* two */
-    if (weight)
-        normal_body(y, raw, weight, n, pitch, pairs, largest, 1);
-    else
-        normal_body(y, raw, weight, n, pitch, pairs, largest, 0);
-}
+ * 1 / s^2 and 2 */
+LIKELIHOOD(normal_nll, {
+    double d = first - y[i];
+    h[0] = exp_of(within(-2.0 * second, LARGEST_LOG));
+    g[0] = h[0] * d;
+    g[1] = 1.0 - d * g[0];
+    h[1] = 2.0;
+})
 
 /* psi(k) - log(k) and psi'(k): nine terms of psi(k + 1) = psi(k) + 1 / k take k to where the first terms of
  * psi(z) = log(z) - 1 / (2 z) - sum_n B_2n / (2 n z^2n) are right to the last digits (Abramowitz and Stegun 1964, 6.3.5
@@ -275,38 +282,16 @@ static inline double psi_less_log(double k, double *psi_1)
 }
 
 /* log Gamma(k) - k log(k / m) - (k - 1) log y + k y / m, raw predictions log m and log k: gradients k (1 - y / m) and
- * k (psi(k) - log k - 1 + y / m - log(y / m)), hessians the expected ones, k and k^2 psi'(k) - k, the second no less than
- * its gradient's size. OUT largest: two numbers an output. */
-static inline void gamma_body(const double *restrict y, const double *restrict raw, const double *restrict weight,
-                              size_t n, size_t pitch, double *restrict pairs, double *largest, int weighted)
-{
-    int64_t top[4] = {0};
-    double *restrict of_mean = pairs, *restrict of_shape = pairs + 2 * pitch;
-    const double *restrict log_k = raw + pitch;
-    for (size_t i = 0; i < n; i++) {
-        double w = weighted ? weight[i] : 1.0, psi_1;
-        double k = exp_of(within(log_k[i], LARGEST_LOG_SHAPE)), ratio = y[i] * exp_of(within(-raw[i], LARGEST_LOG));
-        double log_ratio = log_of(ratio > 1e-300 ? ratio : 1e-300);
-        double slope = k * (1.0 - ratio), of_k = k * (psi_less_log(k, &psi_1) - 1.0 + ratio - log_ratio);
-        /* k^2 psi'(k) - k loses its digits where k is large, and is 1/2 + 1/(6 k) there */
-        double information = k > 1e4 ? 0.5 + 1.0 / (6.0 * k) : k * k * psi_1 - k;
-        double size = fabs(of_k);
-        double numbers[4] = {w * slope, w * k, w * of_k, w * (size > information ? size : information)};
-        store_two(numbers, of_mean + 2 * i, of_shape + 2 * i, top);
-    }
-    for (int j = 0; j < 4; j++)
-        raise_to(largest + j, top[j]);
-}
-
-static void gamma_nll(const double *y, const double *raw, const double *weight, size_t n, size_t pitch, int n_outputs,
-                      double *pairs, double *largest)
-{
-    (void)n_outputs; /* two */
-    if (weight)
-        gamma_body(y, raw, weight, n, pitch, pairs, largest, 1);
-    else
-        gamma_body(y, raw, weight, n, pitch, pairs, largest, 0);
-}
+ * k (psi(k) - log k - 1 + y / m - log(y / m)), hessians k and k^2 psi'(k) - k, which loses its digits where k is large,
+ * and is 1/2 + 1/(6 k) there */
+LIKELIHOOD(gamma_nll, {
+    double k = exp_of(within(second, LARGEST_LOG_SHAPE)), ratio = y[i] * exp_of(within(-first, LARGEST_LOG)), psi_1;
+    double log_ratio = log_of(ratio > 1e-300 ? ratio : 1e-300);
+    g[0] = k * (1.0 - ratio);
+    h[0] = k;
+    g[1] = k * (psi_less_log(k, &psi_1) - 1.0 + ratio - log_ratio);
+    h[1] = k > 1e4 ? 0.5 + 1.0 / (6.0 * k) : k * k * psi_1 - k;
+})
 
 /* OUT pairs, largest: see kernels.h. */
 static inline void weigh_body(double *restrict pairs, const double *restrict weight, size_t n, double unit,

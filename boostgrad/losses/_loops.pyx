@@ -97,27 +97,28 @@ cdef void outputs_block(void *context, int64_t chunk, int worker) noexcept nogil
                  c.n_rows, c.n_outputs, c.pairs + begin * c.width, c.largest + c.n_bounds * chunk)
 
 
-cdef Context by_pointwise(pointwise_kernel kernel) noexcept:
+cdef Context blank(bg_task block) noexcept:
     cdef Context context
     memset(&context, 0, sizeof(Context))
-    context.block = pointwise_block
+    context.block = block
+    return context
+
+
+cdef Context by_pointwise(pointwise_kernel kernel) noexcept:
+    cdef Context context = blank(pointwise_block)
     context.kernel = kernel
     return context
 
 
 cdef Context by_parametric(parametric_kernel kernel, double parameter) noexcept:
-    cdef Context context
-    memset(&context, 0, sizeof(Context))
-    context.block = parametric_block
+    cdef Context context = blank(parametric_block)
     context.parametric = kernel
     context.parameter = parameter
     return context
 
 
 cdef Context by_outputs(outputs_kernel kernel) noexcept:
-    cdef Context context
-    memset(&context, 0, sizeof(Context))
-    context.block = outputs_block
+    cdef Context context = blank(outputs_block)
     context.of_outputs = kernel
     return context
 
@@ -163,51 +164,56 @@ cdef void raise_largest(out, const double *of_blocks, int64_t n_blocks, int n_bo
             largest[i % n_bounds] = of_blocks[i]
 
 
-cdef struct Weighing:
+# ---- passes over pairs that are filled -------------------------------------------------------------------------------
+
+cdef struct Pass:
+    double *pairs         # of one output
     const double *weight  # NULL: 1
-    double *pairs
-    double *largest       # two a block
-    double unit
+    double *of_blocks     # two numbers each
+    double unit, ratio    # numbers that a pass goes by
     int64_t n_rows
 
 
+cdef object over_pairs(bg_task block, const double[:, ::1] pairs, weight, int n_threads, double unit=0.0,
+                       double ratio=0.0):
+    """What a pass leaves of each block of rows, shape (n_blocks, 2), 0 where it leaves nothing."""
+    cdef Pass c
+    cdef const double[::1] weights
+    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
+    cdef double[:, ::1] of_blocks = np.zeros((n_blocks, 2))
+    if n_blocks == 0:
+        return of_blocks.base
+    c.weight = NULL
+    if weight is not None:
+        weights = weight
+        c.weight = &weights[0]
+    c.pairs = <double *> &pairs[0, 0]
+    c.of_blocks = &of_blocks[0, 0]
+    c.unit = unit
+    c.ratio = ratio
+    c.n_rows = pairs.shape[0]
+    with nogil:
+        parallel_for(block, &c, n_blocks, n_threads)
+    return of_blocks.base
+
+
 cdef void weigh_block(void *context, int64_t chunk, int worker) noexcept nogil:
-    cdef Weighing *c = <Weighing *> context
+    cdef Pass *c = <Pass *> context
     cdef int64_t begin = chunk * BLOCK
     kernels().weigh_by_root(c.pairs + 2 * begin, c.weight + begin if c.weight != NULL else NULL,
-                            min(<int64_t> BLOCK, c.n_rows - begin), c.unit, c.largest + 2 * chunk)
+                            min(<int64_t> BLOCK, c.n_rows - begin), c.unit, c.of_blocks + 2 * chunk)
 
 
 def weigh_by_root(double[:, ::1] pairs, weight, double unit, largest, int n_threads):
     """INOUT pairs, shape (n_rows, 2): each divided by the geometric mean of the unit and of its hessian per weight.
     OUT largest: their bounds."""
-    cdef Weighing c
-    cdef const double[::1] weights
-    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
-    cdef double[:, ::1] of_blocks = np.zeros((n_blocks, 2))
-    c.weight = NULL
-    if weight is not None:
-        weights = weight
-        c.weight = &weights[0]
-    c.pairs = &pairs[0, 0]
-    c.largest = &of_blocks[0, 0]
-    c.unit = unit
-    c.n_rows = pairs.shape[0]
-    with nogil:
-        parallel_for(weigh_block, &c, n_blocks, n_threads)
+    of_blocks = over_pairs(weigh_block, pairs, weight, n_threads, unit)
     largest[:] = 0
-    raise_largest(largest, c.largest, n_blocks)
-
-
-cdef struct Roots:
-    const double *pairs
-    const double *weight  # NULL: 1
-    double *of_blocks     # two numbers each
-    int64_t n_rows
+    raise_largest(largest, <double *> address_of(of_blocks), len(of_blocks))
 
 
 cdef void sum_roots(void *context, int64_t chunk, int worker) noexcept nogil:
-    cdef Roots *c = <Roots *> context
+    cdef Pass *c = <Pass *> context
     cdef int64_t begin = chunk * BLOCK, n = min(<int64_t> BLOCK, c.n_rows - begin), i
     cdef const double *pair = c.pairs + 2 * begin
     cdef const double *weight = c.weight + begin
@@ -230,38 +236,14 @@ cdef void sum_roots(void *context, int64_t chunk, int worker) noexcept nogil:
 
 
 def mean_inverse_root(const double[:, ::1] pairs, weight, int n_threads):
-    """The weighted mean of 1 / sqrt(hessian) of rows of weight 1, from pairs of shape (n_rows, 2); 1 to the last bit where
-    all hessians are 1."""
-    cdef Roots c
-    cdef const double[::1] weights
-    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
-    cdef double[:, ::1] of_blocks = np.zeros((n_blocks, 2))
-    if n_blocks == 0:
-        return np.nan
-    c.weight = NULL
-    if weight is not None:
-        weights = weight
-        c.weight = &weights[0]
-    c.pairs = &pairs[0, 0]
-    c.of_blocks = &of_blocks[0, 0]
-    c.n_rows = pairs.shape[0]
-    with nogil:
-        parallel_for(sum_roots, &c, n_blocks, n_threads)
-    total, rows = np.sum(of_blocks, axis=0)
+    """The weighted mean of 1 / sqrt(hessian) of rows of weight 1, from pairs of shape (n_rows, 2); 1 to the last bit
+    where all hessians are 1."""
+    total, rows = np.sum(over_pairs(sum_roots, pairs, weight, n_threads), axis=0)
     return total / rows if rows > 0 else np.nan
 
 
-cdef struct Steps:
-    double *pairs
-    const double *weight  # NULL: 1
-    double *of_blocks     # sums of sizes of gradients, and of hessians, of each
-    double flat           # hessians of weight 1 below this are at least so much of their gradient
-    double ratio
-    int64_t n_rows
-
-
 cdef void sum_sizes(void *context, int64_t chunk, int worker) noexcept nogil:
-    cdef Steps *c = <Steps *> context
+    cdef Pass *c = <Pass *> context
     cdef double gradients = 0, hessians = 0
     cdef int64_t i
     for i in range(chunk * BLOCK, min((chunk + 1) * BLOCK, c.n_rows)):
@@ -272,40 +254,28 @@ cdef void sum_sizes(void *context, int64_t chunk, int worker) noexcept nogil:
 
 
 cdef void raise_hessians(void *context, int64_t chunk, int worker) noexcept nogil:
-    cdef Steps *c = <Steps *> context
+    """Those below half of the unit, to so much of their gradient."""
+    cdef Pass *c = <Pass *> context
+    cdef double flat = 0.5 * c.unit
     cdef int64_t i
     for i in range(chunk * BLOCK, min((chunk + 1) * BLOCK, c.n_rows)):
-        if c.pairs[2 * i + 1] < (c.flat if c.weight == NULL else c.flat * c.weight[i]):
+        if c.pairs[2 * i + 1] < (flat if c.weight == NULL else flat * c.weight[i]):
             c.pairs[2 * i + 1] = max(c.pairs[2 * i + 1], c.ratio * fabs(c.pairs[2 * i]))
 
 
 def bound_steps(double[:, ::1] pairs, weight, largest, double longest, int n_threads):
     """INOUT pairs, shape (n_rows, 2): hessians, so that no step of a row that has less than half of the mean hessian is
     longer than so many times the mean one, sum |gradient| / sum hessian. INOUT largest: their bounds."""
-    cdef Steps c
-    cdef const double[::1] weights
-    cdef int64_t n_blocks = (pairs.shape[0] + BLOCK - 1) // BLOCK
-    cdef double[:, ::1] of_blocks = np.zeros((n_blocks, 2))
-    if n_blocks == 0:
-        return
-    c.pairs = &pairs[0, 0]
-    c.of_blocks = &of_blocks[0, 0]
-    c.n_rows = pairs.shape[0]
-    with nogil:
-        parallel_for(sum_sizes, &c, n_blocks, n_threads)
-    gradients, hessians = np.sum(of_blocks, axis=0)
+    gradients, hessians = np.sum(over_pairs(sum_sizes, pairs, weight, n_threads), axis=0)
     if not (0 < gradients < np.inf and 0 < hessians < np.inf):
         return
-    c.weight = NULL
-    if weight is not None:
-        weights = weight
-        c.weight = &weights[0]
-    c.flat = 0.5 * hessians / (pairs.shape[0] if weight is None else np.sum(weight))
-    c.ratio = hessians / (longest * gradients)
-    with nogil:
-        parallel_for(raise_hessians, &c, n_blocks, n_threads)
-    largest[1] = max(largest[1], c.ratio * largest[0])
+    mean = hessians / (pairs.shape[0] if weight is None else np.sum(weight))
+    ratio = hessians / (longest * gradients)
+    over_pairs(raise_hessians, pairs, weight, n_threads, mean, ratio)
+    largest[1] = max(largest[1], ratio * largest[0])
 
+
+# ---- arrays into pairs -----------------------------------------------------------------------------------------------
 
 cdef struct Arrays:
     const double *gradient
