@@ -106,10 +106,9 @@ class EarlyStopping(Callback):
         return state.iteration - self.best_iteration >= self.n_iter_no_change
 
     def _gained(self, scores: list[float]) -> float:
-        """By how much the best score is above the first of those up to it that is finite; 0 where none is."""
-        up_to_best = scores[: self.best_iteration + 1]
-        first = next(filter(math.isfinite, up_to_best), None)
-        return 0.0 if first is None or not math.isfinite(up_to_best[-1]) else up_to_best[-1] - first
+        """By how much the best score is above the first one that is finite; 0 where the best one is not."""
+        best = scores[self.best_iteration]
+        return best - next(filter(math.isfinite, scores)) if math.isfinite(best) else 0.0
 
 
 class BestPredictions(Callback):

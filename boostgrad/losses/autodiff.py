@@ -152,10 +152,9 @@ class AutodiffLoss(OwnLoss):
     def values(self, y, raw):
         y = np.asarray(y, dtype=np.float64)
         library, found = self._differentiates(), np.empty(raw.shape[1])
-        with library.at_work(1) as in_order:
-            blocks = ((rows, y[rows], self._shape(raw[:, rows])) for rows in _blocks(raw, library.block))
-            for rows, losses in in_order(lambda block: (block[0], library.values(*block[1:])), blocks):
-                found[rows] = losses
+        with library.at_work(1):
+            for rows in _blocks(raw, library.block):
+                found[rows] = library.values(y[rows], self._shape(raw[:, rows]))
         return found
 
 

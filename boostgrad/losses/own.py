@@ -159,17 +159,19 @@ class OwnLoss(Loss):
         return pairs
 
     @property
+    def _is_like_inverse(self) -> bool:
+        """Whether raw predictions are those of the loss whose predictions these are."""
+        return isinstance(self.inverse, Loss) and self.inverse.n_outputs == self.n_outputs
+
+    @property
     def exposed(self):
-        """Of the loss whose predictions these are."""
-        if isinstance(self.inverse, Loss):
-            return self.inverse.exposed if self.inverse.n_outputs == self.n_outputs else None
-        return super().exposed
+        if self._is_like_inverse:
+            return self.inverse.exposed
+        return None if isinstance(self.inverse, Loss) else super().exposed
 
     @property
     def joint_outputs(self) -> int:
-        """Of the loss whose predictions these are."""
-        is_like = isinstance(self.inverse, Loss) and self.inverse.n_outputs == self.n_outputs
-        return self.inverse.joint_outputs if is_like else 1
+        return self.inverse.joint_outputs if self._is_like_inverse else 1
 
     @property
     def damped(self) -> bool:
