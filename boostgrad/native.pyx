@@ -5,6 +5,7 @@ variable ``BOOSTGRAD_ISA`` names (``baseline``, ``avx2``, ``avx512``). The model
 """
 
 import os
+from contextvars import copy_context
 
 cdef const bg_kernels *chosen = NULL
 
@@ -15,6 +16,42 @@ cdef const bg_kernels *kernels() noexcept nogil:
 
 cdef void parallel_for(bg_task task, void *context, int64_t n_chunks, int n_threads) noexcept nogil:
     bg_parallel_for(task, context, n_chunks, n_threads)
+
+
+cdef class Calls:
+    """Those of :func:`call_each`."""
+
+    cdef object function
+    cdef list items, contexts, found
+    cdef object error
+
+
+cdef void call_one(void *context, int64_t number, int worker) noexcept with gil:
+    cdef Calls calls = <Calls> context
+    if calls.error is not None:
+        return
+    try:
+        calls.found[number] = calls.contexts[number].run(calls.function, calls.items[number])
+    except BaseException as error:  # Ctrl-C, too
+        calls.error = error
+
+
+def call_each(function, items, int n_threads) -> list:
+    """``[function(item) for item in items]`` by threads of the pool, each of which takes the next item when it is
+    through with one. What the caller set in context variables holds there, too. The first error is raised when all who
+    are at work are through; no more items are begun then."""
+    cdef Calls calls = Calls()
+    cdef int64_t n_items
+    calls.function = function
+    calls.items = list(items)
+    n_items = len(calls.items)
+    calls.contexts = [copy_context() for _ in range(n_items)]  # a thread cannot enter one that another is in
+    calls.found = [None] * n_items
+    with nogil:
+        parallel_for(call_one, <void *> calls, n_items, n_threads)
+    if calls.error is not None:
+        raise calls.error
+    return calls.found
 
 
 def isa() -> str:

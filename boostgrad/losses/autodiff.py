@@ -2,7 +2,7 @@
 
 Rows do not depend on each other, so they are differentiated in blocks, whose arrays stay in the cache between one
 operation and the next: the derivatives of a million rows take less than half the time of those of whole arrays. What
-is made of a block goes straight into the pairs, and is gone soon after, so that the next ones get the same memory.
+is made of a block goes straight into the pairs, and is gone soon after, so that the next one gets the same memory.
 
 PyTorch's own threads share each operation and meet at its end, which costs most of their time where operations are so
 small, and tenfold beside a busy neighbour. So each thread has a block to itself::
@@ -16,11 +16,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -28,6 +25,7 @@ import numpy as np
 from boostgrad.losses import _loops
 from boostgrad.losses.base import Loss
 from boostgrad.losses.own import OwnLoss, clipped, name_of
+from boostgrad.native import call_each
 
 # Numbers in a block: of fewer, calls of PyTorch's operations would take longer than the operations, and of more, arrays
 # would not stay in a core's cache from one to the next. JAX makes one operation of all, but a call of it takes longer.
@@ -113,14 +111,19 @@ class AutodiffLoss(OwnLoss):
         y = np.asarray(y, dtype=np.float64)
         library, curved = self._differentiates(), np.full(self.n_outputs, self.hessian != "auto")
 
-        def of_block(rows: slice) -> tuple[slice, np.ndarray, np.ndarray | float, np.ndarray | bool]:
+        def fill(block: tuple[slice, int]) -> tuple[slice, np.ndarray | float | None, np.ndarray | bool]:
+            rows, n_seen = block
             of_rows = y[rows], raw[:, rows], None if weight is None else weight[rows]
-            return rows, *self._derivatives(library, *of_rows)
+            gradient, hessian, is_curved = self._derivatives(library, *of_rows)
+            rows = slice(rows.start + n_seen, rows.stop)  # each is filled by one thread
+            hessian = hessian if np.ndim(hessian) == 0 else hessian[:, n_seen:]
+            return rows, out.fill_rows(rows, gradient[:, n_seen:], hessian), is_curved
 
-        with library.at_work(n_threads) as in_order:
-            for rows, gradient, hessian, is_curved in in_order(of_block, _blocks(raw, library.block)):
-                curved |= is_curved
-                out.fill_rows(rows, gradient, hessian)
+        with library.at_work(n_threads) as n_callers:
+            filled = call_each(fill, _blocks(raw, library.block), n_callers)
+        out.settle_rows([(rows, hessian) for rows, hessian, _ in filled])
+        for *_, is_curved in filled:
+            curved |= is_curved
         if self.hessian == "auto" and out.constant_hessian is None:
             for pairs, largest in zip(out.pairs, out.largest, strict=True):
                 _loops.bound_steps(pairs, weight, largest, LONGEST, n_threads)
@@ -135,10 +138,14 @@ class AutodiffLoss(OwnLoss):
         gradient, exact = gradient.reshape(raw.shape), None if exact is None else exact.reshape(raw.shape)
         smallest = 0.0 if exact is None else exact.min()
         curved = np.any(exact, axis=1) if self.hessian == "auto" and smallest <= 0 else True
+        if exact is not None and smallest == exact.max():
+            exact = smallest  # all the rest is done with the number
         gradient, hessian = clipped(gradient, None, self.clip), self._curvature(gradient, exact, smallest)
-        return (gradient, hessian, curved) if weight is None else (gradient * weight, hessian * weight, curved)
+        if weight is not None:
+            gradient, hessian = gradient * weight, np.broadcast_to(hessian, gradient.shape) * weight
+        return gradient, hessian, curved
 
-    def _curvature(self, gradient: np.ndarray, exact: np.ndarray | None, smallest: float) -> np.ndarray | float:
+    def _curvature(self, gradient: np.ndarray, exact: np.ndarray | float | None, smallest: float) -> np.ndarray | float:
         """The hessian of some rows, before weights. smallest: of the exact ones."""
         if self.hessian == "constant":
             return 1.0
@@ -153,43 +160,20 @@ class AutodiffLoss(OwnLoss):
         y = np.asarray(y, dtype=np.float64)
         library, found = self._differentiates(), np.empty(raw.shape[1])
         with library.at_work(1):
-            for rows in _blocks(raw, library.block):
+            for rows, _ in _blocks(raw, library.block):
                 found[rows] = library.values(y[rows], self._shape(raw[:, rows]))
         return found
 
 
-def _blocks(raw: np.ndarray, size: int) -> Iterator[slice]:
-    """Slices of the rows that hold at most so many numbers. All are of one length, so that nothing is compiled for the
-    last one alone: it overlaps with the one before, by less than a row a block."""
+def _blocks(raw: np.ndarray, size: int) -> Iterator[tuple[slice, int]]:
+    """Slices of the rows that hold at most so many numbers, and how many rows of each are in the one before: all are of
+    one length, so that nothing is compiled for the last one alone, which begins by less than a row a block sooner."""
     n_outputs, n_rows = raw.shape
     n_blocks = max(1, math.ceil(n_rows / max(1, size // n_outputs)))
     size = math.ceil(n_rows / n_blocks)
-    for begin in range(0, n_rows, size or 1):
-        begin = min(begin, n_rows - size)
-        yield slice(begin, begin + size)
-
-
-# Applies a function to each of some blocks; the results are in the order of the blocks.
-InOrder = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-
-
-def _by_threads(pool: ThreadPoolExecutor, n_others: int) -> InOrder:
-    """By the threads of a pool and this one, which takes a block wherever enough of them wait for the others."""
-
-    def in_order(function: Callable[[Any], Any], blocks: Iterable[Any]) -> Iterator[Any]:
-        begun: deque[Future] = deque()
-        for block in blocks:
-            if sum(not future.done() for future in begun) < 2 * n_others:
-                begun.append(pool.submit(copy_context().run, function, block))  # in the context of this thread
-            else:
-                begun.append(Future())
-                begun[-1].set_result(function(block))
-            while begun and begun[0].done():  # what is made of blocks takes memory until it is filled in
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-
-    return in_order
+    for end in range(size, n_rows + size, size or 1):
+        n_seen = max(0, end - n_rows)
+        yield slice(end - n_seen - size, end - n_seen), n_seen
 
 
 class _Torch:
@@ -211,17 +195,10 @@ class _Torch:
 
     @staticmethod
     @contextmanager
-    def at_work(n_threads: int) -> Iterator[InOrder]:
-        """So many threads of ours, each with a block, and none of PyTorch's beside them, whatever is set outside."""
+    def at_work(n_threads: int) -> Iterator[int]:
+        """None of PyTorch's threads, whatever is set outside, but that many of ours, each with a block of its own."""
         with _one_thread_of_torch():
-            if n_threads == 1:
-                yield map
-                return
-            pool = ThreadPoolExecutor(n_threads - 1, "boostgrad")
-            try:
-                yield _by_threads(pool, n_threads - 1)
-            finally:
-                pool.shutdown(cancel_futures=True)  # of an error or Ctrl-C
+            yield n_threads
 
     def _losses(self, y: np.ndarray, at: Any) -> Any:
         import torch
@@ -235,10 +212,7 @@ class _Torch:
 
     def derivatives(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
         """First and second ones of a block; of several outputs, the diagonal of the hessian, output by output."""
-        import torch
-
-        # of this thread
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        with _in_thread_of_torch():
             return self._derivatives(y, raw, twice)
 
     def _derivatives(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -269,8 +243,17 @@ class _Torch:
     def values(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         import torch
 
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
+        with _in_thread_of_torch(), torch.no_grad():
             return self._losses(y, torch.from_numpy(raw.copy())).numpy()
+
+
+@contextmanager
+def _in_thread_of_torch() -> Iterator[None]:
+    """What is set for each thread, so that all can be differentiated in double precision, whatever is set outside."""
+    import torch
+
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+        yield
 
 
 class _UsersOfTorch:
@@ -309,11 +292,11 @@ def _shared(array: np.ndarray) -> Any:
 
 
 def _derivative(rows: Any, at: Any, **graph: bool) -> Any:
-    """Of the sum over the rows; None where there is none."""
+    """Of the sum over the rows; None where there is none. PyTorch takes longer for a vector-Jacobian product than for
+    the derivatives of a number."""
     import torch
 
-    ones = torch.ones((), dtype=rows.dtype).expand_as(rows)  # one number in memory
-    return torch.autograd.grad(rows, at, ones, allow_unused=True, **graph)[0]
+    return torch.autograd.grad(rows.sum(), at, allow_unused=True, **graph)[0]
 
 
 class _Jax:
@@ -333,11 +316,12 @@ class _Jax:
 
     @staticmethod
     @contextmanager
-    def at_work(n_threads: int) -> Iterator[InOrder]:
+    def at_work(n_threads: int) -> Iterator[int]:
+        """One thread of ours: JAX has its own."""
         import jax
 
         with jax.enable_x64():
-            yield map
+            yield 1
 
     def _call(self, function: Callable[..., Any], y: np.ndarray, raw: np.ndarray) -> Any:
         import jax

@@ -73,21 +73,46 @@ class GradientPairs:
         hessian = None if self.constant_hessian is not None else real_numbers(hessian, "the hessian of a loss")
         _loops.fill_pairs(self.pairs[output], gradient, hessian, self.largest[output], n_threads)
 
-    def fill_all(self, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
+    def fill_all(self, gradient: np.ndarray, hessian: np.ndarray | float, n_threads: int = 1) -> None:
         """Store the arrays of all outputs, shape (n_outputs, n_rows); the hessian may be a number. Where there is
         ``room`` and all hessians are the same positive number, they are not stored, and the tree is cheaper."""
-        self.fill_rows(slice(0, self.n_rows), gradient, hessian, n_threads)
-
-    def fill_rows(self, rows: slice, gradient: np.ndarray, hessian: np.ndarray, n_threads: int = 1) -> None:
-        """The same for a block of rows, which is faster while it is in the cache. Blocks come in order, the one from
-        row 0 on first, and may overlap."""
-        if self.room is not None and rows.start == 0:
+        if self.room is not None:
             self._lay_out(_loops.only_value(hessian))
-        elif self.room is not None and self.constant_hessian is not None and np.any(hessian != self.constant_hessian):
-            self._widen(rows.start)
-        hessian, part = np.broadcast_to(hessian, gradient.shape), self.of_rows(rows)
+        self._fill(gradient, hessian, n_threads)
+
+    def fill_rows(self, rows: slice, gradient: np.ndarray, hessian: np.ndarray | float) -> np.ndarray | float | None:
+        """The same for a block of rows, while it is in the cache. Threads may fill blocks at once, in any order; all that
+        this returns then goes to :meth:`settle_rows`."""
+        self.of_rows(rows)._fill(gradient, hessian)
+        is_number = np.ndim(hessian) == 0
+        return float(hessian) if is_number else None if self.constant_hessian is None else hessian
+
+    def settle_rows(self, blocks: list[tuple[slice, np.ndarray | float | None]]) -> None:
+        """Once all blocks are filled: whether all hessians are one number.
+
+        Parameters
+        ----------
+        blocks : list of (slice, ndarray, float or None)
+            Hessians of the rows of each: a number, an array that is not stored, because all hessians were one number
+            in the iteration before, or None.
+        """
+        if self.room is None:
+            return
+        numbers = {hessian if isinstance(hessian, float) else None for _, hessian in blocks}
+        number = numbers.pop() if len(numbers) == 1 else None
+        constant = None if number is None else _loops.only_value(number)
+        if constant is not None and self.constant_hessian is not None:
+            self.constant_hessian = constant
+        elif constant is not None or self.constant_hessian is not None:
+            gradient = self.pairs[:, :, 0].copy()
+            self._lay_out(constant)
+            for rows, hessian in blocks:
+                self.of_rows(rows)._fill(gradient[:, rows], hessian)
+
+    def _fill(self, gradient: np.ndarray, hessian: np.ndarray | float, n_threads: int = 1) -> None:
+        hessian = np.broadcast_to(hessian, gradient.shape)
         for output in range(len(gradient)):
-            part.fill(output, gradient[output], hessian[output], n_threads)
+            self.fill(output, gradient[output], hessian[output], n_threads)
 
     def of_outputs(self, which: slice) -> GradientPairs:
         """The part of some outputs, for a loss of so many; filling it fills this."""
@@ -173,13 +198,6 @@ class GradientPairs:
         alone = self.room.reshape(-1)[: n_outputs * n_rows].reshape(n_outputs, n_rows, 1)
         self.constant_hessian = constant
         self.pairs = self.room if constant is None else alone
-
-    def _widen(self, n_rows: int) -> None:
-        """Whole pairs in place of gradients alone, of which so many rows are filled."""
-        gradients, constant = self.pairs[:, :n_rows, 0].copy(), self.constant_hessian
-        self._lay_out(None)
-        self.pairs[:, :n_rows, 0], self.pairs[:, :n_rows, 1] = gradients, constant
-        np.maximum(self.largest[:, 1], constant, out=self.largest[:, 1])
 
     @property
     def n_rows(self) -> int:

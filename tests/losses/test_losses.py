@@ -623,24 +623,42 @@ def test_fill_stores_and_bounds(output):
     assert constant.largest[output, 0] == 5
 
 
+# Hessians of three blocks of rows, where None is an array of them.
+HESSIANS_OF_BLOCKS = {
+    "one number": (5.0, 5.0, 5.0),
+    "another number": (0.5, 0.5, 0.5),
+    "two numbers": (5.0, 0.5, 5.0),
+    "arrays": (None, None, None),
+    "a number and arrays": (5.0, None, None),
+    "no good number": (0.0, 0.0, 0.0),
+}
+
+
 @pytest.mark.parametrize("n_outputs", [1, 2])
-@pytest.mark.parametrize("other_from", [0, 1, 30, 55, 99, 100])
-def test_blocks_of_rows_are_stored_as_all_rows_at_once(n_outputs, other_from, seed):
-    """Whether the hessians are one number is known after the last row."""
+@pytest.mark.parametrize("before", HESSIANS_OF_BLOCKS)
+@pytest.mark.parametrize("after", HESSIANS_OF_BLOCKS)
+def test_blocks_of_rows_are_stored_as_all_rows_at_once(n_outputs, before, after, seed):
+    """Whether the hessians are one number is known after the last block, whatever they were an iteration before."""
     rng = np.random.default_rng(seed)
-    gradient, hessian = rng.standard_normal((n_outputs, 100)), np.full((n_outputs, 100), 5.0)
-    hessian[-1, other_from:] = rng.random(100 - other_from)  # and smaller: the bound is that of rows before
-    at_once, in_blocks = (GradientPairs.empty(n_outputs, 100, None) for _ in range(2))
-    at_once.room, in_blocks.room = at_once.pairs, in_blocks.pairs
-    for _ in range(2):
-        in_blocks.largest[:] = at_once.largest[:] = 0
-        at_once.fill_all(gradient, hessian)
-        for begin in (0, 20, 40, 60, 70):
-            rows = slice(begin, begin + 30)  # blocks overlap
-            in_blocks.fill_rows(rows, gradient[:, rows], hessian[:, rows])
-        assert in_blocks.constant_hessian == at_once.constant_hessian == (5.0 if other_from == 100 else None)
-        np.testing.assert_array_equal(in_blocks.pairs, at_once.pairs)
-        np.testing.assert_array_equal(in_blocks.largest, at_once.largest)
+    pairs = GradientPairs.empty(n_outputs, 100, None)
+    pairs.room = pairs.pairs
+    for kind in (before, after):
+        gradient, of_all, filled = rng.standard_normal((n_outputs, 100)), rng.random((n_outputs, 100)), []
+        pairs.largest[:] = 0
+        for number, (begin, end) in zip(HESSIANS_OF_BLOCKS[kind], ((55, 100), (0, 30), (30, 55)), strict=True):
+            rows = slice(begin, end)
+            if number is not None:
+                of_all[:, rows] = number
+            hessian = of_all[:, rows] if number is None else number
+            filled.append((rows, pairs.fill_rows(rows, gradient[:, rows], hessian)))
+        pairs.settle_rows(filled)
+        constant = {"one number": 5.0, "another number": 0.5}.get(kind)
+        assert pairs.constant_hessian == constant and pairs.pairs.shape == (n_outputs, 100, 1 if constant else 2)
+        np.testing.assert_array_equal(pairs.pairs[:, :, 0], gradient)
+        np.testing.assert_array_equal(pairs.largest[:, 0], np.abs(gradient).max(axis=1))
+        if constant is None:
+            np.testing.assert_array_equal(pairs.pairs[:, :, 1], of_all)
+            np.testing.assert_array_equal(pairs.largest[:, 1], of_all.max(axis=1))
 
 
 def test_pairs_in_units_of_their_mean_hessian():
