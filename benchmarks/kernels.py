@@ -33,6 +33,7 @@ from benchmarks.kernels_h import (
     COMPACT_ROWS,
     KINDS,
     PREDICT_BLOCK,
+    SUMMED,
     Kernels,
     Node,
     Packing,
@@ -418,6 +419,30 @@ def losses(k: Kernels, reference, n_rows: int) -> Iterator[Case]:
         work = repeated(1, kernel, *arguments)
         yield Case(name.replace("_", " "), "row", work, n_rows, twin, n_rows, known=known)
         del pairs
+
+    def sum_of_squares():
+        return 0.5 * np.sum((raw - y) ** 2)
+
+    def sum_of_log_losses():
+        return np.sum(np.maximum(raw, 0) + np.log1p(np.exp(-np.abs(raw))) - y * raw)
+
+    for name, twin in (("squared_error", sum_of_squares), ("binary_log_loss", sum_of_log_losses)):
+        kernel, parameter = k.sum_of_losses[SUMMED.index(name)], np.zeros(1)
+        arguments = (address(y), address(raw), None, n_rows, n_rows, 1, address(parameter))
+        np.testing.assert_allclose(kernel(*arguments), twin(), rtol=1e-12, err_msg=f"sum of {name}")
+        work = repeated(1, kernel, *arguments)
+        yield Case(f"sum of {name.replace('_', ' ')}", "row", work, n_rows, twin, n_rows)
+
+    levels, three = np.array([0.1, 0.5, 0.9]), rng.normal(size=(3, n_rows))
+
+    def sum_of_quantiles():
+        above = y - np.sort(three, axis=0)
+        return np.sum(np.maximum(levels[:, None] * above, (levels[:, None] - 1) * above)) / 3
+
+    arguments = (address(y), address(three), None, n_rows, n_rows, 3, address(levels))
+    kernel = k.sum_of_losses[SUMMED.index("quantiles")]
+    np.testing.assert_allclose(kernel(*arguments), sum_of_quantiles(), rtol=1e-12, err_msg="sum of quantiles")
+    yield Case("sum of 3 quantiles", "row", repeated(1, kernel, *arguments), n_rows, sum_of_quantiles, n_rows)
 
     n, n_classes = max(n_rows // 10, 1), 10
     raws, label = rng.normal(size=(n_classes, n)), rng.integers(0, n_classes, size=n).astype(float)

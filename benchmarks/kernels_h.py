@@ -61,6 +61,10 @@ KINDS = ("wide", "constant", "narrow", "single", "paired", "compact", "vector2",
 COMPACT_HESSIAN, COMPACT_GRADIENT, COMPACT_ROWS = 12, 37, 4064
 PREDICT_BLOCK = 256
 N_POINTWISE_LOSSES = 11
+SUMMED = (
+    *("squared_error", "absolute_error", "quantile", "huber", "expectile", "poisson", "gamma", "tweedie"),
+    *("binary_log_loss", "multinomial_log_loss", "quantiles"),
+)
 
 _HISTOGRAM = CFUNCTYPE(
     None, c_void_p, c_size_t, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, Packing, c_int, c_size_t, c_void_p
@@ -74,6 +78,7 @@ _SIDES = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_voi
 _POINTWISE = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_void_p, c_void_p)
 _OUTPUTS = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p)
 _PARAMETRIC = CFUNCTYPE(None, c_void_p, c_void_p, c_void_p, c_size_t, c_double, c_int, c_void_p, c_void_p)
+_SUM_OF_LOSSES = CFUNCTYPE(c_double, c_void_p, c_void_p, c_void_p, c_size_t, c_size_t, c_int, c_void_p)
 _PREDICT = CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 _LEAVES = CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_size_t, c_void_p, c_size_t)
 
@@ -103,6 +108,7 @@ class Kernels(Structure):
         ("softmax_sums", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p, c_void_p)),
         ("softmax", CFUNCTYPE(None, c_void_p, c_size_t, c_size_t, c_int, c_void_p)),
         ("pointwise", _PARAMETRIC * N_POINTWISE_LOSSES),
+        ("sum_of_losses", _SUM_OF_LOSSES * len(SUMMED)),
         ("weigh_by_root", CFUNCTYPE(None, c_void_p, c_void_p, c_size_t, c_double, c_void_p)),
         ("exponential", CFUNCTYPE(None, c_void_p, c_size_t)),
         ("rank_query", CFUNCTYPE(None, c_void_p, c_size_t, c_void_p, c_void_p)),
@@ -135,7 +141,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "bf357c8efeea0d8d"
+HEADER_DIGEST = "d245b884ec5983c4"
 
 MIRRORS = {
     "bg_packing": Packing,

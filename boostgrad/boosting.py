@@ -89,14 +89,15 @@ class Scores:
     rows, the higher the better. Here: negative mean losses.
     """
 
-    def __init__(self, rows: Rows, validation: Rows, loss: Loss, name: str = "loss"):
-        self.rows, self.validation, self.loss, self.name = rows, validation, loss, name
+    def __init__(self, rows: Rows, validation: Rows, loss: Loss, name: str = "loss", n_threads: int = 1):
+        self.rows, self.validation, self.loss = rows, validation, loss
+        self.name, self.n_threads = name, n_threads
 
     def of(self, current: Current) -> dict[str, tuple[float, float]]:
         """The two scores of the model as it is now, by name; early stopping goes by the first."""
         of_parts = (
-            -self.loss.mean(self.rows.y, current.raw, self.rows.weight),
-            -self.loss.mean(self.validation.y, current.validation_raw, self.validation.weight),
+            -self.loss.mean(self.rows.y, current.raw, self.rows.weight, self.n_threads),
+            -self.loss.mean(self.validation.y, current.validation_raw, self.validation.weight, self.n_threads),
         )
         return {self.name: of_parts}
 
@@ -165,7 +166,7 @@ def train(
     state = IterationState(n_estimators)
     trees: list[Tree] = []
     if validation is not None:
-        scores = scores or Scores(rows, validation, loss)
+        scores = scores or Scores(rows, validation, loss, n_threads=n_threads)
         current = Current(trees, base_score, raw, validation.raw(base_score))
         state.validation_raw = current.validation_raw
         state.add(scores.of(current))

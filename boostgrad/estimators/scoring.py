@@ -163,7 +163,7 @@ def scores_of(face: Any, training: Scored, validation: Scored, known: Known, row
     scorings, metrics, scorers, parts = named(face.scoring), {}, {}, []
     for name, scoring in scorings.items():
         if by_loss(scoring):
-            parts.append(Scores(*rows, known.loss, name))
+            parts.append(Scores(*rows, known.loss, name, known.n_threads))
             continue
         bind = face._metric(scoring, known) if isinstance(scoring, str) else None
         if bind is None:

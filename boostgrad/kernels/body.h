@@ -20,6 +20,7 @@
 #include "losses.h"
 #include "ranking.h"
 #include "pointwise.h"
+#include "values.h"
 #include "predict.h"
 
 const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
@@ -65,6 +66,17 @@ const bg_kernels BG_JOIN(bg_kernels_, BG_ISA) = {
                   [BG_GAMMA] = gamma_loss,
                   [BG_TWEEDIE] = tweedie,
                   [BG_FOCAL] = focal},
+    .sum_of_losses = {[BG_SUM_SQUARED_ERROR] = sum_of_squared_error,
+                      [BG_SUM_ABSOLUTE_ERROR] = sum_of_absolute_error,
+                      [BG_SUM_QUANTILE] = sum_of_quantile,
+                      [BG_SUM_HUBER] = sum_of_huber,
+                      [BG_SUM_EXPECTILE] = sum_of_expectile,
+                      [BG_SUM_POISSON] = sum_of_poisson,
+                      [BG_SUM_GAMMA] = sum_of_gamma,
+                      [BG_SUM_TWEEDIE] = sum_of_tweedie,
+                      [BG_SUM_BINARY_LOG_LOSS] = sum_of_binary_log_loss,
+                      [BG_SUM_MULTINOMIAL_LOG_LOSS] = sum_of_multinomial_log_loss,
+                      [BG_SUM_QUANTILES] = sum_of_quantiles},
     .weigh_by_root = weigh_by_root,
     .exponential = exponential,
     .rank_query = rank_query,

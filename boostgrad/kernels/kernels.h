@@ -208,6 +208,24 @@ enum {
 };
 typedef void (*bg_parametric_kernel)(const double *y, const double *raw, const double *weight, size_t n,
                                      double parameter, int width, double *pairs, double *largest);
+/* The losses of values.h. */
+enum {
+    BG_SUM_SQUARED_ERROR,
+    BG_SUM_ABSOLUTE_ERROR,
+    BG_SUM_QUANTILE,
+    BG_SUM_HUBER,
+    BG_SUM_EXPECTILE,
+    BG_SUM_POISSON,
+    BG_SUM_GAMMA,
+    BG_SUM_TWEEDIE,
+    BG_SUM_BINARY_LOG_LOSS,
+    BG_SUM_MULTINOMIAL_LOG_LOSS,
+    BG_SUM_QUANTILES,
+    BG_SUMMED_LOSSES
+};
+#define BG_MOST_SORTED 32
+typedef double (*bg_sum_kernel)(const double *y, const double *raw, const double *weight, size_t n, size_t pitch,
+                                int n_outputs, const double *parameters);
 typedef void (*bg_predict_kernel)(const bg_tree *trees, size_t n_trees, const void *codes, size_t code_pitch, size_t n,
                                   double *raw, size_t raw_pitch);
 typedef void (*bg_leaves_kernel)(const bg_tree *tree, const void *codes, size_t code_pitch, size_t n, int32_t *out,
@@ -262,6 +280,8 @@ typedef struct {
     void (*softmax)(const double *raw, size_t n, size_t pitch, int n_outputs, double *p);
     /* the same as of one output, with pairs of `width` numbers: where that is 1, the hessian is not stored */
     bg_parametric_kernel pointwise[BG_POINTWISE_LOSSES];
+    /* The sum of the losses, times the weights; there is a parameter, whether it counts or not */
+    bg_sum_kernel sum_of_losses[BG_SUMMED_LOSSES];
     /* OUT pairs: each divided by the geometric mean of unit and its hessian per weight; weight may be NULL. OUT
      * largest as above. */
     void (*weigh_by_root)(double *pairs, const double *weight, size_t n, double unit, double *largest);

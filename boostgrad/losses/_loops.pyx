@@ -15,9 +15,21 @@ from boostgrad.native cimport (
     BG_GAMMA,
     BG_HUBER,
     BG_LOG_COSH,
+    BG_MOST_SORTED,
     BG_POISSON,
     BG_QUANTILE,
     BG_RELATIVE_ERROR,
+    BG_SUM_ABSOLUTE_ERROR,
+    BG_SUM_BINARY_LOG_LOSS,
+    BG_SUM_EXPECTILE,
+    BG_SUM_GAMMA,
+    BG_SUM_HUBER,
+    BG_SUM_MULTINOMIAL_LOG_LOSS,
+    BG_SUM_POISSON,
+    BG_SUM_QUANTILE,
+    BG_SUM_QUANTILES,
+    BG_SUM_SQUARED_ERROR,
+    BG_SUM_TWEEDIE,
     BG_TWEEDIE,
     address_of,
     bg_task,
@@ -26,6 +38,7 @@ from boostgrad.native cimport (
     parallel_for,
     parametric_kernel,
     pointwise_kernel,
+    sum_kernel,
 )
 
 cdef object empty = np.empty
@@ -38,6 +51,8 @@ cdef struct Context:
     pointwise_kernel kernel
     parametric_kernel parametric
     outputs_kernel of_outputs
+    sum_kernel sum_of_losses
+    const double *parameters
     double parameter
     const char *y
     int y_kind       # its dtype; see TARGET_KINDS
@@ -45,9 +60,9 @@ cdef struct Context:
     const double *raw
     const double *weight
     double *pairs
-    double *largest  # n_bounds a block
+    double *of_blocks  # n_numbers each, 0 before: bounds of pairs, two for all outputs or for each; or a sum
     int64_t n_rows
-    int n_bounds     # two for all outputs, or for each
+    int n_numbers
     int width
     int n_outputs
 
@@ -78,7 +93,7 @@ cdef void pointwise_block(void *context, int64_t chunk, int worker) noexcept nog
     cdef int64_t begin = chunk * BLOCK
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
     c.kernel(targets(c, begin, n, worker), c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
-             c.pairs + begin * c.width, c.largest + 2 * chunk)
+             c.pairs + begin * c.width, c.of_blocks + 2 * chunk)
 
 
 cdef void parametric_block(void *context, int64_t chunk, int worker) noexcept nogil:
@@ -86,7 +101,7 @@ cdef void parametric_block(void *context, int64_t chunk, int worker) noexcept no
     cdef int64_t begin = chunk * BLOCK
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
     c.parametric(targets(c, begin, n, worker), c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
-                 c.parameter, c.width, c.pairs + begin * c.width, c.largest + 2 * chunk)
+                 c.parameter, c.width, c.pairs + begin * c.width, c.of_blocks + 2 * chunk)
 
 
 cdef void outputs_block(void *context, int64_t chunk, int worker) noexcept nogil:
@@ -94,7 +109,16 @@ cdef void outputs_block(void *context, int64_t chunk, int worker) noexcept nogil
     cdef int64_t begin = chunk * BLOCK
     cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
     c.of_outputs(targets(c, begin, n, worker), c.raw + begin, c.weight + begin if c.weight != NULL else NULL, n,
-                 c.n_rows, c.n_outputs, c.pairs + begin * c.width, c.largest + c.n_bounds * chunk)
+                 c.n_rows, c.n_outputs, c.pairs + begin * c.width, c.of_blocks + c.n_numbers * chunk)
+
+
+cdef void sum_block(void *context, int64_t chunk, int worker) noexcept nogil:
+    cdef Context *c = <Context *> context
+    cdef int64_t begin = chunk * BLOCK
+    cdef int64_t n = min(<int64_t> BLOCK, c.n_rows - begin)
+    c.of_blocks[chunk] = c.sum_of_losses(targets(c, begin, n, worker), c.raw + begin,
+                                         c.weight + begin if c.weight != NULL else NULL, n, c.n_rows, c.n_outputs,
+                                         c.parameters)
 
 
 cdef Context blank(bg_task block) noexcept:
@@ -123,34 +147,39 @@ cdef Context by_outputs(outputs_kernel kernel) noexcept:
     return context
 
 
-cdef void run(Context context, y, const double[:, ::1] raw, weight, out, int n_threads, bint apart=False):
-    """OUT out.pairs, out.largest, which is only raised; apart: where the kernel tells bounds of each output."""
+cdef void over_rows(Context *c, y, const double[:, ::1] raw, weight, int n_threads):
+    """INOUT c: where the rows are; OUT c.of_blocks, the caller's to free. All blocks are through then."""
     cdef const double[::1] weight_view
-    cdef double[:, :, ::1] pairs = out.pairs
     cdef int64_t n_blocks, n_numbers
     y = np.ascontiguousarray(y)
-    context.y = <const char *> address_of(y)
-    context.y_kind = TARGET_KINDS[y.dtype]
-    context.n_rows = len(y)
-    n_blocks = (context.n_rows + BLOCK - 1) // BLOCK
+    c.y = <const char *> address_of(y)
+    c.y_kind = TARGET_KINDS[y.dtype]
+    c.n_rows = len(y)
+    n_blocks = (c.n_rows + BLOCK - 1) // BLOCK
     if weight is not None:
         weight_view = weight
-        context.weight = &weight_view[0]
-    context.n_outputs = raw.shape[0]
-    context.n_bounds = 2 * context.n_outputs if apart else 2
-    n_numbers = context.n_bounds * n_blocks
-    context.largest = <double *> malloc((n_numbers + (1 if context.y_kind == 8 else n_threads * BLOCK)) * sizeof(double))
-    if context.largest == NULL:
+        c.weight = &weight_view[0]
+    n_numbers = c.n_numbers * n_blocks
+    c.of_blocks = <double *> malloc((n_numbers + (1 if c.y_kind == 8 else n_threads * BLOCK)) * sizeof(double))
+    if c.of_blocks == NULL:
         raise MemoryError()
-    memset(context.largest, 0, n_numbers * sizeof(double))
-    context.y_room = context.largest + n_numbers
-    context.raw = &raw[0, 0]
+    memset(c.of_blocks, 0, n_numbers * sizeof(double))
+    c.y_room = c.of_blocks + n_numbers
+    c.raw = &raw[0, 0]
+    c.n_outputs = raw.shape[0]
+    with nogil:
+        parallel_for(c.block, c, n_blocks, n_threads)
+
+
+cdef void run(Context context, y, const double[:, ::1] raw, weight, out, int n_threads, bint apart=False):
+    """OUT out.pairs, out.largest, which is only raised; apart: where the kernel tells bounds of each output."""
+    cdef double[:, :, ::1] pairs = out.pairs
+    context.n_numbers = 2 * raw.shape[0] if apart else 2
     context.pairs = &pairs[0, 0, 0]
     context.width = pairs.shape[2]
-    with nogil:
-        parallel_for(context.block, &context, n_blocks, n_threads)
-    raise_largest(out.largest, context.largest, n_blocks, context.n_bounds)
-    free(context.largest)
+    over_rows(&context, y, raw, weight, n_threads)
+    raise_largest(out.largest, context.of_blocks, (context.n_rows + BLOCK - 1) // BLOCK, context.n_numbers)
+    free(context.of_blocks)
     if not apart:
         out.largest[1:] = out.largest[0]
 
@@ -399,6 +428,41 @@ def pointwise(str name, y, raw, weight, out, int n_threads, double parameter=0.0
     """One of ``POINTWISE``, of one output."""
     cdef int number = POINTWISE[name]
     run(by_parametric(kernels().pointwise[number], parameter), y, raw, weight, out, n_threads)
+
+
+# The losses of kernels/values.h, and of how many quantiles.
+MOST_SORTED = BG_MOST_SORTED
+SUMMED = {
+    "squared_error": BG_SUM_SQUARED_ERROR,
+    "absolute_error": BG_SUM_ABSOLUTE_ERROR,
+    "quantile": BG_SUM_QUANTILE,
+    "huber": BG_SUM_HUBER,
+    "expectile": BG_SUM_EXPECTILE,
+    "poisson": BG_SUM_POISSON,
+    "gamma": BG_SUM_GAMMA,
+    "tweedie": BG_SUM_TWEEDIE,
+    "binary_log_loss": BG_SUM_BINARY_LOG_LOSS,
+    "multinomial_log_loss": BG_SUM_MULTINOMIAL_LOG_LOSS,
+    "quantiles": BG_SUM_QUANTILES,
+}
+
+
+def sum_of_losses(str name, y, raw, weight, parameters, int n_threads):
+    """The sum of one of ``SUMMED`` over all rows, times the weights; the same for any number of threads."""
+    cdef Context context = blank(sum_block)
+    cdef int number = SUMMED[name]
+    cdef const double[::1] of_loss = np.array(parameters if len(parameters) else [0.0], dtype=np.float64)
+    cdef int64_t n_blocks, i
+    cdef double total = 0
+    context.sum_of_losses = kernels().sum_of_losses[number]
+    context.parameters = &of_loss[0]
+    context.n_numbers = 1
+    over_rows(&context, y, np.ascontiguousarray(raw, dtype=np.float64), weight, n_threads)
+    n_blocks = (context.n_rows + BLOCK - 1) // BLOCK
+    for i in range(n_blocks):
+        total += context.of_blocks[i]
+    free(context.of_blocks)
+    return total
 
 
 def exponential(x):

@@ -156,13 +156,27 @@ class AutodiffLoss(OwnLoss):
             return exact
         return np.maximum(np.abs(exact) if self.hessian == "auto" else exact, least)
 
+    def _of_blocks(self, function: Callable[[slice, np.ndarray], Any], y, raw, n_threads: int) -> list[Any]:
+        """The function of rows and their losses, block by block."""
+        y, library = np.asarray(y, dtype=np.float64), self._differentiates()
+
+        def of_block(block: tuple[slice, int]) -> Any:
+            rows, n_seen = block
+            values = library.values(y[rows], self._shape(raw[:, rows]))
+            return function(slice(rows.start + n_seen, rows.stop), values[n_seen:])
+
+        with library.at_work(n_threads) as n_callers:
+            return call_each(of_block, _blocks(raw, library.block), n_callers)
+
     def values(self, y, raw):
-        y = np.asarray(y, dtype=np.float64)
-        library, found = self._differentiates(), np.empty(raw.shape[1])
-        with library.at_work(1):
-            for rows, _ in _blocks(raw, library.block):
-                found[rows] = library.values(y[rows], self._shape(raw[:, rows]))
-        return found
+        found = self._of_blocks(lambda rows, values: values, y, raw, 1)
+        return np.concatenate(found) if found else np.empty(0)
+
+    def mean(self, y, raw, weight, n_threads=1):
+        def total(rows: slice, values: np.ndarray) -> float:
+            return np.sum(values if weight is None else values * weight[rows])
+
+        return float(sum(self._of_blocks(total, y, raw, n_threads)) / (len(y) if weight is None else np.sum(weight)))
 
 
 def _blocks(raw: np.ndarray, size: int) -> Iterator[tuple[slice, int]]:

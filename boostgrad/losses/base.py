@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from boostgrad.losses import _loops
 from boostgrad.losses.constant import best_constant
 from boostgrad.losses.links import LINKS, log_odds_of_second
 from boostgrad.losses.pairs import BLOCK, GradientPairs, RowsByLeaf
@@ -117,6 +118,8 @@ class Loss:
         Raw predictions a row.
     bounds : tuple of two floats
         Targets are nowhere else; prediction intervals end there.
+    summed : str
+        Of a loss of boostgrad's: the loop of ``kernels/values.h`` that adds up :meth:`values`, or "".
     """
 
     name: ClassVar[str] = ""
@@ -135,6 +138,7 @@ class Loss:
     n_outputs: int = 1
     joint_outputs: int = 1
     bounds: ClassVar[tuple[float, float]] = (-np.inf, np.inf)
+    summed: str = ""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.parameters().items())})"
@@ -272,16 +276,24 @@ class Loss:
         prediction intervals of losses that predict one number."""
         return 1.0
 
-    def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None) -> float:
-        """Weighted mean of :meth:`values`, which is asked block by block where y is an array of one dimension."""
+    def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None, n_threads: int = 1) -> float:
+        """Weighted mean of :meth:`values`, which is asked block by block where y is an array of one dimension, unless
+        there is a loop for it."""
         if not isinstance(y, np.ndarray) or y.ndim != 1:
             return float(np.average(row_losses(self, y, raw), weights=weight))
-        total = 0.0
-        for begin in range(0, len(y), BLOCK):
-            rows = slice(begin, begin + BLOCK)
-            values = row_losses(self, y[rows], raw[:, rows])
-            total += np.sum(values if weight is None else values * weight[rows])
+        if self.summed and self.ours and y.dtype in _loops.TARGET_KINDS and len(y):
+            total = _loops.sum_of_losses(self.summed, y, raw, weight, self._of_sum(), n_threads)
+        else:
+            total = 0.0
+            for begin in range(0, len(y), BLOCK):
+                rows = slice(begin, begin + BLOCK)
+                values = row_losses(self, y[rows], raw[:, rows])
+                total += np.sum(values if weight is None else values * weight[rows])
         return float(total / (len(y) if weight is None else np.sum(weight)))
+
+    def _of_sum(self) -> list[float]:
+        """What the loop ``summed`` has to know of the loss."""
+        return []
 
     def pairs(self, n_rows: int, weighted: bool) -> GradientPairs:
         """Room for the gradients of that many rows."""

@@ -137,7 +137,7 @@ class OwnLoss(Loss):
         if not good:
             raise ValueError(f"{name} of {type(self).__name__} must be {accepted}. Got {shown(value)} instead.")
 
-    def mean(self, y, raw, weight):
+    def mean(self, y, raw, weight, n_threads=1):
         """Of whole arrays, as the functions are promised."""
         return float(np.average(row_losses(self, y, raw), weights=weight))
 

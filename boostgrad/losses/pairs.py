@@ -81,8 +81,8 @@ class GradientPairs:
         self._fill(gradient, hessian, n_threads)
 
     def fill_rows(self, rows: slice, gradient: np.ndarray, hessian: np.ndarray | float) -> np.ndarray | float | None:
-        """The same for a block of rows, while it is in the cache. Threads may fill blocks at once, in any order; all that
-        this returns then goes to :meth:`settle_rows`."""
+        """The same for a block of rows, while it is in the cache. Threads may fill blocks at once, in any order; what
+        this returns of each then goes to :meth:`settle_rows`."""
         self.of_rows(rows)._fill(gradient, hessian)
         is_number = np.ndim(hessian) == 0
         return float(hessian) if is_number else None if self.constant_hessian is None else hessian

@@ -52,7 +52,7 @@ class SquaredError(Loss):
     Friedman (2001), "Greedy function approximation: a gradient boosting machine", section 4.1.
     """
 
-    name = "squared_error"
+    name = summed = "squared_error"
     metric = "neg_mean_squared_error"
     constant_hessian = 1.0
     small_targets = True
@@ -79,6 +79,7 @@ class LogisticLoss(Loss):
     """What the log losses of one probability share; raw is its log odds, and y, in [0, 1], what it should be."""
 
     link = "logit"
+    summed = "binary_log_loss"
 
     def init_raw(self, y, weight, offset=None):
         if offset is not None:
@@ -164,7 +165,7 @@ class MultinomialLogLoss(Loss):
     Friedman (2001), "Greedy function approximation: a gradient boosting machine", section 4.6.
     """
 
-    name = "multinomial_log_loss"
+    name = summed = "multinomial_log_loss"
     link = "multinomial_logit"
     damped = True
     for_classes = True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from boostgrad.losses import _loops
 from boostgrad.losses.base import Loss, register
 from boostgrad.losses.regression import Quantile
 from boostgrad.params import shown
@@ -54,6 +55,7 @@ class Quantiles(Loss):
         self.levels = levels
         self.each = [Quantile(level) for level in levels]
         self.n_outputs = self.joint_outputs = len(levels)
+        self.summed = "quantiles" if len(levels) <= _loops.MOST_SORTED else ""
 
     def parameters(self):
         return {"quantiles": self.levels}
@@ -65,6 +67,9 @@ class Quantiles(Loss):
     def gradients(self, y, raw, weight, out, n_threads=1):
         for k, loss in enumerate(self.each):
             loss.gradients(y, raw[k : k + 1], weight, out.of_outputs(slice(k, k + 1)), n_threads)
+
+    def _of_sum(self):
+        return self.levels
 
     def values(self, y, raw):
         ordered = np.sort(raw, axis=0)

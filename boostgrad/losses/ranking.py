@@ -99,7 +99,7 @@ class RankingLoss(Loss):
     def values(self, y, raw):
         return y.measured.values(raw[0])
 
-    def mean(self, y, raw, weight):
+    def mean(self, y, raw, weight, n_threads=1):
         return float(np.average(self.values(y, raw), weights=y.query_weight))
 
 

@@ -44,6 +44,9 @@ class PointwiseLoss(Loss):
     loop: ClassVar[str]
     parameter: float = 0.0
 
+    def _of_sum(self):
+        return [self.parameter]
+
     def gradients(self, y, raw, weight, out, n_threads=1):
         _loops.pointwise(self.loop, y, raw, weight, out, n_threads, self.parameter)
 
@@ -91,7 +94,7 @@ class AbsoluteError(QuantileOfResiduals):
     """
 
     name = "absolute_error"
-    loop = "absolute_error"
+    loop = summed = "absolute_error"
     metric = "neg_mean_absolute_error"
 
     def values(self, y, raw):
@@ -123,7 +126,7 @@ class Quantile(QuantileOfResiduals):
     """
 
     name = "quantile"
-    loop = "quantile"
+    loop = summed = "quantile"
 
     def __init__(self, quantile: float = 0.5):
         self.level = self.parameter = in_interval("Quantile", "quantile", quantile, 0, 1)
@@ -233,7 +236,7 @@ class Huber(RobustLoss):
     """
 
     name = "huber"
-    loop = "huber"
+    loop = summed = "huber"
 
     def __init__(self, delta: float = 1.0):
         self.parameter = in_interval("Huber", "delta", delta, 0, np.inf)
@@ -341,7 +344,7 @@ class Expectile(PointwiseLoss):
     """
 
     name = "expectile"
-    loop = "expectile"
+    loop = summed = "expectile"
 
     def __init__(self, quantile: float = 0.5):
         self.parameter = in_interval("Expectile", "quantile", quantile, 0, 1)
@@ -374,6 +377,7 @@ class SquaredLogError(Loss):
     """
 
     name = "squared_log_error"
+    summed = "squared_error"
     link = "log1p"
     constant_hessian = 1.0
     metric = "neg_mean_squared_log_error"
@@ -474,7 +478,7 @@ class Poisson(LogLinkLoss):
     """
 
     name = "poisson"
-    loop = "poisson"
+    loop = summed = "poisson"
     power = 1.0
     metric = "neg_mean_poisson_deviance"
 
@@ -504,7 +508,7 @@ class Gamma(LogLinkLoss):
     """
 
     name = "gamma"
-    loop = "gamma"
+    loop = summed = "gamma"
     power = 2.0
     metric = "neg_mean_gamma_deviance"
 
@@ -543,7 +547,7 @@ class Tweedie(LogLinkLoss):
     """
 
     name = "tweedie"
-    loop = "tweedie"
+    loop = summed = "tweedie"
 
     def __init__(self, power: float = 1.5):
         self.power = self.parameter = in_interval("Tweedie", "power", power, 1, 2)

@@ -27,6 +27,7 @@ from boostgrad.losses import (
 from boostgrad.losses import base as losses_base
 from boostgrad.losses.constant import best_constant
 from boostgrad.losses.pairs import BLOCK
+from boostgrad.losses.quantiles import Quantiles
 
 # How to make each registered loss, and a target for it. A new loss gets its line here, and all tests.
 CASES = {
@@ -659,6 +660,67 @@ def test_blocks_of_rows_are_stored_as_all_rows_at_once(n_outputs, before, after,
         if constant is None:
             np.testing.assert_array_equal(pairs.pairs[:, :, 1], of_all)
             np.testing.assert_array_equal(pairs.largest[:, 1], of_all.max(axis=1))
+
+
+@all_losses
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n", [1, 7, 64, 65, 300, BLOCK, BLOCK + 1])
+def test_the_mean_is_that_of_the_values(name, parameters, kind, weighted, n):
+    """Also where a loop adds them up: for any number of threads and on any instruction set the same bits."""
+    loss, y, raw, weight = problem(name, parameters, kind, max(n, loss_outputs(parameters)), scale=4.0)
+    weight = weight if weighted else None
+    found = loss.mean(y, raw, weight)
+    assert found == pytest.approx(np.average(loss.values(y, raw), weights=weight), rel=1e-12, abs=1e-15)
+    assert loss.mean(y, raw, weight, n_threads=3) == found
+    before = native.isa()
+    try:
+        for isa in native.available_isas():
+            native.use_isa(isa)
+            assert loss.mean(y, raw, weight) == found, isa
+    finally:
+        native.use_isa(before)
+
+
+def loss_outputs(parameters):
+    return parameters.get("n_classes", 1)
+
+
+@pytest.mark.parametrize("n_levels", [1, 2, 3, 19, 32, 33])
+def test_the_mean_of_quantiles_is_that_of_sorted_ones(n_levels, seed):
+    rng = np.random.default_rng(seed)
+    loss = Quantiles(np.linspace(0.05, 0.95, n_levels))
+    y, raw, weight = rng.standard_normal(1000), rng.standard_normal((n_levels, 1000)), rng.random(1000)
+    assert (loss.summed == "quantiles") == (n_levels <= 32)
+    for w in (None, weight):
+        assert loss.mean(y, raw, w) == pytest.approx(np.average(loss.values(y, raw), weights=w), rel=1e-13)
+
+
+@pytest.mark.parametrize("raw", [0.0, 30.0, -30.0, 800.0, -800.0])
+def test_the_mean_log_loss_is_right_far_out(raw):
+    loss, expected = get_loss("binary_log_loss"), np.logaddexp(0.0, raw)
+    for y in (0.0, 1.0):
+        assert loss.mean(np.full(3, y), np.full((1, 3), raw), None) == pytest.approx(expected - y * raw, rel=1e-12)
+    of_classes = get_loss("multinomial_log_loss", n_classes=2)
+    found = of_classes.mean(np.zeros(3), np.array([[0.0] * 3, [raw] * 3]), None)
+    assert found == pytest.approx(expected, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_the_mean_of_small_targets(dtype, seed):
+    rng = np.random.default_rng(seed)
+    y, raw = rng.integers(0, 3, 20_000), rng.standard_normal((3, 20_000))
+    for loss, of_loss in ((get_loss("squared_error"), raw[:1]), (get_loss("multinomial_log_loss", n_classes=3), raw)):
+        expected = np.average(loss.values(y.astype(float), of_loss))
+        assert loss.mean(y.astype(dtype), of_loss, None, n_threads=2) == pytest.approx(expected, rel=1e-12)
+
+
+def test_values_that_are_overridden_are_those_that_are_averaged():
+    class Doubled(type(get_loss("squared_error"))):
+        def values(self, y, raw):
+            return 2 * super().values(y, raw)
+
+    y, raw = np.arange(5.0), np.zeros((1, 5))
+    assert Doubled().mean(y, raw, None) == 2 * get_loss("squared_error").mean(y, raw, None) == 6.0
 
 
 def test_pairs_in_units_of_their_mean_hessian():
