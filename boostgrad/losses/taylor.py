@@ -167,9 +167,7 @@ def _times(a: Part, b: Part) -> Part:
 
 
 def _shape(*of: Any) -> tuple[int, ...]:
-    import torch
-
-    return torch.broadcast_shapes(*(x.shape for x in of if not isinstance(x, float)))
+    return np.broadcast_shapes(*(tuple(x.shape) for x in of if not isinstance(x, float)))
 
 
 def _value(x: Any) -> Part:
