@@ -34,6 +34,9 @@ _ROUNDING = 1e-12
 # to each other up to rounding only, and a count that is just inside must not fall out.
 _OUTWARDS = 1e-9
 
+# Tails of which less is left of 1 - tail than thresholds are moved out by.
+_FAR_OUT = 1e-7
+
 
 @dataclass(frozen=True, eq=False)
 class ConformityScores:
@@ -182,7 +185,22 @@ def tail_interval(distribution: Any, threshold: float) -> tuple[np.ndarray, np.n
     """Targets whose tails are as probable as the threshold says, or more so: quantiles of the frozen distributions of
     scipy.stats."""
     tail = 0.5 * np.exp(-threshold) * (1.0 - _OUTWARDS)
+    if hasattr(distribution, "pmf") and tail < _FAR_OUT:
+        return np.asarray(distribution.ppf(tail)), _upper_count(distribution, tail)
     return np.asarray(distribution.ppf(tail)), np.asarray(distribution.isf(tail))
+
+
+def _upper_count(distribution: Any, tail: float) -> np.ndarray:
+    """The least counts above which no more than the tail is. scipy's way goes by 1 - tail for some distributions, which
+    loses the tail's digits, or all of it."""
+    low, high = np.full(np.shape(distribution.mean()), -1.0), np.floor(distribution.mean()) + 1.0
+    while (open_ended := distribution.sf(high) > tail).any():
+        low, high = np.where(open_ended, high, low), np.where(open_ended, 2.0 * high, high)
+    while (high - low > 1.0).any():
+        middle = np.floor(0.5 * (low + high))
+        above = distribution.sf(middle) > tail
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return high
 
 
 # ---- sets ------------------------------------------------------------------------------------------------------------
@@ -244,9 +262,17 @@ def check_finite_thresholds(several: Iterable[ConformityScores], coverage: float
     """
     for scores in several:
         if scores.threshold(coverage) == np.inf:
+            largest, ruled_out = scores.largest_coverage, np.isinf(scores.score[-1:]).any()
+            if ruled_out and coverage <= scores.share[-1]:
+                raise ValueError(
+                    f"coverage={coverage!r} cannot be had, {largest:.6g} at most: the targets of more than 1 in "
+                    f"{1.0 / (scores.share[-1] - largest):.3g} of the {scores.n_rows} calibration rows are ruled out "
+                    "by what the model predicts for them (the probability of anything so far out is 0 in double "
+                    "precision). A loss that allows for more spread would have intervals, such as several quantiles."
+                )
             least = int(np.ceil(coverage / (1.0 - coverage) * (1.0 - _ROUNDING)))
             raise ValueError(
                 f"coverage={coverage!r} needs {least} calibration rows or more (of equal weight); the model has "
-                f"{scores.n_rows}, which allow {scores.largest_coverage:.6g} at most. Calibrate it with more rows: see "
+                f"{scores.n_rows}, which allow {largest:.6g} at most. Calibrate it with more rows: see "
                 "the method calibrate."
             )

@@ -85,7 +85,7 @@ def target_table(y: Any, n_rows: int, name: str) -> np.ndarray:
     try:
         y = np.ascontiguousarray(y, dtype=np.float64)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must hold numbers.") from None
+        raise ValueError(f"{name} must hold numbers{_first_other(y)}.") from None
     if len(y) != n_rows:
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: X has {n_rows} rows, {name} has {len(y)}."
@@ -108,12 +108,7 @@ def target_numbers(y: Any, n_rows: int, name: str, owner: str) -> np.ndarray:
     try:
         y = np.ascontiguousarray(y, dtype=np.float64)
     except (TypeError, ValueError):
-        for row, value in enumerate(y.tolist()):
-            try:
-                float(value)
-            except (TypeError, ValueError):
-                raise ValueError(f"{name} must hold numbers: row {row} is {value!r}.") from None
-        raise
+        raise ValueError(f"{name} must hold numbers{_first_other(y)}.") from None
     check_finite(y, name)
     check_size(y, name)
     return y
@@ -319,6 +314,17 @@ def smallest(y: np.ndarray) -> np.ndarray:
     return y
 
 
+def _first_other(values: Any) -> str:
+    """Where the first value is that is no number, in words; "" where that cannot be told."""
+    for place, value in np.ndenumerate(np.atleast_1d(np.asarray(values))):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            column = f", column {place[1]}," if len(place) == 2 else ""
+            return f": row {place[0]}{column} is {value.item() if isinstance(value, np.generic) else value!r}"
+    return ""
+
+
 def checked_numbers(values: Any, n_rows: int, name: str) -> np.ndarray:
     """Finite numbers in float64, shape (n_rows,) or (n_rows, k)."""
     if np.isscalar(values) and not isinstance(values, str):
@@ -329,7 +335,7 @@ def checked_numbers(values: Any, n_rows: int, name: str) -> np.ndarray:
             raise TypeError
         values = values.astype(np.float64, copy=False)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must hold numbers.") from None
+        raise ValueError(f"{name} must hold numbers{_first_other(values)}.") from None
     if values.ndim not in (1, 2) or len(values) != n_rows:
         raise ValueError(
             f"{name} must have one number, or one row of numbers, for each of {n_rows} rows: it has shape "

@@ -346,7 +346,8 @@ class BoostParams:
         OneOf((None, "zero")),
         Having("a scikit-learn estimator (raw predictions are given to fit as offset)", ("fit", "predict")),
         doc="Estimator from whose predictions boosting starts, at fit and predict; a copy is fitted to the training "
-        "rows, with y as it was given, unless it is fitted already. It predicts what the model does: numbers, "
+        "rows, with y as it was given, unless it is fitted already; beside an offset with y less the offset, or "
+        "divided by the exposure. It predicts what the model does: numbers, "
         'probabilities, scores of rows of a query, or for survival analysis logarithms of risks ("cox"; such as '
         'scikit-survival\'s CoxPHSurvivalAnalysis) or times ("aft"). None: a constant. '
         '"zero": raw predictions of 0.',

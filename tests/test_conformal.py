@@ -198,3 +198,13 @@ def test_too_few_rows():
         with pytest.raises(ValueError, match=f"needs {n + 1} calibration rows or more .* the model has {n}"):
             conformal.check_finite_thresholds([few], coverage)
         conformal.check_finite_thresholds([enough], coverage)
+
+
+@pytest.mark.parametrize("mean", [0.01, 3.0, 170.0, 1e6])
+@pytest.mark.parametrize("tail", [1e-8, 1e-17, 1e-200])
+def test_upper_ends_of_counts_far_out(mean, tail):
+    """The least count with no more than the tail above it, also where 1 - tail is 1."""
+    distribution = stats.poisson(mu=np.array([mean, mean]))
+    threshold = -np.log(2 * tail)
+    _, upper = conformal.tail_interval(distribution, threshold)
+    assert (distribution.sf(upper) <= tail).all() and (distribution.sf(upper - 1) > tail * (1 - 1e-8)).all()

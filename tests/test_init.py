@@ -8,6 +8,7 @@ import pytest
 from scipy import optimize, sparse
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
+from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import PredefinedSplit
@@ -504,3 +505,101 @@ def test_scores_know_of_init(scoring):
     scores = [model.fit(X[:600], y[:600], **given).validation_score_ for model in (by_metric, by_scorer)]
     np.testing.assert_allclose(*scores, rtol=1e-9)
     assert scores[0][-1] == pytest.approx(get_scorer(scoring)(by_metric, X[600:], y[600:]))
+
+
+@pytest.mark.parametrize(
+    "loss", ["poisson", "gamma", "tweedie", "squared_log_error", "gamma_nll", "lognormal_nll", "cross_entropy"]
+)
+def test_predictions_outside_of_the_range_of_the_loss_are_moved_to_its_edge(loss):
+    """A line does not know that counts are positive; the logarithm of nearly 0 would be far from all targets."""
+    rng = np.random.default_rng(0)
+    X = rng.random((1000, 3))
+    mean = np.exp(4 * X[:, 0] - 2)
+    y = rng.poisson(mean).astype(float) if loss == "poisson" else rng.gamma(2, mean / 2)
+    if loss == "cross_entropy":
+        y = np.clip(1.4 * X[:, 0] - 0.2, 0, 1)
+    model = BoostGradRegressor(loss, init=LinearRegression(), random_state=0).fit(X, y)
+    assert (model.init_.predict(X) <= 0).mean() > 0.1
+    blind = BoostGradRegressor(loss, random_state=0).fit(X, y)
+    assert model.predict(X).max() <= 1.2 * max(blind.predict(X).max(), y.max())
+    assert np.mean((model.predict(X) - y) ** 2) < 1.3 * np.mean((blind.predict(X) - y) ** 2) + 1e-3
+    low, high = model.init_range_[0]
+    assert -1 < low < y.mean() and (high == np.inf or y.mean() < high < 1)
+    copy = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copy.predict(X), model.predict(X))
+    np.testing.assert_array_equal(copy.init_range_, model.init_range_)
+
+
+def test_predictions_within_the_range_stay_what_they_are():
+    X, y = table()
+    y = np.exp(y / 4)
+    init = PoissonRegressor().fit(X, y)
+    model = BoostGradRegressor("poisson", init=init, **PARAMETERS).fit(X, y)
+    plain = BoostGradRegressor("poisson", **PARAMETERS).fit(X, y, offset=np.log(init.predict(X)))
+    np.testing.assert_allclose(model.predict(X), plain.predict(X, offset=np.log(init.predict(X))), rtol=1e-12)
+    assert model.init_range_[0, 0] <= init.predict(X).min()
+    assert not hasattr(BoostGradRegressor(init=LinearRegression(), **PARAMETERS).fit(X, y), "init_range_")
+    several = BoostGradRegressor("poisson", init=LinearRegression(), **PARAMETERS).fit(X, np.column_stack([y, 9 * y]))
+    assert several.init_range_.shape == (2, 2) and several.init_range_[1, 0] > several.init_range_[0, 0]
+
+
+def test_an_init_that_predicts_before_it_is_fitted_is_fitted():
+    X, y = table(200)
+    model = BoostGradRegressor(init=GaussianProcessRegressor(alpha=0.1), **PARAMETERS).fit(X, y)
+    assert hasattr(model.init_, "X_train_") and model.init_ is not model.init
+    again = BoostGradRegressor(init=model.init_, **PARAMETERS).fit(X, y)
+    assert again.init_ is model.init_
+
+
+@pytest.mark.parametrize("loss, with_exposure", [("squared_error", False), ("poisson", False), ("poisson", True)])
+def test_an_init_does_not_explain_the_offset_again(loss, with_exposure):
+    rng = np.random.default_rng(0)
+    X = rng.random((2000, 3))
+    offset, mean = 5 * X[:, 0], np.exp(X[:, 1])
+    if loss == "squared_error":
+        y, init = offset + mean, LinearRegression()
+    else:
+        y, init = rng.poisson(np.exp(offset) * mean), PoissonRegressor()
+    start = {"exposure": np.exp(offset)} if with_exposure else {"offset": offset}
+    found = BoostGradRegressor(loss, init=init, random_state=0).fit(X, y, **start).predict(X)
+    assert np.mean(np.abs(found - mean)) < 0.2
+    assert np.corrcoef(found, X[:, 0])[0, 1] < 0.2  # what only the offset knows
+
+
+def test_an_init_that_cannot_be_fitted_beside_an_offset_is_refused():
+    X, y = table(200)
+    with pytest.raises(ValueError, match="init: LogisticRegression cannot be fitted beside an offset"):
+        BoostGradClassifier(init=LogisticRegression(), **PARAMETERS).fit(X, y > 5, offset=y)
+    fitted = LogisticRegression().fit(X, y > 5)
+    BoostGradClassifier(init=fitted, **PARAMETERS).fit(X, y > 5, offset=y)
+
+
+class Odd(LinearRegression):
+    """Predicts what ``how`` makes of its predictions."""
+
+    def __init__(self, how=None):
+        super().__init__()
+        self.how = how
+
+    def predict(self, X):
+        return self.how(super().predict(X))
+
+
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        (lambda p: p + 1j, "init: Odd: it predicts complex numbers"),
+        (lambda p: p[:5], r"init: Odd predicts an array of shape \(5,\) for 200 rows"),
+        (lambda p: p[:, None, None], r"init: Odd predicts an array of shape \(200, 1, 1\) for 200 rows"),
+        (lambda p: p * 0 + 1e300, r"init: Odd predicts 1e\+300 for row 0"),
+    ],
+)
+def test_odd_predictions_are_refused(how, message):
+    with pytest.raises(ValueError, match=message):
+        BoostGradRegressor(init=Odd(how), **PARAMETERS).fit(*table(200))
+
+
+def test_weights_of_classes_are_said_to_be_theirs():
+    X, y = table(200)
+    with pytest.raises(ValueError, match="KNeighborsClassifier takes no sample_weight, which class_weight makes"):
+        BoostGradClassifier(init=KNeighborsClassifier(), class_weight="balanced").fit(X, y > 3)

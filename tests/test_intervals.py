@@ -1,6 +1,7 @@
 """Prediction intervals and prediction sets of the estimators: coverage, where it comes from, what is kept of it."""
 
 import pickle
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 
@@ -8,12 +9,19 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import GroupKFold, ShuffleSplit, TimeSeriesSplit
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GroupKFold, RepeatedKFold, ShuffleSplit, TimeSeriesSplit
 
 from boostgrad import BoostGradClassifier, BoostGradDataset, BoostGradRanker, BoostGradRegressor, BoostGradSurvival
 from boostgrad.conformal import ConformityScores
-from boostgrad.losses import CallableLoss, DistributionLoss, Expectile, NormalNLL, registered_losses
+from boostgrad.losses import (
+    CallableLoss,
+    DistributionLoss,
+    Expectile,
+    MultinomialLogLoss,
+    NormalNLL,
+    registered_losses,
+)
 from boostgrad.native import available_isas, isa, use_isa
 
 SMALL = {"n_estimators": 15, "max_leaf_nodes": 6, "learning_rate": 0.3, "random_state": 0, "n_jobs": 1}
@@ -256,8 +264,9 @@ def test_folds_by_hand(seed):
     np.testing.assert_allclose(model.conformity_scores_[0].score, expected.score, rtol=1e-12)
     np.testing.assert_allclose(model.conformity_scores_[0].share, expected.share, rtol=1e-12)
     same_scores(model, pickle.loads(pickle.dumps(model)).calibrate(X, y, weight, cv=list(splitter.split(X))))
-    twice = model.calibrate(X, y, cv=ShuffleSplit(4, test_size=0.5, random_state=0)).conformity_scores_
-    assert twice[0].n_rows == 400
+    splitter = ShuffleSplit(4, test_size=0.5, random_state=0)  # some rows are in several test folds
+    several = model.calibrate(X, y, cv=splitter).conformity_scores_
+    assert several[0].n_rows == len(np.unique(np.concatenate([test for _, test in splitter.split(X)]))) < 200
 
 
 @pytest.mark.parametrize("container", ["list", "pandas", "polars", "arrow", "csr", "coo"])
@@ -511,3 +520,91 @@ def test_where_there_are_none():
     for model in (BoostGradRegressor(), BoostGradClassifier()):
         with pytest.raises(NotFittedError):
             model.calibrate(X, y)
+
+
+def test_counts_that_vary_more_than_their_distribution_says(seed):
+    """The upper ends are so far out that 1 - tail is 1."""
+    rng = np.random.default_rng(seed)
+    X = rng.random((2000, 3))
+    y = np.where(rng.random(2000) < 0.85, rng.poisson(np.exp(X[:, 0])), rng.poisson(30 * np.exp(X[:, 0])))
+    model = BoostGradRegressor("poisson_nll", early_stopping=True, random_state=0).fit(X, y)
+    interval = model.predict_interval(X, 0.95)
+    assert np.isfinite(interval).all() and (interval == np.floor(interval)).all()
+    assert 0.91 < ((interval[:, 0] <= y) & (y <= interval[:, 1])).mean() < 0.99
+    wild = rng.poisson(1e4 * rng.gamma(4, 0.25, 2000))
+    model = BoostGradRegressor("poisson_nll", early_stopping=True, random_state=0).fit(X, wild)
+    with pytest.raises(ValueError, match="coverage=0.9 cannot be had, .* are ruled out by what the model predicts"):
+        model.predict_interval(X[:2], 0.9)
+
+
+def test_the_target_without_enough_rows_is_named():
+    X, y = numbers(500, 0)
+    y = np.column_stack([y, np.where(np.arange(500) < 490, np.nan, y)])
+    model = BoostGradRegressor(early_stopping=True, **SMALL).fit(X, y)
+    with pytest.raises(ValueError, match=r"target 1: coverage=0.95 needs 19 calibration rows"):
+        model.predict_interval(X[:2], 0.95)
+
+
+def test_an_init_that_knows_the_rows_is_warned_of():
+    X, y = numbers(300, 0)
+    known = BoostGradRegressor(init=LinearRegression().fit(X, y), **SMALL).fit(X, y)
+    with pytest.warns(UserWarning, match="init was fitted before") as caught:
+        known.calibrate(X, y, cv=3)
+    assert caught[0].filename == __file__
+    BoostGradRegressor(init=LinearRegression(), **SMALL).fit(X, y).calibrate(X, y, cv=3)
+
+
+@pytest.mark.parametrize("fixed", ["offset", "init", "loss"])
+def test_a_fold_without_a_class_that_something_else_has(fixed):
+    X, y = classes(200, 0)
+    y = np.where(np.arange(200) == 0, "rare", np.array(["a", "b", "b"])[y])
+    init = LogisticRegression().fit(X, y) if fixed == "init" else None
+    loss = MultinomialLogLoss(3) if fixed == "loss" else "log_loss"
+    given = {"offset": np.zeros((200, 3))} if fixed == "offset" else {}
+    model = BoostGradClassifier(init=init, loss=loss, **SMALL).fit(X, y, **given)
+    with pytest.warns() if fixed == "init" else nullcontext():  # noqa: PT031
+        with pytest.raises(ValueError, match=f"cv: class 'rare' does not occur .* of fold ., but {fixed} is one of"):
+            model.calibrate(X, y, cv=4, **given)
+    assert not hasattr(model, "conformity_scores_")
+
+
+def test_folds_as_masks():
+    X, y = numbers(200, 0)
+    even = np.arange(200) % 2 == 0
+    by_mask = BoostGradRegressor(**SMALL).fit(X, y).calibrate(X, y, cv=[(even, ~even), (~even, even)])
+    rows = np.flatnonzero(even), np.flatnonzero(~even)
+    by_number = BoostGradRegressor(**SMALL).fit(X, y).calibrate(X, y, cv=[rows, rows[::-1]])
+    np.testing.assert_array_equal(by_mask.predict_interval(X), by_number.predict_interval(X))
+    assert by_mask.conformity_scores_[0].n_rows == 200
+
+
+@pytest.mark.parametrize(
+    "pair, message",
+    [
+        ((1, 2, 3), r"cv, pair 0, must be rows to train on and rows to test with. Got \(1, 2, 3\)"),
+        (5, "cv, pair 0, must be rows to train on and rows to test with. Got 5"),
+        (([0, 1], []), "cv, pair 0: the rows to test with must be numbers of some of the 50 rows"),
+        (([0.5], [1]), "cv, pair 0: the rows to train on must be"),
+        (([0, 1], [50]), "cv, pair 0: the rows to test with must be"),
+        ((np.ones(5, bool), [1]), "cv, pair 0: the rows to train on must be"),
+    ],
+)
+def test_pairs_that_are_none(pair, message):
+    X, y = numbers(50, 0)
+    with pytest.raises(ValueError, match=message):
+        BoostGradRegressor(**SMALL).fit(X, y).calibrate(X, y, cv=[pair])
+
+
+def test_rows_in_several_folds_count_once():
+    X, y = numbers(20, 0)
+    model = BoostGradRegressor(**SMALL).fit(X, y).calibrate(X, y, cv=RepeatedKFold(n_splits=4, n_repeats=20))
+    assert model.conformity_scores_[0].n_rows == 20
+    with pytest.raises(ValueError, match="needs 99 calibration rows"):
+        model.predict_interval(X, 0.99)
+
+
+def test_class_conditional_is_a_bool():
+    X, y = classes(100, 0)
+    model = BoostGradClassifier(**SMALL).fit(X, y).calibrate(X, y)
+    with pytest.raises(ValueError, match="class_conditional must be True or False. Got 'no' instead"):
+        model.predict_set(X, class_conditional="no")

@@ -220,3 +220,46 @@ def test_bad_offsets_of_predictions():
         model.predict(X[:2], offset=[1.0])
     with pytest.raises(ValueError, match="exposure needs a loss with a logarithmic link"):
         BoostGradRegressor(**PARAMETERS).fit(X, y).predict(X, exposure=np.ones(600))
+
+
+@pytest.mark.parametrize("name", ["gamma_nll", "negative_binomial_nll"])
+@pytest.mark.parametrize("size", [1e-3, 1.0, 500.0, 1e6])
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_an_exposure_of_1_changes_nothing(name, size, n_targets):
+    """The constants of two parameters are sought, where one has no formula, and long steps led out of the world."""
+    if name == "negative_binomial_nll" and size < 1:
+        size = 0.3
+    rng = np.random.default_rng(0)
+    X, shape = rng.random((500, 2)), (500, n_targets)[:n_targets]
+    y = rng.gamma(2.0, size / 2, shape) if name == "gamma_nll" else rng.negative_binomial(3, 3 / (3 + size), shape)
+    model = BoostGradRegressor(name, **PARAMETERS)
+    plain, exposed = model.fit(X, y).predict(X), model.fit(X, y, exposure=np.ones(500)).predict(X)
+    np.testing.assert_allclose(exposed, plain, rtol=0.5)
+    np.testing.assert_allclose(exposed.mean(axis=0), y.mean(axis=0), rtol=0.1)
+    small = model.fit(X, y, exposure=np.full(500, 1e-6))
+    np.testing.assert_allclose(1e-6 * small.predict(X), exposed, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["poisson", "gamma", "tweedie", "poisson_nll"])
+@pytest.mark.parametrize("offset", [-1000.0, -50.0, 36.0, 50.0, 300.0, 1000.0])
+def test_large_constant_offsets_are_taken_back(name, offset):
+    X, y, _ = table()
+    y = np.round(np.exp(y)) + 1
+    plain = BoostGradRegressor(name, **PARAMETERS).fit(X, y)
+    if name == "poisson_nll" and offset == 1000.0:
+        offset = 250.0  # whose exponential is that of no rate
+    moved = BoostGradRegressor(name, **PARAMETERS).fit(X, y, offset=offset)
+    np.testing.assert_allclose(moved.predict(X, offset=offset), plain.predict(X), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        (["1", "2", "x"], "offset must hold numbers: row 2 is 'x'"),
+        ([[1, "y"], [1, 2], [3, 4]], "offset must hold numbers: row 0, column 1, is 'y'"),
+        ("text", "offset must hold numbers"),
+    ],
+)
+def test_offsets_that_are_no_numbers(values, message):
+    with pytest.raises(ValueError, match=message):
+        BoostGradRegressor().fit(np.zeros((3, 1)), np.arange(3.0), offset=values)

@@ -240,7 +240,7 @@ class BoostGrad(FittedState, BaseEstimator):
     def _started(self, given: Given, samples: Samples, held_out: Samples | None, loss: Loss, fitted: dict[str, Any]):
         """Training and validation samples with the predictions of ``init`` in their offsets."""
         init = fitted["init_"] = initial.fitted_init(self.init, given, samples, loss)
-        raw = self._raw_of_init(init, given.X, loss, fitted)
+        raw = self._raw_of_init(init, given.X, loss, fitted, training=samples)
         return tuple(part and part.with_offset(raw) for part in (samples, held_out))
 
     def _stops_early(self, samples: Samples, given_val: Given, loss: Loss) -> bool:
@@ -504,9 +504,13 @@ class BoostGrad(FittedState, BaseEstimator):
             f"prediction. Got {shown(loss)} instead."
         )
 
-    def _raw_of_init(self, init: Any, X: Any, loss: Loss, fitted: dict[str, Any]) -> np.ndarray:
-        """What a fitted ``init`` predicts, as raw predictions, shape (n_outputs, n_rows)."""
-        return initial.raw_of(initial.numbers(init, X), loss, init)
+    def _raw_of_init(
+        self, init: Any, X: Any, loss: Loss, fitted: dict[str, Any], training: Samples | None = None
+    ) -> np.ndarray:
+        """What a fitted ``init`` predicts, as raw predictions, shape (n_outputs, n_rows); at first of the table that
+        has the training samples, which say within what it counts."""
+        prediction = initial.numbers(init, X)
+        return initial.raw_of(initial.in_range(prediction, loss, fitted, training), loss, init)
 
     def _adapted(self, loss: Loss, samples: Samples) -> Loss:
         """The loss to train with, once the training samples are known."""
@@ -611,6 +615,9 @@ n_iter_ : int
     Iterations of the model: all, or those up to the best one where early stopping was on.
 init_ : estimator
     What boosting started from, fitted; only where ``init`` is an estimator.
+init_range_ : ndarray of float64, shape (n_predictions, 2)
+    Predictions of ``init_`` count as no smaller and no larger; only where the loss needs them in some range, such as
+    above 0.
 train_score_, validation_score_ : ndarray of float64, shape (n_iter_ + 1,) or (0,)
     Scores of the model after 0, 1, ... iterations, the higher the better: negative mean losses, or what ``scoring``
     says. They have the weights that training had, those of ``class_weight`` included. Empty where there was no

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from numbers import Integral
 from typing import Any, Self
@@ -68,14 +69,21 @@ class CalibratedBoostGrad(BoostGrad):
         """Scores of rows by models that were fitted to other rows, and which rows these are."""
         model = clone(self).set_params(n_estimators=self.n_iter_, early_stopping=False, callbacks=None, verbose=0)
         model.init = self.init  # one that is fitted stays fitted, as in fit; clone would forget what it learned
+        if self.__dict__.get("init_") is self.init is not None:
+            warnings.warn(
+                "init was fitted before and is the same in all folds: where it was fitted to rows that this model is "
+                "calibrated with, less is covered than is asked for. Give an init that is not fitted, or other rows.",
+                stacklevel=4,  # the caller of calibrate
+            )
         scores, rows = [], []
-        for train, test in folds:
+        for number, (train, test) in enumerate(folds):
+            self._check_fold(number, target[train], given)
             model.fit(taken(X, train, "X"), taken(y, train, "y"), **_each(given, train))
             start = {name: value for name, value in given.items() if name != "sample_weight"}
             raw = model._raw(taken(X, test, "X"), **_each(start, test))
             scores.append(self._row_scores(model._loss, target[test], raw, model))
             rows.append(test)
-        return np.concatenate(scores, axis=1), np.concatenate(rows)
+        return _once(np.concatenate(scores, axis=1), np.concatenate(rows))
 
     def _folds(self, cv: Any, target: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
         """Pairs of training and test rows."""
@@ -84,7 +92,7 @@ class CalibratedBoostGrad(BoostGrad):
         if SPLITTER.accepts(cv):
             return cv.split(np.zeros((len(target), 1)), None if target.ndim == 2 else target)
         if isinstance(cv, Iterable) and not isinstance(cv, str):
-            folds = [(np.asarray(train), np.asarray(test)) for train, test in cv]
+            folds = [_pair(number, pair, len(target)) for number, pair in enumerate(cv)]
             if not folds:
                 raise ValueError(f"cv holds no pairs of rows to train on and to test with. Got {params.shown(cv)}.")
             return folds
@@ -147,6 +155,43 @@ class CalibratedBoostGrad(BoostGrad):
     def _fold_strata(self, target: np.ndarray) -> np.ndarray | None:
         """What folds keep the shares of."""
         return None
+
+    def _check_fold(self, number: int, target: np.ndarray, given: dict[str, Any]) -> None:
+        """Whether a model can be fitted to the rows of a fold with these targets."""
+
+
+def _pair(number: int, pair: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the rows to train on and to test with, given as such or as masks."""
+    try:
+        parts = tuple(np.asarray(part) for part in pair)
+        good = len(parts) == 2
+    except (TypeError, ValueError):
+        good = False
+    if not good:
+        raise ValueError(
+            f"cv, pair {number}, must be rows to train on and rows to test with. Got {params.shown(pair)}."
+        )
+    found = []
+    for part, what in zip(parts, ("train on", "test with"), strict=True):
+        if part.dtype == bool and part.shape == (n_rows,):
+            part = np.flatnonzero(part)
+        inside = part.dtype.kind in "iu" and part.ndim == 1 and len(part) and -n_rows <= part.min()
+        if not (inside and part.max() < n_rows):
+            raise ValueError(
+                f"cv, pair {number}: the rows to {what} must be numbers of some of the {n_rows} rows, or a mask of "
+                f"all. Got {params.shown(part)}."
+            )
+        found.append(part % n_rows)
+    return found[0], found[1]
+
+
+def _once(scores: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean scores of rows that were in several folds: they do not count as so many."""
+    each, of_row, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    if len(each) == len(rows):
+        return scores, rows
+    sums = np.stack([np.bincount(of_row, weights=of_kind, minlength=len(each)) for of_kind in scores])
+    return sums / counts, each
 
 
 def _each(given: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:

@@ -254,6 +254,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
         coverage = conformal.check_coverage(coverage)
         self._check_one_label("predict_set")
         calibrated = self._calibrated("predict_set")
+        if not isinstance(class_conditional, bool | np.bool_):
+            raise ValueError(f"class_conditional must be True or False. Got {class_conditional!r} instead.")
         if not class_conditional:
             conformal.check_finite_thresholds(calibrated[:1], coverage)
             thresholds = calibrated[0].threshold(coverage)
@@ -322,6 +324,18 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
     def _fold_strata(self, target):
         return target
+
+    def _check_fold(self, number, target, given):
+        missing = np.setdiff1d(np.arange(len(self.classes_)), target.astype(np.intp))
+        fixed = "offset" if "offset" in given else "init" if "init_" in self.__dict__ else "loss"
+        is_fixed = fixed == "offset" or (fixed == "init" and self.init_ is self.init) or not isinstance(self.loss, str)
+        if len(missing) and is_fixed:
+            label = self.classes_[missing].tolist()[0]
+            raise ValueError(
+                f"cv: class {label!r} does not occur in the training rows of fold {number}, but {fixed} is one of all "
+                f"{len(self.classes_)} classes. Give folds that each have rows of all classes, or calibrate with other "
+                "rows than those of fit."
+            )
 
     def staged_decision_function(self, X: Any, offset: Any = None) -> Iterator[np.ndarray]:
         """:meth:`decision_function` after 1, 2, ... ``n_iter_`` iterations."""
@@ -474,11 +488,12 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
             raise ValueError(f"{name}, row {row}: label {y[unknown].tolist()[0]!r} does not occur in y of fit.")
         return positions.astype(np.float64)
 
-    def _raw_of_init(self, init, X, loss, fitted):
+    def _raw_of_init(self, init, X, loss, fitted, training=None):
         known = fitted["classes_"]
         if loss.soft and not hasattr(init, "predict_proba"):  # few classifiers take soft labels, so regressors may, too
             n_numbers = len(known) if isinstance(loss, MultilabelLogLoss) else 1
-            return initial.raw_of(initial.counted(initial.numbers(init, X), n_numbers, loss, init), loss, init)
+            prediction = initial.counted(initial.numbers(init, X), n_numbers, loss, init)
+            return initial.raw_of(initial.in_range(prediction, loss, fitted, training), loss, init)
         if isinstance(loss, MultilabelLogLoss):
             return initial.raw_of(initial.labels(init, X, len(known)), loss, init)
         return initial.probabilities_as_raw(initial.classes(init, X, known), loss, init)

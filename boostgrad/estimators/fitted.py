@@ -62,6 +62,7 @@ class FittedState:
         "n_iter_",
         "classes_",
         "init_",
+        "init_range_",
         "train_score_",
         "validation_score_",
         *SEVERAL_SCORES,
@@ -124,7 +125,7 @@ class FittedState:
         state.pop("_raw", None)  # of a stand-in, which answers in the middle of a fit
         if "ensemble_" in state and self._loss_is_registered() and native.holds_levels(self.ensemble_):
             for name in self._FITTED:
-                if name not in ("classes_", "init_"):  # labels may be of any type, and pickle takes any
+                if name not in ("classes_", "init_", "init_range_"):  # labels may be of any type, and pickle takes any
                     state.pop(name, None)
             state["_stored_model"] = native.dump_bytes(**self._stored())
         elif (
@@ -140,8 +141,9 @@ class FittedState:
         super().__setstate__(state)
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
-            if "init_" in state:
-                self.init_ = state["init_"]
+            for name in ("init_", "init_range_"):
+                if name in state:
+                    setattr(self, name, state[name])
         elif "ensemble_" in self.__dict__:
             self._predictor = PreparedOnce(self.ensemble_)
 

@@ -17,30 +17,87 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from boostgrad.data.containers import is_sparse, taken
 from boostgrad.estimators.samples import Given, Samples
-from boostgrad.inputs import label_family
+from boostgrad.inputs import LARGEST_INPUT, label_family
 from boostgrad.losses import Loss, n_predictions
-from boostgrad.losses.links import centred_log
+from boostgrad.losses.links import TINY, centred_log
 
 
 def fitted_init(estimator: Any, given: Given, samples: Samples, loss: Loss) -> Any:
     """The estimator, if it is fitted; else a copy that is fitted to these samples of what was given; soft labels are
     those that ``class_weight`` made of them."""
-    try:
-        check_is_fitted(estimator)
+    if _is_fitted(estimator):
         return estimator
-    except NotFittedError:
-        estimator = clone(estimator)
+    estimator = clone(estimator)
     more = {}
     if samples.weight is not None:
         if not has_fit_parameter(estimator, "sample_weight"):
-            raise ValueError(f"init: {_name(estimator)} takes no sample_weight, which fit was given.")
+            source = "fit was given" if given.sample_weight is not None else "class_weight makes"
+            raise ValueError(f"init: {_name(estimator)} takes no sample_weight, which {source}.")
         more["sample_weight"] = samples.weight
     if samples.groups is not None and has_fit_parameter(estimator, "groups"):
         more["groups"] = samples.groups
     X = taken(given.X, samples.rows, "X")
-    y = samples.y if loss.soft else _dense(taken(given.y, samples.rows, "y"))
+    if samples.offset is not None:
+        y = _without_offset(samples, loss, estimator)
+    else:
+        y = samples.y if loss.soft else _dense(taken(given.y, samples.rows, "y"))
     with _said_of(estimator):
         return estimator.fit(X, y, **more)
+
+
+def _without_offset(samples: Samples, loss: Loss, estimator: Any) -> np.ndarray:
+    """The target as it is beside the offset, which the estimator knows nothing of and must not explain again."""
+    low, high = loss.prediction_range
+    n_targets = 1 if samples.y.ndim == 1 else samples.y.shape[1]
+    outputs = samples.offset[:: len(samples.offset) // n_targets].T  # the first of each target
+    offset = outputs[:, 0] if samples.y.ndim == 1 else outputs
+    if loss.target != "numbers" or loss.for_classes or high != np.inf or low not in (-np.inf, 0.0):
+        raise ValueError(
+            f"init: {_name(estimator)} cannot be fitted beside an offset with {loss!r}, because it would explain what "
+            "the offset does again. Give one that is fitted, or its predictions with the offset."
+        )
+    return samples.y - offset if low == -np.inf else samples.y * np.exp(-offset)
+
+
+def _is_fitted(estimator: Any) -> bool:
+    """Estimators that can predict without having been fitted pass check_is_fitted before they are."""
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return False
+    if hasattr(estimator, "__sklearn_is_fitted__"):
+        return True
+    return any(name.endswith("_") and not name.startswith("__") for name in vars(estimator))
+
+
+def in_range(prediction: np.ndarray, loss: Loss, fitted: dict[str, Any], training: Samples | None) -> np.ndarray:
+    """Predictions moved into ``fitted["init_range_"]``, if there is one. It is found where the training samples are
+    given, which some of the predictions are of: whatever an estimator predicts that does not know the range of the loss
+    counts as no nearer to its end than a tenth of the mean target, or the 5% that are nearest to it.
+
+    The logarithm of nearly 0 would be so far out that no tree could tell these rows from others."""
+    low, high = loss.prediction_range
+    if training is not None and (low, high) != (-np.inf, np.inf):
+        targets = training.y.reshape(len(training), -1).T
+        of_rows = prediction if training.rows is None else prediction[:, training.rows]
+        ranges = []
+        for k, predicted in enumerate(of_rows):
+            y = targets[k if len(targets) == len(of_rows) else 0]
+            y = y[~np.isnan(y)]
+            lowest = low if low == -np.inf else low + _least(y - low, predicted - low)
+            highest = high if high == np.inf else high - _least(high - y, high - predicted)
+            ranges.append((lowest, highest))
+        fitted["init_range_"] = np.array(ranges)
+    if "init_range_" not in fitted:
+        return prediction
+    return np.clip(prediction, *fitted["init_range_"].T[:, :, None])
+
+
+def _least(y: np.ndarray, predicted: np.ndarray) -> float:
+    """The least distance from an end of the range that predictions may have."""
+    inside = y[y > 0]
+    least = min(0.1 * float(y.mean()), float(np.quantile(inside, 0.05))) if len(inside) else TINY
+    return least if predicted.min() <= 0 else min(least, float(predicted.min()))
 
 
 def raw_of(prediction: np.ndarray, loss: Loss, estimator: Any) -> np.ndarray:
@@ -65,7 +122,7 @@ def numbers(estimator: Any, X: Any) -> np.ndarray:
     """What it predicts of rows with one target or several."""
     with _said_of(estimator):
         found = estimator.predict(X)
-    return _finite(found, estimator)
+    return _finite(found, estimator, X.shape[0] if hasattr(X, "shape") else len(X))
 
 
 def classes(estimator: Any, X: Any, known: np.ndarray) -> np.ndarray:
@@ -135,11 +192,17 @@ def _presence(probability: np.ndarray, of: np.ndarray) -> np.ndarray:
     return probability[:, at[0]] if len(at) else np.zeros(len(probability))
 
 
-def _finite(found: Any, estimator: Any) -> np.ndarray:
+def _finite(found: Any, estimator: Any, n_rows: int | None = None) -> np.ndarray:
     """By column, in float64."""
     with _said_of(estimator):
-        prediction = np.atleast_2d(np.asarray(found, dtype=np.float64).T)
-    bad = np.argwhere(~np.isfinite(prediction.T))
+        found = np.asarray(found)
+        if found.dtype.kind == "c":
+            raise TypeError("it predicts complex numbers.")
+        prediction = np.atleast_2d(found.astype(np.float64).T)
+    if found.ndim not in (1, 2) or n_rows not in (None, len(found)):
+        rows = "" if n_rows is None else f" for {n_rows} rows"
+        raise ValueError(f"init: {_name(estimator)} predicts an array of shape {found.shape}{rows}.")
+    bad = np.argwhere(~(np.abs(prediction.T) <= LARGEST_INPUT))
     if len(bad):
         row, column = bad[0]
         raise ValueError(f"init: {_name(estimator)} predicts {prediction[column, row]} for row {row}.")

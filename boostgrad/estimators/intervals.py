@@ -104,8 +104,12 @@ class TargetIntervals(Intervals):
         return np.stack(scores)
 
     def interval(self, raw, calibrated, coverage):
-        each = range(self.loss.n_targets)
-        parts = [self.each.interval(raw[self.loss.outputs(k)], calibrated[k : k + 1], coverage) for k in each]
+        parts = []
+        for k in range(self.loss.n_targets):
+            try:
+                parts.append(self.each.interval(raw[self.loss.outputs(k)], calibrated[k : k + 1], coverage))
+            except ValueError as error:
+                raise ValueError(f"target {k}: {error}") from None
         return np.stack(parts, axis=1)
 
 

@@ -243,7 +243,7 @@ class BoostGradSurvival(BoostGrad):
     def _encode_validation_target(self, y, fitted, name, rows=None):
         return y
 
-    def _raw_of_init(self, init, X, loss, fitted):
+    def _raw_of_init(self, init, X, loss, fitted, training=None):
         """Risks as they are, and for "aft" logarithms of times; what :meth:`predict` gives of such a model are none."""
         prediction = initial.numbers(init, X)
         if not isinstance(loss, AFT):

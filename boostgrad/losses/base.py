@@ -8,7 +8,7 @@ import numpy as np
 
 from boostgrad.losses import _loops
 from boostgrad.losses.constant import best_constant
-from boostgrad.losses.links import LINKS, log_odds_of_second
+from boostgrad.losses.links import LINKS, RANGES, log_odds_of_second
 from boostgrad.losses.pairs import BLOCK, GradientPairs, RowsByLeaf
 from boostgrad.params import shown
 
@@ -154,6 +154,11 @@ class Loss:
         logarithm of ``exposure`` is added so many times. None: exposure means nothing here. By default it is 1 where
         ``link`` is "log"."""
         return np.ones(self.n_outputs) if self.link == "log" else None
+
+    @property
+    def prediction_range(self) -> tuple[float, float]:
+        """Between what predictions must lie so that there are raw ones of them."""
+        return RANGES.get(self.link, (-np.inf, np.inf))
 
     def parameters(self) -> dict[str, Any]:
         """The keyword arguments that make this loss again, as JSON would hold them."""

@@ -61,7 +61,10 @@ def best_constant(loss: Any, y: Any, weight: np.ndarray | None, offset: np.ndarr
         with np.errstate(all="ignore"):
             return loss.mean(y, start + constant[:, None], weight)
 
-    return _damped_newton(lambda constant: known(*constant), mean, where)
+    def damp(steps: np.ndarray) -> np.ndarray:
+        return np.concatenate([loss.damp(steps[k : k + 1], k) for k in range(len(steps))]) if loss.damped else steps
+
+    return _damped_newton(lambda constant: known(*constant), mean, damp, where)
 
 
 def _locations(y: Any, start: np.ndarray) -> Iterator[np.ndarray]:
@@ -139,13 +142,16 @@ def _middle(low: float, high: float, start: float, unit: float) -> float:
     return low + 0.5 * (high - low)
 
 
-def _damped_newton(derivatives, mean: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:
-    """A minimum in several variables by the diagonal of the hessian."""
+def _damped_newton(
+    derivatives, mean: Callable[[np.ndarray], float], damp: Callable[[np.ndarray], np.ndarray], at: np.ndarray
+) -> np.ndarray:
+    """A minimum in several variables by the diagonal of the hessian. Steps are damped as those of leaves are, so that
+    none goes where losses are cut off, from which there is no way back."""
     least = mean(at)
     for _ in range(100):
         gradient, hessian = derivatives(at)
         step = np.where(hessian > 0, -gradient / np.where(hessian > 0, hessian, 1.0), 0.0)
-        step = np.where(np.isfinite(step), step, 0.0)
+        step = damp(np.where(np.isfinite(step), step, 0.0))
         while np.abs(step).max() > 1e-12 * max(1.0, np.abs(at).max()):
             value = mean(at + step)
             if value < least:

@@ -21,7 +21,7 @@ import numpy as np
 from boostgrad.losses import _loops
 from boostgrad.losses.base import Loss, missing, refuse, register
 from boostgrad.losses.constant import best_constant
-from boostgrad.losses.links import LINKS
+from boostgrad.losses.links import LINKS, RANGES
 from boostgrad.losses.pairs import BLOCK
 from boostgrad.losses.regression import damped_logarithms
 
@@ -54,6 +54,10 @@ class DistributionLoss(Loss):
     @property
     def damped(self):
         return self.log_outputs[0]
+
+    @property
+    def prediction_range(self):
+        return RANGES["log"] if self.log_outputs[0] else super().prediction_range
 
     @property
     def exposed(self):
@@ -206,6 +210,10 @@ class LogNormalNLL(NormalNLL):
 
     def values(self, y, raw):
         return super().values(y, raw) + y  # y is its logarithm
+
+    @property
+    def prediction_range(self):
+        return RANGES["log"]
 
     def raw_of(self, prediction):
         """The prediction as the median. Where it is the mean in truth, the constant that is found on top of it is minus

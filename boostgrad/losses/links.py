@@ -31,6 +31,9 @@ def centred_log(p: np.ndarray) -> np.ndarray:
     return log_p - log_p.mean(axis=0)
 
 
+# Between what predictions must lie for them; anywhere for others.
+RANGES = {"log": (0.0, np.inf), "log1p": (-1.0, np.inf), "logit": (0.0, 1.0)}
+
 # From predictions to raw ones.
 LINKS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "identity": np.array,

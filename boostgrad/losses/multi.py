@@ -95,6 +95,10 @@ class MultiOutput(Loss):
         return self.loss.ours
 
     @property
+    def prediction_range(self):
+        return self.loss.prediction_range
+
+    @property
     def exposed(self):
         return None if self.loss.exposed is None else np.tile(self.loss.exposed, self.n_targets)
 

@@ -170,6 +170,10 @@ class OwnLoss(Loss):
         return None if isinstance(self.inverse, Loss) else super().exposed
 
     @property
+    def prediction_range(self):
+        return self.inverse.prediction_range if isinstance(self.inverse, Loss) else super().prediction_range
+
+    @property
     def joint_outputs(self) -> int:
         return self.inverse.joint_outputs if self._is_like_inverse else 1
 

@@ -434,18 +434,13 @@ class LogLinkLoss(PointwiseLoss):
         return damped_logarithms(steps)
 
     def init_raw(self, y, weight, offset=None):
-        p = self.power
         if offset is None:
-            mean = np.average(y, weights=weight)
-        else:
-            w = 1.0 if weight is None else weight
-            predicted, observed = (2 - p) * offset[0], (1 - p) * offset[0]
-            shift = max(predicted.max(), observed.max())  # both sums by the same factor
-            predicted, observed = np.sum(w * np.exp(predicted - shift)), np.sum(w * y * np.exp(observed - shift))
-            if not (predicted > 0 and observed > 0):
-                return best_constant(self, y, weight, offset)
-            mean = observed / predicted
-        return np.array([np.log(max(mean, np.exp(-LEAST_LOG_MEAN)))])
+            return np.log([max(np.average(y, weights=weight), np.exp(-LEAST_LOG_MEAN))])
+        w = 1.0 if weight is None else weight
+        observed = _log_of_sum(w * y, (1 - self.power) * offset[0])
+        if observed == -np.inf:
+            return best_constant(self, y, weight, offset)
+        return np.array([observed - _log_of_sum(w, (2 - self.power) * offset[0])])
 
     def inverse_link(self, raw):
         return _loops.exponential(raw)
@@ -453,6 +448,12 @@ class LogLinkLoss(PointwiseLoss):
     def spread(self, raw):
         """The standard deviation that the variance mean^power gives."""
         return _loops.exponential(0.5 * self.power * raw[0])
+
+
+def _log_of_sum(factor: np.ndarray | float, logarithm: np.ndarray) -> float:
+    """log(sum(factor * exp(logarithm))); factors are not negative."""
+    top = np.max(logarithm, where=np.broadcast_to(factor, logarithm.shape) > 0, initial=-np.inf)
+    return -np.inf if top == -np.inf else float(top + np.log(np.sum(factor * np.exp(np.minimum(logarithm - top, 0.0)))))
 
 
 # The mean of a target that is 0 everywhere is exp(-LEAST_LOG_MEAN).
