@@ -13,7 +13,7 @@ from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.statistics import Redraws
 from boostgrad.losses.base import Loss
-from boostgrad.losses.pairs import GradientPairs, RowsByLeaf, check_curved, check_written, not_finite
+from boostgrad.losses.pairs import GradientPairs, RowsByLeaf, check_curved, check_written, not_finite, real_numbers
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import GrownTree, TreeGrower
 from boostgrad.tree.growers import Growers
@@ -156,6 +156,7 @@ def train(
         raise ValueError(f"X has {rows.matrix.n_rows} rows; at most {MAX_ROWS - 1} can be trained on")
     base_score = _base_score(rows, loss)
     raw = rows.raw(base_score)
+    seen = _as_seen(raw, loss)
     in_memory = rows.matrix.directory is None
     pairs = loss.pairs(rows.matrix.n_rows if in_memory else 0, weighted=rows.weight is not None)
     if not in_memory:
@@ -167,7 +168,8 @@ def train(
     trees: list[Tree] = []
     if validation is not None:
         scores = scores or Scores(rows, validation, loss, n_threads=n_threads)
-        current = Current(trees, base_score, raw, validation.raw(base_score))
+        validation_raw = validation.raw(base_score)
+        current = Current(trees, base_score, seen, _as_seen(validation_raw, loss))
         state.validation_raw = current.validation_raw
         state.add(scores.of(current))
 
@@ -182,21 +184,28 @@ def train(
         by_leaf = loss.refined or not loss.smooth
         leaves = RowsByLeaf(*grower.rows_by_leaf()) if by_leaf else None
         for value in range(n_values):
-            of_rows = (rows.y, raw, rows.weight, output + value, leaves)
+            of_rows, method = (rows.y, seen, rows.weight, output + value, leaves), "renew_leaves"
             if loss.smooth:
-                steps = grown.tree.leaf_value[:, value] / params.learning_rate
+                steps, method = grown.tree.leaf_value[:, value] / params.learning_rate, "damp"
                 steps = loss.damp(steps, output + value) if damped else steps
                 if loss.refined:
+                    method = "refine_leaves"
                     of_losses = penalties * pairs.hessian_unit[output + value]  # as the grower has them
                     steps = loss.refine_leaves(*of_rows, steps, tuple(of_losses), growers.threads_each)
             else:
                 steps = loss.renew_leaves(*of_rows, growers.threads_each)
+            steps = _checked_steps(steps, loss, method, grown.tree.n_leaves)
             grower.renew_leaf_values(grown, steps, value)
 
     def grow(grower: TreeGrower, output: int) -> GrownTree:
         grown = grower.grow(pairs, output, len(trees) + output // n_values)
         if renewed:
             renew(grower, grown, output)
+        if not np.isfinite(grown.tree.leaf_value).all():
+            raise ValueError(
+                f"a leaf of loss {loss.name or type(loss).__name__!r} has no finite value in iteration "
+                f"{state.iteration}: its hessian is too small beside its gradient"
+            )
         grower.add_leaf_values(raw)
         return grown
 
@@ -211,7 +220,7 @@ def train(
                 raw[:] = rows.raw(base_score)
                 add_binned(so_far, rows.matrix, raw, n_threads)
             pairs.largest[:] = 0
-            loss.gradients(rows.y, raw, rows.weight, pairs, n_threads)
+            loss.gradients(rows.y, seen, rows.weight, pairs, n_threads)
             _check_finite(pairs, loss, state.iteration)
             if state.iteration == 1:
                 check_written(pairs, loss)
@@ -222,7 +231,7 @@ def train(
             if redraws is not None:
                 so_far += grown
             if validation is not None:
-                add_binned(grown, validation.matrix, current.validation_raw, n_threads)
+                add_binned(grown, validation.matrix, validation_raw, n_threads)
                 state.add(scores.of(current))
             if any([callback.after_iteration(state) for callback in callbacks]):  # every one is called
                 break
@@ -231,6 +240,25 @@ def train(
         for callback in callbacks:
             callback.after_training(state)
     return Trained(trees, base_score, state)
+
+
+def _as_seen(raw: np.ndarray, loss: Loss) -> np.ndarray:
+    """Raw predictions as the loss gets them: others than ours might write to them."""
+    if not loss.ours:
+        raw = raw.view()
+        raw.flags.writeable = False
+    return raw
+
+
+def _checked_steps(steps: Any, loss: Loss, method: str, n_leaves: int) -> np.ndarray:
+    """Steps of leaves that the loss gave."""
+    steps = real_numbers(steps, f"what {method} of loss {loss.name or type(loss).__name__!r} gives")
+    if steps.shape != (n_leaves,) or not np.isfinite(steps).all():
+        raise ValueError(
+            f"{type(loss).__name__}.{method} must give a finite number for each of {n_leaves} leaves. Got "
+            f"{steps.tolist() if len(np.shape(steps)) and steps.size < 50 else steps.shape!r} instead."
+        )
+    return np.ascontiguousarray(steps)
 
 
 def pairs_at_start(rows: Rows, n_rows: int, loss: Loss, n_threads: int) -> GradientPairs:

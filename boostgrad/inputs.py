@@ -181,6 +181,8 @@ def _survival_columns(y: Any, name: str, owner: str) -> tuple[tuple[str, str], l
         are_bools = [column.dtype.kind == "b" for column in columns]
     if len(columns) != 2:
         raise ValueError(f"{name} of a {owner} must have two columns; it has {list(names)}.")
+    if all(are_bools):
+        raise ValueError(f"{name} of a {owner} must have a column of times; {list(names)} are both of bools.")
     roles = _survival_roles([str(column).lower() for column in names], are_bools)
     if roles is None and not is_frame(y):
         raise ValueError(

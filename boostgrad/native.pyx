@@ -32,8 +32,9 @@ cdef void call_one(void *context, int64_t number, int worker) noexcept with gil:
         return
     try:
         calls.found[number] = calls.contexts[number].run(calls.function, calls.items[number])
-    except BaseException as error:  # Ctrl-C, too
-        calls.error = error
+    except BaseException as error:  # Ctrl-C, too, which no error may hide
+        if calls.error is None or isinstance(calls.error, Exception) and not isinstance(error, Exception):
+            calls.error = error
 
 
 def call_each(function, items, int n_threads) -> list:

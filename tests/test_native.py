@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+import time
 
 import pytest
 
@@ -57,3 +58,23 @@ def test_context_variables_of_the_caller_hold(n_threads):
         return before
 
     assert native.call_each(own, range(20), n_threads) == [7] * 20 and variable.get() == 7
+
+
+@pytest.mark.skipif(native.threading() == "serial", reason="a build without threads")
+@pytest.mark.parametrize("second, expected", [(KeyError, ValueError), (KeyboardInterrupt, KeyboardInterrupt)])
+def test_a_later_error_hides_none_but_an_interrupt_is_never_hidden(second, expected):
+    both, failed = threading.Barrier(2, timeout=60), threading.Event()
+
+    def fail(x):
+        both.wait()
+        if x == 0:
+            try:
+                raise ValueError("first")
+            finally:
+                failed.set()
+        failed.wait(60)
+        time.sleep(0.1)
+        raise second("second")
+
+    with pytest.raises(expected):
+        native.call_each(fail, [0, 1], 2)

@@ -490,3 +490,29 @@ def test_a_function_has_no_survival_function_and_no_name(tmp_path):
     for loss in ("lambdarank", CallableLoss(hazards, 2)):
         with pytest.raises(ValueError, match="The 'loss' parameter of BoostGradSurvival must be one of .*a function"):
             survival(loss=loss).fit(X, y)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_failure_times_that_are_all_censored_on_one_side(side):
+    rng = np.random.default_rng(0)
+    X, time = rng.random((100, 2)), rng.random(100) + 0.1
+    y = np.column_stack([time, np.full(100, np.inf)] if side == "right" else [np.zeros(100), time])
+    bounds = np.rec.fromarrays(y.T, names="lower,upper")
+    with pytest.raises(ValueError, match=f"needs some times that are not censored on the {side}"):
+        BoostGradSurvival("aft").fit(X, bounds)
+
+
+@pytest.mark.parametrize("loss", ["cox", "aft"])
+def test_row_predictors_give_risks(loss):
+    rng = np.random.default_rng(0)
+    X = rng.random((200, 3))
+    model = BoostGradSurvival(loss, n_estimators=5).fit(X, np.column_stack([np.exp(X[:, 0]), np.ones(200)]))
+    predictor = model.predictor()
+    np.testing.assert_array_equal([predictor(row) for row in X[:20]], model.predict(X[:20]))
+
+
+def test_two_columns_of_bools_are_no_times():
+    pd = pytest.importorskip("pandas")
+    y = pd.DataFrame({"a": [True, False], "b": [True, True]})
+    with pytest.raises(ValueError, match=r"must have a column of times; \['a', 'b'\] are both of bools"):
+        BoostGradSurvival().fit(np.zeros((2, 1)), y)

@@ -425,7 +425,11 @@ class BoostGrad(FittedState, BaseEstimator):
                 name = feature.source if self._schema.names is None else repr(self._schema.names[feature.source])
                 kind = "category" if feature.kind == "statistic" else feature.kind
                 raise ValueError(f"predictor() takes rows of numbers, but column {name} is a {kind}; use predict")
-        return RowPredictor(self.ensemble_, self._loss.inverse_link_row, self._predicts_one_number())
+        return RowPredictor(self.ensemble_, self._row_link(), self._predicts_one_number())
+
+    def _row_link(self) -> Callable[[np.ndarray], np.ndarray]:
+        """From the raw predictions of a row, shape (n_outputs,), to what :meth:`predictor` gives."""
+        return self._loss.inverse_link_row
 
     def apply(self, X: Any) -> np.ndarray:
         """Leaf that each row reaches in each tree.

@@ -48,7 +48,19 @@ def _gives_probabilities(loss: Loss, n_classes: int) -> bool:
     """Whether predictions are a number in [0, 1] for each class, as far as some raw ones show."""
     raw = np.zeros((loss.n_outputs, 3)) + [-1.0, 0.0, 2.0]
     found = np.asarray(loss.inverse_link(raw))
-    return found.shape == (n_classes, 3) and bool(((found >= 0) & (found <= 1)).all())
+    if found.shape != (n_classes, 3) or not ((found >= 0) & (found <= 1)).all():
+        return False
+    return bool((np.abs(found.sum(axis=0) - 1) < 1e-6).all())
+
+
+def _class_scores(loss: Loss, raw: np.ndarray) -> np.ndarray:
+    """By which the most probable class is found, the largest of several or whether the only one is above 0: raw
+    predictions, unless a link that is not ours makes something else of them."""
+    own = isinstance(loss, OwnLoss) and loss.inverse is not None and not isinstance(loss.inverse, Loss)
+    if loss.ours and not own:
+        return raw
+    probability = loss.inverse_link(raw)
+    return probability[1:] - probability[:1] if len(probability) == 2 else probability
 
 
 @documented
@@ -386,7 +398,8 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
     def _labels(self, raw):
         if self._is_multilabel:
             return np.ascontiguousarray((raw > 0).T).astype(np.int64)
-        return self.classes_[(raw[0] > 0).astype(np.intp) if len(raw) == 1 else raw.argmax(axis=0)]
+        scores = _class_scores(self._loss, raw)
+        return self.classes_[(scores[0] > 0).astype(np.intp) if len(scores) == 1 else scores.argmax(axis=0)]
 
     def _check_target(self, y, n_rows, name):
         if is_sparse(y) and y.shape[1] == 1:
@@ -453,7 +466,11 @@ class BoostGradClassifier(ClassifierMixin, CalibratedBoostGrad):
 
         def bind(scored):
             codes = np.ascontiguousarray(scored.y.T) if labels else scored.y.astype(np.intp)
-            return lambda raw: metric(codes, raw, lambda: known.loss.inverse_link(raw), scored.weight)
+            if labels:
+                return lambda raw: metric(codes, raw, lambda: known.loss.inverse_link(raw), scored.weight)
+            return lambda raw: metric(
+                codes, _class_scores(known.loss, raw), lambda: known.loss.inverse_link(raw), scored.weight
+            )
 
         return bind
 

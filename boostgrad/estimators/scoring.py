@@ -295,7 +295,7 @@ class _Scorer:
     @classmethod
     def of(cls, name: str, scoring: Any, parts: list[tuple[Scored, Any]]) -> _Scorer:
         ask, given = _scorer(scoring), []
-        takes = _parameters(ask)
+        takes = _parameters(ask) if isinstance(scoring, str) else _parameters(ask) & _requested(ask)
         for part, y in parts:
             more = {"sample_weight": part.weight, "groups": part.samples.groups}
             given.append((y, {name: value for name, value in more.items() if name in takes and value is not None}))
@@ -356,6 +356,16 @@ def _is_metric(function: Callable[..., Any]) -> bool:
     except ValueError:  # one that is written in C
         return False
     return next(iter(signature.parameters), "").startswith("y_")
+
+
+def _requested(scorer: Callable[..., Any]) -> set[str]:
+    """What it may be given: all, unless metadata routing is on, by which a scorer says what it wants."""
+    from sklearn import get_config
+    from sklearn.utils.metadata_routing import get_routing_for_object
+
+    if not get_config()["enable_metadata_routing"] or not hasattr(scorer, "get_metadata_routing"):
+        return {"sample_weight", "groups"}
+    return {name for name, request in get_routing_for_object(scorer).score.requests.items() if request is True}
 
 
 def _parameters(scorer: Callable[..., Any]) -> set[str]:

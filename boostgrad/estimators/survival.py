@@ -116,7 +116,7 @@ class BoostGradSurvival(BoostGrad):
         Parameters
         ----------
         X, sample_weight, groups, X_val, sample_weight_val, offset, offset_val : array-like
-            As in :meth:`BoostGrad.fit`.
+            As in :meth:`BoostGrad.fit`; but for "cox" an event of weight 2 is not two tied ones, as in R's coxph.
         y : structured array of shape (n_samples,), or array or data frame of shape (n_samples, 2)
             One of
 
@@ -233,6 +233,9 @@ class BoostGradSurvival(BoostGrad):
     def _check_target(self, y, n_rows, name):
         may_be_bounds = not (isinstance(self.loss, Cox) or (isinstance(self.loss, str) and self.loss == "cox"))
         return survival_bounds(y, n_rows, name, type(self).__name__, may_be_bounds)
+
+    def _row_link(self):
+        return lambda raw: _risk(raw[:, None], self._loss)
 
     def _predicts_one_number(self):
         return True

@@ -48,8 +48,8 @@ class AutodiffLoss(OwnLoss):
         called with so many rows, so what it reads beside its arguments must not change. It is called with blocks of
         the rows, in no particular order: a row's loss must not depend on other rows, nor on random numbers. Where there
         are several outputs, and for survival analysis, y may have shape (n_rows, n_columns), as of
-        :class:`CallableLoss`. y must not be written to. A function of PyTorch's with one output is first called with
-        an object in place of ``raw`` that carries derivatives along, which takes a quarter of the time of
+        :class:`CallableLoss`. Neither y nor raw may be written to. A function of PyTorch's with one output is first
+        called with an object in place of ``raw`` that carries derivatives along, which takes a quarter of the time of
         backpropagation or less; where that cannot be done, because it is not made of operations element by element or
         has gradients of its own, it is called with a tensor, and backpropagated.
     backend : {"torch", "jax"}
@@ -123,7 +123,7 @@ class AutodiffLoss(OwnLoss):
             return rows, out.fill_rows(rows, gradient[:, n_seen:], hessian), is_curved
 
         with library.at_work(n_threads) as n_callers:
-            forward = library.goes_forward(y[:2], self._shape(raw[:, :2]))
+            forward = library.goes_forward(y[:2].copy(), self._shape(raw[:, :2]).copy())
             filled = call_each(fill, _blocks(raw, library.block), n_callers)
         out.settle_rows([(rows, hessian) for rows, hessian, _ in filled])
         for *_, is_curved in filled:
@@ -228,7 +228,10 @@ class _Torch:
     def _losses(self, y: np.ndarray, at: Any) -> Any:
         import torch
 
-        found = self.function(_shared(y), at)
+        target = _shared(y)
+        before = target._version, at._version
+        found = self.function(target, at)
+        self._check_unchanged((target._version, at._version) == before)
         if not isinstance(found, torch.Tensor):
             raise _no_losses(self.owner, "a torch.Tensor", f"a {type(found).__name__}", at.shape[-1])
         if found.shape != at.shape[-1:] or found.is_complex():
@@ -241,10 +244,18 @@ class _Torch:
             return raw.ndim == 1 and self._forward(y, raw, twice=False) is not None
 
     def _forward(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple | None:
+        target = _shared(y)
+        before = target._version
         try:
-            return taylor.derivatives(self.function, _shared(y), _shared(raw), twice)
+            found = taylor.derivatives(self.function, target, _shared(raw), twice)
         except Exception:  # whatever comes of an argument that is no tensor
-            return None
+            found = None
+        self._check_unchanged(target._version == before)
+        return found
+
+    def _check_unchanged(self, unchanged: bool) -> None:
+        if not unchanged:
+            raise ValueError(f"{self.owner} must not write to y or raw.")
 
     def derivatives(
         self, y: np.ndarray, raw: np.ndarray, twice: bool, forward: bool
@@ -407,11 +418,26 @@ class _Jax:
     def goes_forward(self, y: np.ndarray, raw: np.ndarray) -> bool:
         return False
 
+    def _check_dependent(self, y: np.ndarray, raw: np.ndarray) -> None:
+        """Where no row has a gradient."""
+        import jax
+
+        try:
+            steps = jax.make_jaxpr(self._losses)(y, raw).jaxpr
+        except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):  # of a function that looks at numbers
+            return
+        used = [*steps.outvars, *(variable for step in steps.eqns for variable in step.invars)]
+        if not any(variable is steps.invars[-1] for variable in used):
+            raise ValueError(f"{self.owner} must depend on raw by operations of JAX, which can be differentiated.")
+
     def derivatives(
         self, y: np.ndarray, raw: np.ndarray, twice: bool, forward: bool
     ) -> tuple[np.ndarray, np.ndarray | None]:
         found = self._call(self._twice if twice else self._once, y, raw)
-        return (np.asarray(found[0]), np.asarray(found[1])) if twice else (np.asarray(found), None)
+        gradient, second = (np.asarray(found[0]), np.asarray(found[1])) if twice else (np.asarray(found), None)
+        if not gradient.any():
+            self._check_dependent(y, raw)
+        return gradient, second
 
     def values(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
         return np.asarray(self._call(self._losses, y, raw))

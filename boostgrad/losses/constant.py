@@ -52,7 +52,7 @@ def best_constant(loss: Any, y: Any, weight: np.ndarray | None, offset: np.ndarr
             return where
         total = start.shape[1] if weight is None else weight.sum()
         # what rows need, in the unit of y where raw predictions are; logarithms may seem to need far too much at first
-        unit = min(1.0, size / curvature) if curvature > 0 else 1.0
+        unit = size / curvature if 0 < size < curvature else 1.0
         return np.array([_bracketed_root(lambda c: [d[0] / total for d in known(c)], where[0], unit)])
 
     def mean(constant: np.ndarray) -> float:

@@ -190,7 +190,7 @@ class OwnLoss(Loss):
             return raw
         if isinstance(self.inverse, Loss):
             return self.inverse.inverse_link(raw)
-        found = np.asarray(self.inverse(self._shape(raw)), dtype=np.float64)
+        found = np.asarray(self.inverse(_read_only(self._shape(raw))), dtype=np.float64)
         if found.ndim not in (1, 2) or found.shape[-1] != raw.shape[1]:
             raise ValueError(
                 f"inverse_link of {self!r} must return a number, or a column of numbers, for each of {raw.shape[1]} "
@@ -280,6 +280,10 @@ class CallableLoss(OwnLoss):
         found = _called(self.function, y, self._shape(raw), weight)
         if not isinstance(found, tuple | list) or len(found) != 2:
             raise ValueError(f"{self!r} must return a gradient and a hessian. Got {type(found).__name__} instead.")
+        if self.constant_hessian is not None:
+            found = found[0], self.constant_hessian  # whatever stands in its place
+        if any(part is None for part in found):
+            raise ValueError(f"{self!r} must return a gradient and a hessian, numbers. Got None for one of them.")
         gradient, hessian = (
             real_numbers(part, f"the {what} of {self!r}")
             for part, what in zip(found, ("gradient", "hessian"), strict=True)
@@ -294,12 +298,18 @@ class CallableLoss(OwnLoss):
 
     def gradients(self, y, raw, weight, out, n_threads=1):
         gradient, hessian = self._derivatives(y, raw, weight)
+        if self.constant_hessian is not None:
+            hessian = self.constant_hessian * (1.0 if weight is None else np.broadcast_to(weight, gradient.shape))
         out.fill_all(clipped(gradient, weight, self.clip), hessian, n_threads)
 
     def values(self, y, raw):
         if self.value is None:
             raise ValueError(f"{self!r} has no values: give CallableLoss a function `value` to have them")
-        return real_numbers(_called(self.value, y, self._shape(raw)), f"the values of {self!r}")
+        values = real_numbers(_called(self.value, y, self._shape(raw)), f"the values of {self!r}")
+        if np.isnan(values).any():
+            row = np.flatnonzero(np.isnan(values))[0]
+            raise ValueError(f"the value of {self!r} is NaN in row {row} of those that it was given")
+        return values
 
 
 def clipped(gradient: np.ndarray, weight: np.ndarray | None, clip: float | None) -> np.ndarray:

@@ -107,9 +107,13 @@ def _checked_truncation(truncation: int | None) -> int | None:
     if truncation is None:
         return None
     is_number = isinstance(truncation, Real) and not isinstance(truncation, bool)
-    if not (is_number and 1 <= truncation < np.inf and truncation == int(truncation)):
+    if not (is_number and 1 <= truncation < 2**31 and truncation == int(truncation)):
         raise ValueError(f"truncation must be an integer >= 1, or None. Got {shown(truncation)} instead.")
     return int(truncation)
+
+
+# Sums of gains over a query, and their products with discounts, stay finite.
+LARGEST_GAIN = 1e100
 
 
 def _checked_gains(label_gain: Any) -> str | list[float]:
@@ -123,8 +127,11 @@ def _checked_gains(label_gain: Any) -> str | list[float]:
         raise ValueError(
             f"label_gain must be 'exponential', 'linear' or a list of numbers. Got {shown(label_gain)} instead."
         )
-    if not (np.isfinite(gains).all() and gains[0] >= 0 and (np.diff(gains) >= 0).all()):
-        raise ValueError(f"label_gain must be a list of ascending numbers >= 0. Got {shown(label_gain)} instead.")
+    if not (gains[0] >= 0 and gains[-1] <= LARGEST_GAIN and (np.diff(gains) >= 0).all()):
+        raise ValueError(
+            f"label_gain must be a list of ascending numbers from 0 to {LARGEST_GAIN:g}. Got {shown(label_gain)} "
+            "instead."
+        )
     return gains.tolist()
 
 
@@ -143,7 +150,9 @@ class LambdaRank(RankingLoss):
     Parameters
     ----------
     truncation : int or None, default=30
-        NDCG counts so many first rows; pairs of rows that are both below are left out. None: all.
+        Pairs of rows that are both below so many first ones are left out, and NDCG is relative to that many rows in
+        their best order. A row further down has the discount of its place all the same, so that it is worth more to
+        bring it up from a near place than from a far one, as in LightGBM. None: all count.
     label_gain : {"exponential", "linear"} or sequence of float, default="exponential"
         What a row of a relevance is worth: ``2^relevance - 1``, the relevance, or the entry of that number.
     steepness : float, default=1.0

@@ -172,6 +172,16 @@ class AFT(Loss):
         with np.errstate(divide="ignore"):
             return AFTTarget(*np.ascontiguousarray(np.log(y).T))
 
+    def init_raw(self, y, weight, offset=None):
+        counts = slice(None) if weight is None else weight > 0
+        for end, side in ((y.high, "right"), (y.low, "left")):
+            if np.isinf(end[counts]).all():
+                raise ValueError(
+                    f"loss 'aft' needs some times that are not censored on the {side}: where all are, the further off "
+                    "they are said to be the more probable that is"
+                )
+        return super().init_raw(y, weight, offset)
+
     def gradients(self, y, raw, weight, out, n_threads=1):
         _survival_loops.aft_gradients(y.low, y.high, raw[0], weight, self.distribution, self.scale, out, n_threads)
 

@@ -7,6 +7,7 @@ import numpy as np
 from boostgrad._concordance import orders_of, pairs_in_order
 from boostgrad._order import descending
 from boostgrad._queries import Ranking
+from boostgrad.metrics.checks import column, first_rows, groups_of, not_negative, weights
 from boostgrad.queries import Queries, best_dcg
 
 
@@ -37,21 +38,24 @@ class NDCG:
         gain: str = "exponential",
         sample_weight: np.ndarray | None = None,
     ):
-        relevance = np.asarray(relevance, dtype=np.float64)
-        self.queries = Queries.of(np.zeros(len(relevance), np.int64) if groups is None else np.asarray(groups))
+        relevance = not_negative(relevance, "relevance")
+        if gain not in ("exponential", "linear"):
+            raise ValueError(f"gain must be 'exponential' or 'linear'. Got {gain!r} instead.")
+        k = first_rows(k, len(relevance))
+        self.queries = Queries.of(groups_of(groups, len(relevance)))
         with np.errstate(over="ignore"):
             gains = np.exp2(relevance) - 1 if gain == "exponential" else relevance
         gains = np.ascontiguousarray(gains[self.queries.row])
         if not np.isfinite(gains).all():
             raise ValueError(f"NDCG takes no relevance as large as {relevance.max():g} with gains 2^relevance - 1")
-        best = best_dcg(self.queries, gains, len(gains) if k is None else k)
+        best = best_dcg(self.queries, gains, k)
         factor = np.divide(1.0, best, out=np.zeros_like(best), where=best > 0)
         self._ranking = Ranking(self.queries, gains, factor, "ndcg", k)
         self._weight = _weight_of_queries(self.queries, sample_weight)
 
     def of_queries(self, score: np.ndarray, n_threads: int = 1) -> np.ndarray:
         """The value of each query, shape (n_queries,)."""
-        return 1.0 - self._ranking.values(np.ascontiguousarray(score, dtype=np.float64), n_threads)
+        return 1.0 - self._ranking.values(column(score, "score", len(self.queries.row)), n_threads)
 
     def __call__(self, score: np.ndarray, n_threads: int = 1) -> float:
         return float(np.average(self.of_queries(score, n_threads), weights=self._weight))
@@ -117,22 +121,23 @@ class MeanAveragePrecision:
         k: int | None = None,
         sample_weight: np.ndarray | None = None,
     ):
-        relevant = np.asarray(relevance) > 0
-        self.queries = Queries.of(np.zeros(len(relevant), np.int64) if groups is None else groups, within=relevant)
+        relevant = column(relevance, "relevance") > 0
+        k = first_rows(k, len(relevant))
+        self.queries = Queries.of(groups_of(groups, len(relevant)), within=relevant)
         self._relevant = relevant[self.queries.row]
         sizes = self.queries.sizes
         number = np.repeat(np.arange(len(sizes)), sizes)
         self._number = number.astype(np.min_scalar_type(len(sizes)))  # numpy sorts small integers by their digits
         self._rank = np.arange(1, len(number) + 1) - self.queries.begin[number]
-        self._counts = self._rank <= (len(number) if k is None else k)
+        self._counts = self._rank <= k
         self._n_relevant = self.queries.sums(self._relevant.astype(np.int64))
         self._before = np.repeat(np.cumsum(self._n_relevant) - self._n_relevant, sizes)
-        self._most = np.minimum(self._n_relevant, len(number) if k is None else k)
+        self._most = np.minimum(self._n_relevant, k)
         self._weight = _weight_of_queries(self.queries, sample_weight)
 
     def of_queries(self, score: np.ndarray) -> np.ndarray:
         """The value of each query, shape (n_queries,)."""
-        by_score = descending(np.asarray(score, dtype=np.float64)[self.queries.row])
+        by_score = descending(column(score, "score", len(self.queries.row))[self.queries.row])
         by_score = by_score[np.argsort(self._number[by_score], kind="stable")]
         hit = self._relevant[by_score]
         found = np.cumsum(hit) - self._before
@@ -173,9 +178,8 @@ def mean_average_precision(
 
 
 def _weight_of_queries(queries: Queries, sample_weight: np.ndarray | None) -> np.ndarray | None:
-    if sample_weight is None:
-        return None
-    return queries.sums(np.asarray(sample_weight, dtype=np.float64)[queries.row]) / queries.sizes
+    weight = weights(sample_weight, len(queries.row))
+    return None if weight is None else queries.sums(weight[queries.row]) / queries.sizes
 
 
 class Concordance:
@@ -189,13 +193,17 @@ class Concordance:
 
     def __init__(self, bounds: np.ndarray, sample_weight: np.ndarray | None = None):
         bounds = np.asarray(bounds, dtype=np.float64)
+        if bounds.ndim != 2 or bounds.shape[1] != 2:
+            raise ValueError(f"bounds must have the shape (n_rows, 2). Got {bounds.shape} instead.")
+        for k in range(2):
+            column(bounds[:, k], f"column {k} of bounds")
         self._lower, self._upper = np.ascontiguousarray(bounds[:, 0]), np.ascontiguousarray(bounds[:, 1])
         self._orders = orders_of(self._lower, self._upper)
-        self._weight = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype=np.float64)
+        self._weight = weights(sample_weight, len(bounds))
 
     def __call__(self, risk: np.ndarray) -> float:
         """NaN if of no pair it is certain who was first."""
-        risk = np.asarray(risk, dtype=np.float64)
+        risk = column(risk, "risk", len(self._lower))
         order = descending(risk)[::-1]
         ordered = risk[order]
         rank = np.empty(len(order), dtype=np.int64)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from boostgrad._order import descending
+from boostgrad.metrics.checks import column, weights
 
 
 def roc_auc(positive: np.ndarray, score: np.ndarray, sample_weight: np.ndarray | None = None) -> float:
@@ -70,6 +71,10 @@ def _steps(sums: np.ndarray) -> np.ndarray:
 
 def _down_to_each_score(positive, score, weight) -> tuple[np.ndarray, np.ndarray]:
     """Weight of the positive rows, and of the negative ones, with no less than each distinct score, descending."""
+    score = column(score, "score")
+    positive, weight = np.asarray(positive), weights(weight, len(score))
+    if positive.shape != score.shape:
+        raise ValueError(f"positive must have the shape {score.shape}, as score. Got {positive.shape} instead.")
     order = descending(score)
     score, positive = score[order], positive[order]
     ends = np.append(np.flatnonzero(score[1:] != score[:-1]), len(score) - 1)

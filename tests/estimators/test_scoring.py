@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from scipy import sparse
+from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.metrics import (
     accuracy_score,
@@ -819,3 +820,21 @@ def test_a_metric_is_no_scorer(metric):
         BoostGradClassifier(scoring=metric).fit(X, y)
     made = BoostGradClassifier(scoring=make_scorer(metric), early_stopping=True, n_estimators=2).fit(X, y)
     assert np.isfinite(made.validation_score_).all()
+
+
+@pytest.mark.parametrize("wants", [True, False, None])
+def test_scorers_get_the_weights_that_they_request(wants):
+    """As scikit-learn passes metadata on, where that is switched on."""
+    rng = np.random.default_rng(0)
+    X = rng.random((400, 3))
+    y = (X[:, 0] + 0.5 * rng.standard_normal(400) > 0.5).astype(int)
+    weight, options = np.where(y == 1, 9.0, 1.0), {"n_estimators": 5, "early_stopping": True, "random_state": 0}
+    with config_context(enable_metadata_routing=True):
+        scorer = make_scorer(accuracy_score)
+        if wants is not None:
+            scorer.set_score_request(sample_weight=wants)
+        model = BoostGradClassifier(scoring=scorer, n_iter_no_change=99, **options)
+        model.fit(X[:300], y[:300], weight[:300], X_val=X[300:], y_val=y[300:], sample_weight_val=weight[300:])
+    passed = weight[300:] if wants else None
+    expected = accuracy_score(y[300:], model.predict(X[300:]), sample_weight=passed)
+    assert model.validation_score_[model.n_iter_] == pytest.approx(expected, rel=1e-12)

@@ -406,3 +406,30 @@ def test_blocks_that_wait_are_not_begun_after_an_error(monkeypatch):
     with pytest.raises(ZeroDivisionError, match="at once"):
         derivatives(AutodiffLoss(failing), np.arange(1000.0), np.zeros((1, 1000)), n_threads=2)
     assert len(calls) <= 4
+
+
+@pytest.mark.parametrize("what", ["raw", "y", "y at once"])
+def test_what_is_written_to_is_noticed(what):
+    torch = library("torch")
+
+    def writes(y, raw):
+        if what == "y at once":
+            y -= 1.0
+        with torch.no_grad():
+            (raw if what == "raw" else y).clamp_(-0.1, 0.1)
+        return (y - raw) ** 2
+
+    X, y = table()
+    kept = y.copy()
+    with pytest.raises(ValueError, match="AutodiffLoss.writes, 'torch'. must not write to y or raw"):
+        BoostGradRegressor(AutodiffLoss(writes), **PARAMETERS).fit(X, y)
+    if what == "y at once":
+        np.testing.assert_array_equal(y, kept)
+
+
+def test_a_function_of_jax_that_does_not_depend_on_raw_is_refused():
+    library("jax")
+    X, y = table()
+    with pytest.raises(ValueError, match="must depend on raw by operations of JAX"):
+        BoostGradRegressor(AutodiffLoss(lambda y, raw: y**2, "jax"), **PARAMETERS).fit(X, y)
+    BoostGradRegressor(AutodiffLoss(lambda y, raw: raw, "jax"), n_estimators=1).fit(X, y)

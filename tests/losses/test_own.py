@@ -512,3 +512,115 @@ def test_an_unnamed_loss_must_be_given_again_to_train(face, tmp_path):
 
 def test_own_losses_are_losses():
     assert all(issubclass(kind, Loss) for kind in (CallableLoss, AutodiffLoss, UnnamedLoss))
+
+
+def shares(raw):
+    return np.clip(raw, 0, 1)
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_classes_are_those_of_the_link(n_classes):
+    """The most probable one, whatever raw predictions look like."""
+    X, y, _ = table()
+    y = np.digitize(y, np.quantile(y, np.arange(1, n_classes) / n_classes))
+    if n_classes == 2:
+        loss = CallableLoss(
+            lambda y, raw, w: (raw - y, 1.0), inverse_link=lambda raw: np.array([1 - shares(raw), shares(raw)])
+        )
+    else:
+        loss = CallableLoss(
+            lambda y, raw, w: (raw + (y == np.arange(4)[:, None]), np.ones_like(raw)),
+            n_outputs=4,
+            inverse_link=lambda raw: np.exp(-raw) / np.exp(-raw).sum(axis=0),
+        )
+    model = BoostGradClassifier(loss=loss, early_stopping=True, n_iter_no_change=99, scoring="accuracy", **PARAMETERS)
+    model.fit(X, y, X_val=X, y_val=y)
+    np.testing.assert_array_equal(model.predict(X), model.predict_proba(X).argmax(axis=1))
+    assert model.score(X, y) > 1.3 / n_classes
+    assert model.validation_score_[model.n_iter_] == model.score(X, y)
+    *_, last = model.staged_predict(X)
+    np.testing.assert_array_equal(last, model.predict(X))
+
+
+def test_probabilities_that_do_not_sum_to_1_are_refused():
+    X, y, _ = table()
+    loss = CallableLoss(lambda y, raw, w: (raw - y, 1.0), inverse_link=lambda raw: np.array([0.5 + 0 * raw] * 2) / 1.1)
+    with pytest.raises(ValueError, match="predict 2 probabilities a row for 2 classes"):
+        BoostGradClassifier(loss=loss).fit(X, y > 0)
+
+
+@pytest.mark.parametrize("hessian", [1.0, 0.0, None])
+def test_a_constant_hessian_is_times_the_weights(hessian):
+    X, y, _ = table()
+    weight = np.random.default_rng(1).random(len(y))
+    loss = CallableLoss(lambda y, raw, w: ((raw - y) * (1 if w is None else w), hessian), constant_hessian=1.0)
+    own = BoostGradRegressor(loss, **PARAMETERS).fit(X, y, 100 * weight)
+    built_in = BoostGradRegressor(**PARAMETERS).fit(X, y, 100 * weight)
+    np.testing.assert_allclose(own.predict(X), built_in.predict(X), rtol=1e-9)
+
+
+def test_raw_predictions_cannot_be_written_to():
+    X, y, _ = table()
+
+    class Writes(type(get_loss("squared_error"))):
+        where = "values"
+
+        def values(self, y, raw):
+            return self.written("values", raw) or super().values(y, raw)
+
+        def gradients(self, y, raw, weight, out, n_threads=1):
+            self.written("gradients", raw)
+            super().gradients(y, raw, weight, out, n_threads)
+
+        def inverse_link(self, raw):
+            return self.written("inverse_link", raw) or super().inverse_link(raw)
+
+        def written(self, here, raw):
+            if here == self.where:
+                raw -= 1.0
+
+    for where in ("values", "gradients", "inverse_link"):
+        loss = Writes()
+        loss.where = where
+        scoring = "r2" if where == "inverse_link" else "loss"
+        with pytest.raises(ValueError, match="read-only"):
+            BoostGradRegressor(loss, early_stopping=True, scoring=scoring, **PARAMETERS).fit(X, y)
+    link = CallableLoss(lambda y, raw, w: (raw - y, 1.0), inverse_link=lambda raw: np.exp(raw, out=raw))
+    with pytest.raises(ValueError, match="read-only"):
+        BoostGradRegressor(link, early_stopping=True, scoring="r2", **PARAMETERS).fit(X, y)
+
+
+@pytest.mark.parametrize("method", ["renew_leaves", "refine_leaves", "damp"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, "short", "text"])
+def test_steps_of_leaves_must_be_finite(method, bad):
+    X, y, _ = table()
+
+    class Bad(type(get_loss("squared_error"))):
+        smooth = method != "renew_leaves"
+        refined = method == "refine_leaves"
+        damped = method == "damp"
+
+    def give(self, *args, **kwargs):
+        n = len(args[0]) if method == "damp" else args[4].n_leaves
+        return {"short": np.zeros(1), "text": ["a"] * n}.get(bad, np.full(n, bad if isinstance(bad, float) else 0.0))
+
+    setattr(Bad, method, give)
+    kind = TypeError if bad == "text" else ValueError
+    with pytest.raises(kind, match=method):
+        BoostGradRegressor(Bad(), n_estimators=1).fit(X, y)
+
+
+def test_leaves_without_a_finite_value_are_an_error():
+    X, y, _ = table()
+    loss = CallableLoss(lambda y, raw, w: ((raw - y) * 1e300, np.full(len(y), 1e-300)))
+    with pytest.raises(ValueError, match="a leaf of loss 'CallableLoss' has no finite value in iteration 1"):
+        BoostGradRegressor(loss, n_estimators=1, min_child_weight=0, init="zero").fit(X, y)
+
+
+def test_values_that_are_nan_are_said_to_be():
+    X, y, _ = table()
+    loss = CallableLoss(half_square, value=lambda y, raw: np.where(np.arange(len(y)) == 3, np.nan, 1))
+    with pytest.raises(ValueError, match=r"the value of CallableLoss\(half_square\) is NaN in row 3 of those"):
+        BoostGradRegressor(loss, early_stopping=True).fit(X, y)
+    with pytest.raises(ValueError, match=r"CallableLoss\(<lambda>\) must return .* Got None for one of them"):
+        BoostGradRegressor(lambda y, raw, w: (raw - y, None)).fit(X, y)
