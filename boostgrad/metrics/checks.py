@@ -23,9 +23,8 @@ def column(values: Any, name: str, n_rows: int | None = None) -> np.ndarray:
     if values.ndim != 1 or len(values) == 0 or n_rows not in (None, len(values)):
         rows = "(n_rows,), n_rows >= 1" if n_rows is None else f"({n_rows},)"
         raise ValueError(f"{name} must have the shape {rows}. Got {values.shape} instead.")
-    bad = np.flatnonzero(np.isnan(values))
-    if len(bad):
-        raise ValueError(f"{name} must not be NaN, which it is in row {bad[0]}.")
+    if np.isnan(values.min()):
+        raise ValueError(f"{name} must not be NaN, which it is in row {np.flatnonzero(np.isnan(values))[0]}.")
     return np.ascontiguousarray(values)
 
 
