@@ -47,7 +47,10 @@ class NDCG:
             gains = np.exp2(relevance) - 1 if gain == "exponential" else relevance
         gains = np.ascontiguousarray(gains[self.queries.row])
         if not np.isfinite(gains).all():
-            raise ValueError(f"NDCG takes no relevance as large as {relevance.max():g} with gains 2^relevance - 1")
+            row = int(relevance.argmax())
+            raise ValueError(
+                f"NDCG takes no relevance as large as {relevance[row]:g}, that of row {row}, with gains 2^relevance - 1"
+            )
         best = best_dcg(self.queries, gains, k)
         factor = np.divide(1.0, best, out=np.zeros_like(best), where=best > 0)
         self._ranking = Ranking(self.queries, gains, factor, "ndcg", k)
