@@ -63,7 +63,7 @@ PREDICT_BLOCK = 256
 N_POINTWISE_LOSSES = 11
 SUMMED = (
     *("squared_error", "absolute_error", "quantile", "huber", "expectile", "poisson", "gamma", "tweedie"),
-    *("binary_log_loss", "multinomial_log_loss", "quantiles"),
+    *("binary_log_loss", "multinomial_log_loss", "quantiles", "normal_nll", "gamma_nll"),
 )
 
 _HISTOGRAM = CFUNCTYPE(
@@ -141,7 +141,7 @@ class Kernels(Structure):
 
 
 #: Of the declarations that this file mirrors: a call with other arguments than a kernel takes ends the process.
-HEADER_DIGEST = "d245b884ec5983c4"
+HEADER_DIGEST = "68f5a984b409c7e9"
 
 MIRRORS = {
     "bg_packing": Packing,

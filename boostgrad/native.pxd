@@ -137,6 +137,7 @@ cdef extern from "kernels.h" nogil:
     int BG_GAMMA, BG_TWEEDIE, BG_FOCAL
     int BG_SUM_SQUARED_ERROR, BG_SUM_ABSOLUTE_ERROR, BG_SUM_QUANTILE, BG_SUM_HUBER, BG_SUM_EXPECTILE, BG_SUM_POISSON
     int BG_MOST_SORTED, BG_SUM_GAMMA, BG_SUM_TWEEDIE, BG_SUM_BINARY_LOG_LOSS, BG_SUM_MULTINOMIAL_LOG_LOSS, BG_SUM_QUANTILES
+    int BG_SUM_NORMAL_NLL, BG_SUM_GAMMA_NLL
     ctypedef double (*sum_kernel "bg_sum_kernel")(const double *, const double *, const double *, size_t, size_t, int,
                                                   const double *) noexcept nogil
     ctypedef void (*parametric_kernel "bg_parametric_kernel")(const double *, const double *, const double *, size_t, double, int,
@@ -170,7 +171,7 @@ cdef extern from "kernels.h" nogil:
         void (*softmax_sums)(const double *, size_t, size_t, int, double *, double *) noexcept nogil
         void (*softmax)(const double *, size_t, size_t, int, double *) noexcept nogil
         parametric_kernel pointwise[11]
-        sum_kernel sum_of_losses[11]
+        sum_kernel sum_of_losses[13]
         void (*weigh_by_root)(double *, const double *, size_t, double, double *) noexcept nogil
         void (*exponential)(double *, size_t) noexcept nogil
         void (*rank_query)(const bg_ranking *, size_t, double *, double *) noexcept nogil

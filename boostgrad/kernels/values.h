@@ -66,6 +66,32 @@ SUM_ROW_BY_ROW(tweedie, bounded_exp((2.0 - parameter) * raw[i]) / (2.0 - paramet
                             y[i] * bounded_exp((1.0 - parameter) * raw[i]) / (1.0 - parameter))
 SUM_ROW_BY_ROW(binary_log_loss, softplus_of(raw[i]) - y[i] * raw[i])
 
+/* log(2 pi) / 2 + log s + (y - m)^2 / (2 s^2), raw predictions m and log s */
+SUM_OF_LOSSES(normal_nll, for (size_t i = 0; i < rows; i++) {
+    const double log_s = raw[pitch + i], d = raw[i] - y[i];
+    value[i] = 0.91893853320467274178 + log_s + 0.5 * (d * d) * exp_of(within(-2.0 * log_s, LARGEST_LOG));
+})
+
+/* log Gamma(k) - k log(k / m) - (k - 1) log y + k y / m, raw predictions log m and log k, and with x = y / m
+ *
+ *   k (x - log x - 1) + log y + (log Gamma(k) - k log k + k)
+ *
+ * so that large k do not cancel out. log Gamma(k) is log Gamma(k + 9) less the logarithm of the product of k to k + 8, and
+ * that the first terms of Stirling's series (Abramowitz and Stegun 1964, 6.1.40). */
+SUM_OF_LOSSES(gamma_nll, for (size_t i = 0; i < rows; i++) {
+    const double k = exp_of(within(raw[pitch + i], LARGEST_LOG_SHAPE)), x = y[i] * exp_of(within(-raw[i], LARGEST_LOG));
+    double product = 1.0;
+    for (int j = 0; j < 9; j++)
+        product *= k + j;
+    const double shifted = k + 9.0, r = 1.0 / shifted, z = r * r, share = 9.0 / k, sum = 1.0 + share;
+    const double log_sum = log_of(sum) + (share - (sum - 1.0)) / sum;
+    const double tail = (((-691.0 / 360360.0 * z + 1.0 / 1188.0) * z - 1.0 / 1680.0) * z + 1.0 / 1260.0) * z - 1.0 / 360.0;
+    const double of_shape = k * log_sum - 9.0 + 8.5 * log_of(shifted) + 0.91893853320467274178 +
+                            r * (1.0 / 12.0 + tail * z) - log_of(product);
+    const double floor_x = x > 1e-300 ? x : 1e-300;
+    value[i] = k * (x - log_of(floor_x) - 1.0) + log_of(y[i] > 1e-300 ? y[i] : 1e-300) + of_shape;
+})
+
 /* log sum_k exp(raw_k) - raw_y */
 SUM_OF_LOSSES(multinomial_log_loss, {
     double top[VALUE_ROWS], sum[VALUE_ROWS] = {0}, of_class[VALUE_ROWS] = {0};

@@ -23,8 +23,10 @@ from boostgrad.native cimport (
     BG_SUM_BINARY_LOG_LOSS,
     BG_SUM_EXPECTILE,
     BG_SUM_GAMMA,
+    BG_SUM_GAMMA_NLL,
     BG_SUM_HUBER,
     BG_SUM_MULTINOMIAL_LOG_LOSS,
+    BG_SUM_NORMAL_NLL,
     BG_SUM_POISSON,
     BG_SUM_QUANTILE,
     BG_SUM_QUANTILES,
@@ -444,6 +446,8 @@ SUMMED = {
     "binary_log_loss": BG_SUM_BINARY_LOG_LOSS,
     "multinomial_log_loss": BG_SUM_MULTINOMIAL_LOG_LOSS,
     "quantiles": BG_SUM_QUANTILES,
+    "normal_nll": BG_SUM_NORMAL_NLL,
+    "gamma_nll": BG_SUM_GAMMA_NLL,
 }
 
 

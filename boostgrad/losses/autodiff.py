@@ -183,11 +183,14 @@ class AutodiffLoss(OwnLoss):
         found = self._of_blocks(lambda rows, values: values, y, raw, 1)
         return np.concatenate(found) if found else np.empty(0)
 
-    def mean(self, y, raw, weight, n_threads=1):
-        def total(rows: slice, values: np.ndarray) -> float:
+    def total(self, y, raw, weight, n_threads=1):
+        if not self.ours:
+            return super().total(y, raw, weight, n_threads)
+
+        def of_block(rows: slice, values: np.ndarray) -> float:
             return np.sum(values if weight is None else values * weight[rows])
 
-        return float(sum(self._of_blocks(total, y, raw, n_threads)) / (len(y) if weight is None else np.sum(weight)))
+        return float(sum(self._of_blocks(of_block, y, raw, n_threads)))
 
 
 def _blocks(raw: np.ndarray, size: int) -> Iterator[tuple[slice, int]]:

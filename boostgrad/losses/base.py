@@ -282,19 +282,23 @@ class Loss:
         return 1.0
 
     def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None, n_threads: int = 1) -> float:
-        """Weighted mean of :meth:`values`, which is asked block by block where y is an array of one dimension, unless
+        """Weighted mean of :meth:`values`."""
+        return float(self.total(y, raw, weight, n_threads) / (raw.shape[1] if weight is None else np.sum(weight)))
+
+    def total(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray | None, n_threads: int = 1) -> float:
+        """Weighted sum of :meth:`values`, which is asked block by block where y is an array of one dimension, unless
         there is a loop for it."""
         if not isinstance(y, np.ndarray) or y.ndim != 1:
-            return float(np.average(row_losses(self, y, raw), weights=weight))
+            values = row_losses(self, y, raw)
+            return float(np.sum(values if weight is None else values * weight))
         if self.summed and self.ours and y.dtype in _loops.TARGET_KINDS and len(y):
-            total = _loops.sum_of_losses(self.summed, y, raw, weight, self._of_sum(), n_threads)
-        else:
-            total = 0.0
-            for begin in range(0, len(y), BLOCK):
-                rows = slice(begin, begin + BLOCK)
-                values = row_losses(self, y[rows], raw[:, rows])
-                total += np.sum(values if weight is None else values * weight[rows])
-        return float(total / (len(y) if weight is None else np.sum(weight)))
+            return _loops.sum_of_losses(self.summed, y, raw, weight, self._of_sum(), n_threads)
+        total = 0.0
+        for begin in range(0, len(y), BLOCK):
+            rows = slice(begin, begin + BLOCK)
+            values = row_losses(self, y[rows], raw[:, rows])
+            total += np.sum(values if weight is None else values * weight[rows])
+        return float(total)
 
     def _of_sum(self) -> list[float]:
         """What the loop ``summed`` has to know of the loss."""

@@ -149,7 +149,7 @@ class NormalNLL(DistributionLoss):
     Johnson, Kotz and Balakrishnan (1994), "Continuous univariate distributions", volume 1, chapter 13.
     """
 
-    name = "normal_nll"
+    name = summed = "normal_nll"
     log_outputs = (False, True)
     n_outputs = 2
 
@@ -199,6 +199,7 @@ class LogNormalNLL(NormalNLL):
     """
 
     name = "lognormal_nll"
+    summed = ""
     support = "positive"
     scale_output = 0
 
@@ -210,6 +211,12 @@ class LogNormalNLL(NormalNLL):
 
     def values(self, y, raw):
         return super().values(y, raw) + y  # y is its logarithm
+
+    def total(self, y, raw, weight, n_threads=1):
+        if not self.ours:
+            return super().total(y, raw, weight, n_threads)
+        normal = _loops.sum_of_losses("normal_nll", y, raw, weight, [], n_threads)
+        return normal + float(np.sum(y if weight is None else y * weight))
 
     @property
     def prediction_range(self):
@@ -257,7 +264,7 @@ class GammaNLL(DistributionLoss):
     (2002), "Estimating a gamma distribution".
     """
 
-    name = "gamma_nll"
+    name = summed = "gamma_nll"
     log_outputs = (True, True)
     n_outputs = 2
     support = "positive"

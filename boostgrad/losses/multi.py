@@ -176,6 +176,14 @@ class MultiOutput(Loss):
             self.loss.gradients(y.columns[k], raw[self.outputs(k)], w, one, n_threads)
         out.settle()
 
+    def total(self, y, raw, weight, n_threads=1):
+        each = (self.outputs(k) for k in range(self.n_targets))
+        totals = [
+            self.loss.total(column, raw[outputs], y.weight(k, weight), n_threads) / self.unit[outputs][0]
+            for k, (column, outputs) in enumerate(zip(y.columns, each, strict=True))
+        ]
+        return sum(totals) / self.n_targets
+
     def values(self, y, raw):
         total = np.zeros(raw.shape[1])
         for k in range(self.n_targets):

@@ -137,9 +137,10 @@ class OwnLoss(Loss):
         if not good:
             raise ValueError(f"{name} of {type(self).__name__} must be {accepted}. Got {shown(value)} instead.")
 
-    def mean(self, y, raw, weight, n_threads=1):
+    def total(self, y, raw, weight, n_threads=1):
         """Of whole arrays, as the functions are promised."""
-        return float(np.average(row_losses(self, y, raw), weights=weight))
+        values = row_losses(self, y, raw)
+        return float(np.sum(values if weight is None else values * weight))
 
     def linked(self, loss: Loss) -> Self:
         """This loss, or a copy that predicts what the other one does if no inverse_link was given."""

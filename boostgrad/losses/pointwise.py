@@ -256,6 +256,12 @@ class MultilabelLogLoss(Loss):
         for k, labels in enumerate(y):
             _loops.binary_log_loss(labels, raw[k : k + 1], weight, out.of_outputs(slice(k, k + 1)), n_threads)
 
+    def total(self, y, raw, weight, n_threads=1):
+        if not self.ours:
+            return super().total(y, raw, weight, n_threads)
+        each = zip(y, raw, strict=True)
+        return sum(_loops.sum_of_losses("binary_log_loss", k, r[None], weight, [], n_threads) for k, r in each)
+
     def values(self, y, raw):
         total = np.zeros(raw.shape[1])
         for labels, of_label in zip(y, raw, strict=True):  # tables of all labels would be large

@@ -544,7 +544,9 @@ def test_a_scorer_of_queries_gets_groups():
         np.testing.assert_allclose(models[0].validation_score_, models[1].validation_score_, rtol=1e-12)
     regression = BoostGradRanker(scoring="r2", n_estimators=3, early_stopping=True).fit(X, y, groups=groups)
     assert np.isfinite(regression.validation_score_).all()
-    with pytest.raises(ValueError, match="scoring='ndcg' cannot score this model: NDCG takes no relevance as large as .*, that of row"):
+    with pytest.raises(
+        ValueError, match="scoring='ndcg' cannot score this model: NDCG takes no relevance as large as .*, that of row"
+    ):
         BoostGradRanker(loss="pairwise", scoring="ndcg", early_stopping=True).fit(X, y * 1e3, groups=groups)
 
 

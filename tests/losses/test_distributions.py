@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from boostgrad import BoostGradRegressor
+from boostgrad import BoostGradRegressor, native
 from boostgrad.losses import get_loss
 from boostgrad.losses.distributions import GammaNLL, NormalNLL, _log_factorial
 from boostgrad.losses.pairs import BLOCK
@@ -185,3 +185,27 @@ def test_offsets(name):
     np.testing.assert_allclose(
         loss.init_raw(prepared, None, shift) + 0.3, loss.init_raw(prepared, None, 0 * shift), atol=1e-3
     )
+
+
+@pytest.mark.parametrize(("name", "raw"), [*CASES, ("gamma_nll", [3.0, -4.0]), ("gamma_nll", [3.0, 14.0])])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_mean_is_that_of_the_values(name, raw, weighted):
+    loss, raw, _, y = sample(name, raw, 1000)
+    rng = np.random.default_rng(0)
+    raw, weight = raw + 0.1 * rng.standard_normal(raw.shape), rng.random(1000) if weighted else None
+    found = loss.mean(y, raw, weight)
+    assert found == pytest.approx(np.average(loss.values(y, raw), weights=weight), rel=1e-12)
+    assert loss.mean(y, raw, weight, n_threads=2) == found
+    before = native.isa()
+    try:
+        for isa in native.available_isas():
+            native.use_isa(isa)
+            assert loss.mean(y, raw, weight) == found
+    finally:
+        native.use_isa(before)
+
+    class Doubled(type(loss)):
+        def values(self, y, raw):
+            return 2 * super().values(y, raw)
+
+    assert Doubled().mean(y, raw, weight) == pytest.approx(2 * found, rel=1e-12)

@@ -275,3 +275,28 @@ def test_joint_outputs_of_weighted_and_of_moved_rows(loss, seed):
     known = model.fit(X, y, sample_weight=weight).predict(X)
     for rows, w in ((again, None), (order, weight[order])):
         np.testing.assert_allclose(model.fit(X[rows], y[rows], sample_weight=w).predict(X), known, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        get_loss("squared_error"),
+        Huber(2.0),
+        get_loss("normal_nll"),
+        CallableLoss(half_square, value=lambda y, r: (y - r) ** 2),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("missing", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_mean_is_that_of_the_values(loss, missing, weighted):
+    rng = np.random.default_rng(0)
+    Y, weight = problem()[1], rng.random(500) if weighted else None
+    if missing:
+        Y[rng.random(Y.shape) < 0.3] = np.nan
+    several = MultiOutput.of(loss, 3, has_missing=missing)
+    y = several.prepare(Y, weight)
+    several.init_raw(y, weight)
+    raw = rng.standard_normal((several.n_outputs, 500))
+    found = several.mean(y, raw, weight, n_threads=2)
+    assert found == pytest.approx(np.average(several.values(y, raw), weights=weight), rel=1e-12)
