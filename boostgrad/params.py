@@ -349,7 +349,9 @@ class BoostParams:
         "rows, with y as it was given, unless it is fitted already; beside an offset with y less the offset, or "
         "divided by the exposure. It predicts what the model does: numbers, "
         'probabilities, scores of rows of a query, or for survival analysis logarithms of risks ("cox"; such as '
-        'scikit-survival\'s CoxPHSurvivalAnalysis) or times ("aft"). None: a constant. '
+        'scikit-survival\'s CoxPHSurvivalAnalysis) or times ("aft"). One that is fitted should not have seen rows that '
+        "early stopping or ``calibrate`` holds out: scores would be too good, and prediction intervals too narrow. "
+        "None: a constant. "
         '"zero": raw predictions of 0.',
     )
     callbacks: Any = parameter(None, OneOf((None,)), Callbacks(), doc="Callbacks, called in their order.")

@@ -18,6 +18,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ class AutodiffLoss(OwnLoss):
         y = np.asarray(y, dtype=np.float64)
         library, curved = self._differentiates(), np.full(self.n_outputs, self.hessian != "auto")
 
-        def fill(block: tuple[slice, int]) -> tuple[slice, np.ndarray | float | None, np.ndarray | bool]:
+        def fill(block: tuple[slice, int], forward: bool) -> tuple[slice, np.ndarray | float | None, np.ndarray | bool]:
             rows, n_seen = block
             of_rows = y[rows], raw[:, rows], None if weight is None else weight[rows]
             gradient, hessian, is_curved = self._derivatives(library, *of_rows, forward)
@@ -124,7 +125,7 @@ class AutodiffLoss(OwnLoss):
 
         with library.at_work(n_threads) as n_callers:
             forward = library.goes_forward(y[:2].copy(), self._shape(raw[:, :2]).copy())
-            filled = call_each(fill, _blocks(raw, library.block), n_callers)
+            filled = call_each(partial(fill, forward=forward), _blocks(raw, library.block), n_callers)
         out.settle_rows([(rows, hessian) for rows, hessian, _ in filled])
         for *_, is_curved in filled:
             curved |= is_curved
