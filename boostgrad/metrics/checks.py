@@ -16,8 +16,11 @@ def column(values: Any, name: str, n_rows: int | None = None) -> np.ndarray:
     ValueError
         If they are not.
     """
+    values = np.asarray(values)
     try:
-        values = np.asarray(values).astype(np.float64, casting="same_kind", copy=False)
+        if values.dtype.kind not in "biufO":
+            raise TypeError
+        values = values.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         raise ValueError(f"{name} must hold numbers.") from None
     if values.ndim != 1 or len(values) == 0 or n_rows not in (None, len(values)):

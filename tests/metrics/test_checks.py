@@ -35,6 +35,14 @@ def test_queries(metric, more, message):
         metric(**{"relevance": GRADES, "score": SCORE} | more)
 
 
+def test_numbers_of_any_kind():
+    expected = ndcg(GRADES, SCORE)
+    assert ndcg(GRADES.astype(object), SCORE.astype(object)) == ndcg(GRADES.tolist(), SCORE.astype(int)) == expected
+    assert roc_auc(POSITIVE.tolist(), SCORE.tolist()) == roc_auc(POSITIVE, SCORE)
+    with pytest.raises(ValueError, match="score must hold numbers"):
+        ndcg(GRADES, SCORE + 1j)
+
+
 def test_gains():
     with pytest.raises(ValueError, match="gain must be 'exponential' or 'linear'. Got 'foo' instead"):
         ndcg(GRADES, SCORE, gain="foo")
