@@ -95,9 +95,10 @@ class Scores:
 
     def of(self, current: Current) -> dict[str, tuple[float, float]]:
         """The two scores of the model as it is now, by name; early stopping goes by the first."""
+        threads = (self.n_threads,) if self.loss.ours else ()  # of which others need not know
         of_parts = (
-            -self.loss.mean(self.rows.y, current.raw, self.rows.weight, self.n_threads),
-            -self.loss.mean(self.validation.y, current.validation_raw, self.validation.weight, self.n_threads),
+            -self.loss.mean(self.rows.y, current.raw, self.rows.weight, *threads),
+            -self.loss.mean(self.validation.y, current.validation_raw, self.validation.weight, *threads),
         )
         return {self.name: of_parts}
 

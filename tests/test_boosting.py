@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from boostgrad import BoostGradRegressor
 from boostgrad.boosting import Rows, train
 from boostgrad.callbacks import Callback
 from boostgrad.data.binning import BinMapper
@@ -149,3 +150,14 @@ def test_predictions_that_run_away_are_told_from_bad_targets(ours):
         train(data.training, data.edges, Steep(), replace(PARAMS, learning_rate=20.0), 9)
     bounded = train(data.training, data.edges, Steep(), replace(PARAMS, learning_rate=20.0, max_delta_step=0.01), 9)
     assert len(bounded.trees) == 9
+
+
+def test_a_mean_of_ones_own_need_not_know_of_threads():
+    class Own(SquaredError):
+        def mean(self, y, raw, weight):
+            return float(np.mean(self.values(y, raw)))
+
+    rng = np.random.default_rng(0)
+    X = rng.random((200, 2))
+    model = BoostGradRegressor(Own(), n_estimators=5, early_stopping=True, random_state=0).fit(X, X[:, 0])
+    assert model.validation_score_[-1] > model.validation_score_[0]

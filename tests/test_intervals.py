@@ -576,6 +576,9 @@ def test_folds_as_masks():
     by_number = BoostGradRegressor(**SMALL).fit(X, y).calibrate(X, y, cv=[rows, rows[::-1]])
     np.testing.assert_array_equal(by_mask.predict_interval(X), by_number.predict_interval(X))
     assert by_mask.conformity_scores_[0].n_rows == 200
+    small = [tuple(part.astype(np.uint8) for part in pair) for pair in (rows, rows[::-1])]
+    by_small = BoostGradRegressor(**SMALL).fit(X, y).calibrate(X, y, cv=small)
+    np.testing.assert_array_equal(by_small.predict_interval(X), by_mask.predict_interval(X))
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def _pair(number: int, pair: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
                 f"cv, pair {number}: the rows to {what} must be numbers of some of the {n_rows} rows, or a mask of "
                 f"all. Got {params.shown(part)}."
             )
-        found.append(part % n_rows)
+        found.append(part.astype(np.intp) % n_rows)
     return found[0], found[1]
 
 

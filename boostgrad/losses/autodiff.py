@@ -33,6 +33,11 @@ from boostgrad.native import call_each
 BLOCK_TORCH = 131_072
 BLOCK_JAX = 262_144
 
+# So many rows tell whether derivatives can be found in one pass, which takes as long as it saves where there are fewer
+# than so many in all.
+PROBED = 16
+WORTH_PROBING = 50_000
+
 # The hessian of "auto" is no smaller, and no row's step is longer than so many times the mean one.
 LEAST_HESSIAN = 1e-6
 LONGEST = 2.0
@@ -49,10 +54,10 @@ class AutodiffLoss(OwnLoss):
         called with so many rows, so what it reads beside its arguments must not change. It is called with blocks of
         the rows, in no particular order: a row's loss must not depend on other rows, nor on random numbers. Where there
         are several outputs, and for survival analysis, y may have shape (n_rows, n_columns), as of
-        :class:`CallableLoss`. Neither y nor raw may be written to. A function of PyTorch's with one output is first
-        called with an object in place of ``raw`` that carries derivatives along, which takes a quarter of the time of
-        backpropagation or less; where that cannot be done, because it is not made of operations element by element or
-        has gradients of its own, it is called with a tensor, and backpropagated.
+        :class:`CallableLoss`. Neither y nor raw may be written to. From 50,000 rows on, a function of PyTorch's with
+        one output is first called with an object in place of ``raw`` that carries derivatives along, which takes a
+        quarter of the time of backpropagation or less; where that cannot be done, because it is not made of operations
+        element by element or has gradients of its own, it is called with a tensor, and backpropagated.
     backend : {"torch", "jax"}
         PyTorch takes as many threads as ``n_jobs`` says, each of which calls the function with blocks of its own, at
         the same time; JAX as many as it likes.
@@ -124,7 +129,11 @@ class AutodiffLoss(OwnLoss):
             return rows, out.fill_rows(rows, gradient[:, n_seen:], hessian), is_curved
 
         with library.at_work(n_threads) as n_callers:
-            forward = library.goes_forward(y[:2].copy(), self._shape(raw[:, :2]).copy())
+            if len(y) >= WORTH_PROBING:
+                some = np.linspace(0, max(0, len(y) - 1), PROBED, dtype=np.intp)
+                forward = library.goes_forward(y[some], self._shape(raw[:, some]))
+            else:
+                forward, y = False, y.copy()  # which a function that writes to it must not spoil for its owner
             filled = call_each(partial(fill, forward=forward), _blocks(raw, library.block), n_callers)
         out.settle_rows([(rows, hessian) for rows, hessian, _ in filled])
         for *_, is_curved in filled:
@@ -205,6 +214,10 @@ def _blocks(raw: np.ndarray, size: int) -> Iterator[tuple[slice, int]]:
         yield slice(end - n_seen - size, end - n_seen), n_seen
 
 
+class WrittenTo(ValueError):
+    """What a function may read alone."""
+
+
 class _Torch:
     """Derivatives by backpropagation.
 
@@ -243,9 +256,32 @@ class _Torch:
         return found
 
     def goes_forward(self, y: np.ndarray, raw: np.ndarray) -> bool:
-        """Whether derivatives can be found in one pass; see :mod:`boostgrad.losses.taylor`."""
+        """Whether derivatives can be found in one pass, see :mod:`boostgrad.losses.taylor`, and are those of
+        backpropagation: a ``torch.autograd.Function`` has gradients of its own, of which the values say nothing."""
+        if raw.ndim > 1:
+            return False
         with _in_thread_of_torch():
-            return raw.ndim == 1 and self._forward(y, raw, twice=False) is not None
+            found = self._forward(y, raw, twice=True)
+            try:
+                return found is not None and self._is_backpropagated(found, y, raw)
+            except WrittenTo:
+                raise
+            except Exception:  # which will be said of all rows
+                return False
+
+    def _is_backpropagated(self, found: tuple, y: np.ndarray, raw: np.ndarray) -> bool:
+        import torch
+
+        seen, left = set(), [self._losses(y, _shared(raw).requires_grad_()).grad_fn]
+        while left:
+            node = left.pop()
+            if isinstance(node, torch.autograd.function.BackwardCFunction):
+                return False
+            if node is not None and node not in seen:
+                seen.add(node)
+                left += [function for function, _ in node.next_functions]
+        pairs = zip(found, self._derivatives(y, raw, twice=True), strict=True)
+        return all(np.allclose(ours, theirs, rtol=1e-6, atol=1e-9, equal_nan=True) for ours, theirs in pairs)
 
     def _forward(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple | None:
         target = _shared(y)
@@ -259,7 +295,7 @@ class _Torch:
 
     def _check_unchanged(self, unchanged: bool) -> None:
         if not unchanged:
-            raise ValueError(f"{self.owner} must not write to y or raw.")
+            raise WrittenTo(f"{self.owner} must not write to y or raw.")
 
     def derivatives(
         self, y: np.ndarray, raw: np.ndarray, twice: bool, forward: bool
@@ -298,7 +334,7 @@ class _Torch:
         import torch
 
         with _in_thread_of_torch(), torch.no_grad():
-            return self._losses(y, torch.from_numpy(raw.copy())).numpy()
+            return self._losses(y.copy(), torch.from_numpy(raw.copy())).numpy()
 
 
 @contextmanager

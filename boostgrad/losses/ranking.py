@@ -107,7 +107,7 @@ def _checked_truncation(truncation: int | None) -> int | None:
     if truncation is None:
         return None
     is_number = isinstance(truncation, Real) and not isinstance(truncation, bool)
-    if not (is_number and 1 <= truncation < 2**31 and truncation == int(truncation)):
+    if not (is_number and 1 <= truncation < 2**63 and truncation == int(truncation)):
         raise ValueError(f"truncation must be an integer >= 1, or None. Got {shown(truncation)} instead.")
     return int(truncation)
 

@@ -58,8 +58,9 @@ def derivatives(
     NotKnown
         If the function does what cannot be followed; it may also raise anything else because of what it was given.
     """
-    found = function(y, Taylor(lambda: raw, 1.0, 0.0, raw.shape, twice))
-    if not isinstance(found, Taylor) or found.shape != raw.shape:
+    run = Run(twice)
+    found = function(y, Taylor(lambda: raw, 1.0, 0.0, raw.shape, run))
+    if not isinstance(found, Taylor) or found.shape != raw.shape or run.has_changed():
         raise NotKnown
     for part in (found.first, found.second):
         if not isinstance(part, float) and (part.requires_grad or part.dtype != raw.dtype):
@@ -73,22 +74,52 @@ def _whole(part: Any, shape: tuple[int, ...]) -> np.ndarray:
     return part.expand(shape).contiguous().numpy()
 
 
+class Run:
+    """One call of a function.
+
+    Attributes
+    ----------
+    twice : bool
+        Whether second derivatives are wanted; otherwise they are 0.
+    constants : list of (torch.Tensor, int)
+        What was used that does not depend on the raw prediction, and its version then: values that are computed later
+        and derivatives are made of its memory, so that nobody may write to it in between.
+    """
+
+    def __init__(self, twice: bool):
+        self.twice = twice
+        self.constants: list[tuple[Any, int]] = []
+
+    def constant(self, x: Any) -> Part:
+        """What does not depend on the raw prediction, in double precision."""
+        import torch
+
+        if isinstance(x, torch.Tensor) and not x.is_complex():
+            self.constants.append((x, x._version))
+            return x.to(torch.float64)
+        if isinstance(x, Real):
+            return float(x)
+        raise NotKnown
+
+    def has_changed(self) -> bool:
+        return any(tensor._version != version for tensor, version in self.constants)
+
+
 class Taylor:
     """Of each row the value of what was computed, and its derivatives by the raw prediction.
 
     Attributes
     ----------
     first, second : torch.Tensor or float
-    shape : torch.Size
-    twice : bool
-        Whether ``second`` is wanted; otherwise it is 0.
+    shape : tuple of int
+    run : Run
     """
 
-    __slots__ = ("_make", "_value", "first", "second", "shape", "twice")
+    __slots__ = ("_make", "_value", "first", "run", "second", "shape")
 
-    def __init__(self, make: Callable[[], Any], first: Part, second: Part, shape: tuple[int, ...], twice: bool):
+    def __init__(self, make: Callable[[], Any], first: Part, second: Part, shape: tuple[int, ...], run: Run):
         self._make, self._value = make, None
-        self.first, self.second, self.shape, self.twice = first, second, shape, twice
+        self.first, self.second, self.shape, self.run = first, second, shape, run
 
     @property
     def value(self) -> Any:
@@ -99,6 +130,10 @@ class Taylor:
 
     @classmethod
     def __torch_function__(cls, function, types, args=(), kwargs=None):
+        import torch
+
+        if function is torch.Tensor.where:  # whose arguments come in another order
+            raise NotKnown
         return _by_rule(function.__name__, *args, **(kwargs or {}))
 
     def __getattr__(self, name: str) -> Any:
@@ -121,8 +156,13 @@ class Taylor:
     def __bool__(self):
         raise NotKnown
 
+    def __iadd__(self, other: Any):
+        """Another name for this would have to change, too."""
+        raise NotKnown
+
+    __isub__ = __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __ipow__ = __iand__ = __ior__ = __ixor__ = __iadd__
     __hash__ = None  # type: ignore[assignment]
-    __iter__ = __len__ = __float__ = __int__ = __index__ = __getitem__ = __array__ = __bool__
+    __iter__ = __len__ = __float__ = __int__ = __index__ = __getitem__ = __setitem__ = __array__ = __iadd__
 
 
 def _by_rule(name: str, *args: Any, **kwargs: Any) -> Any:
@@ -135,17 +175,6 @@ def _by_rule(name: str, *args: Any, **kwargs: Any) -> Any:
 
 
 # ---- numbers and tensors ---------------------------------------------------------------------------------------------
-
-
-def _constant(x: Any) -> Part:
-    """What does not depend on the raw prediction."""
-    import torch
-
-    if isinstance(x, torch.Tensor) and not x.is_complex():
-        return x.to(torch.float64)
-    if isinstance(x, Real):
-        return float(x)
-    raise NotKnown
 
 
 def _is(x: Part, number: float) -> bool:
@@ -190,9 +219,9 @@ def _rule(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _chain(x: Taylor, make: Callable[[], Any], first: Part, second: Callable[[], Part]) -> Taylor:
     """f(x), of which ``first`` is f'(x) and ``second()`` f''(x)."""
     bent = 0.0
-    if x.twice and not _is(x.first, 0):
+    if x.run.twice and not _is(x.first, 0):
         bent = _times(second(), _times(x.first, x.first))
-    return Taylor(make, _times(first, x.first), _plus(bent, _times(first, x.second)), x.shape, x.twice)
+    return Taylor(make, _times(first, x.first), _plus(bent, _times(first, x.second)), x.shape, x.run)
 
 
 def _only(x: Any) -> Taylor:
@@ -208,22 +237,22 @@ def _add(x: Any, y: Any, *, alpha: float = 1) -> Taylor:
         x, y = y, x
     if isinstance(y, Taylor):
         shape, first, second = _shape(x, y), _plus(x.first, y.first), _plus(x.second, y.second)
-        return Taylor(lambda: x.value + y.value, first, second, shape, x.twice)
-    y = _constant(y)
-    return Taylor(lambda: x.value + y, x.first, x.second, _shape(x, y), x.twice)
+        return Taylor(lambda: x.value + y.value, first, second, shape, x.run)
+    y = x.run.constant(y)
+    return Taylor(lambda: x.value + y, x.first, x.second, _shape(x, y), x.run)
 
 
 @_rule("sub", "subtract")
 def _subtract(x: Any, y: Any, *, alpha: float = 1) -> Taylor:
     y = y if alpha == 1 else _multiply(y, alpha)
     if not isinstance(y, Taylor):
-        y = _constant(y)
-        return Taylor(lambda: x.value - y, x.first, x.second, _shape(x, y), x.twice)
+        y = x.run.constant(y)
+        return Taylor(lambda: x.value - y, x.first, x.second, _shape(x, y), x.run)
     if isinstance(x, Taylor):
         shape, first, second = _shape(x, y), _minus(x.first, y.first), _minus(x.second, y.second)
-        return Taylor(lambda: x.value - y.value, first, second, shape, x.twice)
-    x = _constant(x)
-    return Taylor(lambda: x - y.value, _minus(0.0, y.first), _minus(0.0, y.second), _shape(x, y), y.twice)
+        return Taylor(lambda: x.value - y.value, first, second, shape, x.run)
+    x = y.run.constant(x)
+    return Taylor(lambda: x - y.value, _minus(0.0, y.first), _minus(0.0, y.second), _shape(x, y), y.run)
 
 
 @_rule("rsub")
@@ -234,7 +263,7 @@ def _subtract_from(x: Any, y: Any, *, alpha: float = 1) -> Taylor:
 @_rule("neg", "negative")
 def _negate(x: Any) -> Taylor:
     x = _only(x)
-    return Taylor(lambda: -x.value, _minus(0.0, x.first), _minus(0.0, x.second), x.shape, x.twice)
+    return Taylor(lambda: -x.value, _minus(0.0, x.first), _minus(0.0, x.second), x.shape, x.run)
 
 
 @_rule("mul", "rmul", "multiply")
@@ -244,13 +273,13 @@ def _multiply(x: Any, y: Any) -> Any:
     if not isinstance(x, Taylor):
         return x * y
     if not isinstance(y, Taylor):
-        y = _constant(y)
-        return Taylor(lambda: x.value * y, _times(x.first, y), _times(x.second, y), _shape(x, y), x.twice)
+        y = x.run.constant(y)
+        return Taylor(lambda: x.value * y, _times(x.first, y), _times(x.second, y), _shape(x, y), x.run)
     first = _plus(_times(x.first, y.value), _times(x.value, y.first))
     second = _plus(_times(x.second, y.value), _times(x.value, y.second))
-    if x.twice:
+    if x.run.twice:
         second = _plus(second, _times(2.0, _times(x.first, y.first)))
-    return Taylor(lambda: x.value * y.value, first, second, _shape(x, y), x.twice)
+    return Taylor(lambda: x.value * y.value, first, second, _shape(x, y), x.run)
 
 
 @_rule("div", "divide", "true_divide", "truediv")
@@ -259,11 +288,11 @@ def _divide(x: Any, y: Any, *, rounding_mode: str | None = None) -> Taylor:
         raise NotKnown
     if isinstance(y, Taylor):
         return _multiply(x, _reciprocal(y))
-    y = _constant(y)
+    y = x.run.constant(y)
     if _is(y, 0):
         raise NotKnown
     parts = (part if _is(part, 0) else part / y for part in (x.first, x.second))
-    return Taylor(lambda: x.value / y, *parts, _shape(x, y), x.twice)
+    return Taylor(lambda: x.value / y, *parts, _shape(x, y), x.run)
 
 
 @_rule("rdiv", "rtruediv")
@@ -282,7 +311,7 @@ def _reciprocal(x: Any) -> Taylor:
 def _power(x: Any, exponent: Any) -> Taylor:
     if not isinstance(x, Taylor):
         return _power_of(x, exponent)
-    p = _constant(exponent)
+    p = x.run.constant(exponent)
     if not isinstance(p, float):
         raise NotKnown
 
@@ -292,10 +321,10 @@ def _power(x: Any, exponent: Any) -> Taylor:
         return _times(factor, x.value if exponent == 1 else x.value**exponent)
 
     bent = 0.0
-    if x.twice:
+    if x.run.twice:
         of_first, of_second = _times(p * (p - 1), _times(x.first, x.first)), _times(p, x.second)
         bent = _plus(term(of_first, p - 2), term(of_second, p - 1))
-    return Taylor(lambda: x.value**p, term(_times(p, x.first), p - 1), bent, x.shape, x.twice)
+    return Taylor(lambda: x.value**p, term(_times(p, x.first), p - 1), bent, x.shape, x.run)
 
 
 @_rule("square")
@@ -310,10 +339,10 @@ def _power_of_second(x: Any, base: Any) -> Taylor:
 
 def _power_of(base: Any, x: Any) -> Taylor:
     """A number to the power of x."""
-    base = _constant(base)
+    base = _only(x).run.constant(base)
     if not (isinstance(base, float) and base > 0):
         raise NotKnown
-    value, slope = base ** _only(x).value, math.log(base)
+    value, slope = base**x.value, math.log(base)
     return _chain(x, lambda: value, slope * value, lambda: slope**2 * value)
 
 
@@ -324,7 +353,8 @@ def _where(condition: Any, x: Any, y: Any) -> Taylor:
     if not isinstance(condition, torch.Tensor) or condition.dtype != torch.bool:
         raise NotKnown
     whole = _only(x if isinstance(x, Taylor) else y)
-    x, y = (part if isinstance(part, Taylor) else _constant(part) for part in (x, y))
+    whole.run.constant(condition)
+    x, y = (part if isinstance(part, Taylor) else whole.run.constant(part) for part in (x, y))
 
     def choose(a: Part, b: Part) -> Part:
         if isinstance(a, float) and isinstance(b, float):
@@ -335,20 +365,21 @@ def _where(condition: Any, x: Any, y: Any) -> Taylor:
 
     parts = ((part.first, part.second) if isinstance(part, Taylor) else (0.0, 0.0) for part in (x, y))
     shape = _shape(condition, x, y)
-    return Taylor(lambda: choose(_value(x), _value(y)), *map(choose, *parts), shape, whole.twice)
+    return Taylor(lambda: choose(_value(x), _value(y)), *map(choose, *parts), shape, whole.run)
 
 
 def _larger(x: Any, y: Any, sign: float) -> Taylor:
     """Where two are equal, PyTorch takes the mean of their derivatives."""
     import torch
 
-    a, b = (_value(part) if isinstance(part, Taylor) else _constant(part) for part in (x, y))
+    run = _only(x if isinstance(x, Taylor) else y).run
+    a, b = (part.value if isinstance(part, Taylor) else run.constant(part) for part in (x, y))
     if isinstance(a, float) or isinstance(b, float):
         raise NotKnown
     of_x = torch.where(a == b, 0.5, (a - b > 0 if sign > 0 else a - b < 0).to(torch.float64))
     both = _add(_multiply(x, of_x), _multiply(y, 1.0 - of_x))
     make = partial(torch.maximum if sign > 0 else torch.minimum, a, b)
-    return Taylor(make, both.first, both.second, both.shape, both.twice)
+    return Taylor(make, both.first, both.second, both.shape, both.run)
 
 
 @_rule("maximum")
@@ -363,7 +394,7 @@ def _minimum(x: Any, y: Any) -> Taylor:
 
 @_rule("clamp", "clip")
 def _clamp(x: Any, min: Any = None, max: Any = None) -> Taylor:
-    value, lower, upper = _only(x).value, *(None if end is None else _constant(end) for end in (min, max))
+    value, lower, upper = _only(x).value, *(None if end is None else x.run.constant(end) for end in (min, max))
     if not all(end is None or isinstance(end, float) for end in (lower, upper)):
         raise NotKnown
     inside = value == value
@@ -380,6 +411,8 @@ def _absolute(x: Any) -> Taylor:
 
 @_rule("relu")
 def _relu(x: Any, inplace: bool = False) -> Taylor:
+    if inplace:
+        raise NotKnown
     value = _only(x).value
     return _chain(x, value.relu, (value > 0).to(value.dtype), lambda: 0.0)
 
@@ -459,6 +492,8 @@ def _sigmoid(x: Any) -> Taylor:
 def _softplus(x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Taylor:
     import torch
 
+    if threshold != 20:
+        raise NotKnown
     beta, value = float(beta), _only(x).value
     p = _times(beta, value).sigmoid()
     make = partial(torch.nn.functional.softplus, value, beta, threshold)

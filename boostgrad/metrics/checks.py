@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,6 @@ def first_rows(k: Any, n_rows: int) -> int:
     """How many first rows count."""
     if k is None:
         return n_rows
-    if not isinstance(k, Integral) or isinstance(k, bool) or k < 1:
+    if not isinstance(k, Real) or isinstance(k, bool) or not (k >= 1 and k % 1 == 0):
         raise ValueError(f"k must be an integer >= 1, or None. Got {k!r} instead.")
     return min(int(k), n_rows)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from boostgrad.losses import AutodiffLoss, taylor
+from boostgrad.losses import AutodiffLoss, autodiff, taylor
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -88,12 +88,69 @@ def by_kind(y, r):
     return (r - y) ** 2
 
 
+class Returned(torch.autograd.Function):
+    """What it was given, with a gradient of its own: no operation is seen."""
+
+    @staticmethod
+    def forward(ctx, r):
+        return r
+
+    @staticmethod
+    def backward(ctx, slope):
+        return slope.clamp(-0.1, 0.1)
+
+
+def constant_that_changes(y, r):
+    t = y.abs()
+    d = r - t
+    t += 1
+    return (d / t) ** 2
+
+
+def buffer_that_is_used_again(y, r):
+    buffer = torch.empty_like(y)
+    torch.mul(y, 2, out=buffer)
+    first = r - buffer
+    torch.mul(y, 3, out=buffer)
+    return first**2 + (r - buffer) ** 2
+
+
+def weight_that_changes(y, r):
+    weight = torch.ones_like(y)
+    loss = (r - y) ** 2 + weight * r
+    weight[y > 0] = 5
+    return loss
+
+
+def two_names(y, r):
+    d = r - y
+    e = d
+    e -= 1
+    return d**2
+
+
+def by_method(y, r):
+    return (y > 0).where(y > 0.5, r) ** 2 + (r - y) ** 2
+
+
+def in_place_activation(y, r):
+    d = r - y
+    p = torch.nn.ReLU(inplace=True)(d)
+    return 2 * p + d**2
+
+
 factor = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
 
 # What only backpropagation can do, or what must not be followed because derivatives would be others.
 OTHERS = {
     "a function of autograd": lambda y, r: Clipped.apply(r),
     "in place": in_place,
+    "a constant that changes": constant_that_changes,
+    "a buffer that is used again": buffer_that_is_used_again,
+    "two names": two_names,
+    "the method where": by_method,
+    "an activation in place": in_place_activation,
+    "a threshold": lambda y, r: F.softplus(r - y, threshold=0.5) + r**2,
     "without gradients": without_gradients,
     "isinstance": by_kind,
     "an unknown operation": lambda y, r: torch.special.erfcx(r),
@@ -104,6 +161,11 @@ OTHERS = {
     "rows": lambda y, r: torch.stack([r, -r]).exp().sum(0),
     "a tensor of exponents": lambda y, r: torch.pow(r * r + 1, y),
 }
+
+
+@pytest.fixture(autouse=True)
+def all_are_worth_probing(monkeypatch):
+    monkeypatch.setattr(autodiff, "WORTH_PROBING", 0)
 
 
 def backpropagated(function, y, raw):
@@ -193,6 +255,25 @@ def test_other_functions_are_backpropagated(name, n_threads):
     np.testing.assert_allclose(pairs.pairs[0, :, 1], np.maximum(second, 0), rtol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_gradients_of_ones_own_are_those_of_backpropagation(scale):
+    """Also where nothing is done that could be seen, and no row that is looked at tells."""
+    y, raw = problem()
+    others = np.arange(len(y)) != 1  # which is not among those that are looked at
+    y[others] *= scale
+    raw[others] *= scale
+    loss = AutodiffLoss(lambda y, r: (Returned.apply(r) - y) ** 2, hessian="constant")
+    pairs = loss.pairs(len(y), weighted=False)
+    loss.gradients(y, raw[None], None, pairs)
+    np.testing.assert_allclose(pairs.pairs[0, :, 0], np.clip(2 * (raw - y), -0.1, 0.1), rtol=1e-12)
+
+
+def test_a_constant_that_changes_after_it_was_used_is_an_error_as_it_was():
+    y, raw = problem()
+    with pytest.raises(taylor.NotKnown):
+        taylor.derivatives(weight_that_changes, torch.from_numpy(y), torch.from_numpy(raw), twice=True)
+
+
 def test_blocks_that_cannot_be_followed_are_backpropagated(monkeypatch):
     """Whichever thread they come to."""
     monkeypatch.setattr("boostgrad.losses.autodiff.BLOCK_TORCH", 50)
@@ -208,3 +289,23 @@ def test_blocks_that_cannot_be_followed_are_backpropagated(monkeypatch):
         loss.gradients(y, raw[None], None, pairs, n_threads)
         found.append(pairs.pairs.tobytes())
     assert len(set(found)) == 1
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("hessian", ["auto", "exact", "gauss_newton", "constant"])
+@pytest.mark.parametrize("name", ["where a constant", "exp", "linear by rows", "deviance", "abs"])
+def test_losses_are_those_that_are_backpropagated(name, hessian, weighted, monkeypatch):
+    """All that is made of the derivatives, with blocks and threads."""
+    monkeypatch.setattr(autodiff, "BLOCK_TORCH", 100)
+    y, raw = problem(n=1000)
+    weight = np.random.default_rng(1).random(1000) if weighted else None
+    found = []
+    for least in (0, 10**9):
+        monkeypatch.setattr(autodiff, "WORTH_PROBING", least)
+        loss = AutodiffLoss(FOLLOWED[name], hessian=hessian)
+        pairs = loss.pairs(1000, weighted)
+        loss.gradients(y, raw[None], weight, pairs, n_threads=2)
+        found.append(pairs)
+    assert found[0].constant_hessian == found[1].constant_hessian
+    np.testing.assert_allclose(found[0].pairs, found[1].pairs, rtol=1e-7, atol=1e-12)
+    np.testing.assert_allclose(found[0].largest, found[1].largest, rtol=1e-7)
