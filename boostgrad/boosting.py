@@ -13,6 +13,7 @@ from boostgrad.callbacks import Callback, IterationState
 from boostgrad.data.matrix import BinnedMatrix, SparseBinnedMatrix, row_array
 from boostgrad.data.statistics import Redraws
 from boostgrad.losses.base import Loss
+from boostgrad.losses.own import read_only
 from boostgrad.losses.pairs import GradientPairs, RowsByLeaf, check_curved, check_written, not_finite, real_numbers
 from boostgrad.params import CategoryParams, TreeParams
 from boostgrad.tree.grower import GrownTree, TreeGrower
@@ -245,10 +246,7 @@ def train(
 
 def _as_seen(raw: np.ndarray, loss: Loss) -> np.ndarray:
     """Raw predictions as the loss gets them: others than ours might write to them."""
-    if not loss.ours:
-        raw = raw.view()
-        raw.flags.writeable = False
-    return raw
+    return raw if loss.ours else read_only(raw)
 
 
 def _checked_steps(steps: Any, loss: Loss, method: str, n_leaves: int) -> np.ndarray:
@@ -257,7 +255,7 @@ def _checked_steps(steps: Any, loss: Loss, method: str, n_leaves: int) -> np.nda
     if steps.shape != (n_leaves,) or not np.isfinite(steps).all():
         raise ValueError(
             f"{type(loss).__name__}.{method} must give a finite number for each of {n_leaves} leaves. Got "
-            f"{steps.tolist() if len(np.shape(steps)) and steps.size < 50 else steps.shape!r} instead."
+            f"{steps.tolist() if steps.ndim and steps.size < 50 else steps.shape!r} instead."
         )
     return np.ascontiguousarray(steps)
 

@@ -50,6 +50,10 @@ def ensemble_of(trees: list[Tree], base_score: np.ndarray, schema: TableSchema, 
 SEVERAL_SCORES = ("train_scores_", "validation_scores_")
 
 
+# What only a pickle holds.
+NOT_IN_FILES = ("init_", "init_range_")
+
+
 class FittedState:
     """The part of an estimator that holds the model."""
 
@@ -125,7 +129,7 @@ class FittedState:
         state.pop("_raw", None)  # of a stand-in, which answers in the middle of a fit
         if "ensemble_" in state and self._loss_is_registered() and native.holds_levels(self.ensemble_):
             for name in self._FITTED:
-                if name not in ("classes_", "init_", "init_range_"):  # labels may be of any type, and pickle takes any
+                if name not in ("classes_", *NOT_IN_FILES):  # labels may be of any type, and pickle takes any
                     state.pop(name, None)
             state["_stored_model"] = native.dump_bytes(**self._stored())
         elif (
@@ -141,7 +145,7 @@ class FittedState:
         super().__setstate__(state)
         if stored is not None:
             self._restore(native.load_bytes(stored, "the pickled model"), state.get("classes_"))
-            for name in ("init_", "init_range_"):
+            for name in NOT_IN_FILES:
                 if name in state:
                     setattr(self, name, state[name])
         elif "ensemble_" in self.__dict__:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from boostgrad.losses import _loops, taylor
-from boostgrad.losses.base import Loss
+from boostgrad.losses.base import Loss, weighted_sum
 from boostgrad.losses.own import OwnLoss, clipped, name_of
 from boostgrad.native import call_each
 
@@ -198,7 +198,7 @@ class AutodiffLoss(OwnLoss):
             return super().total(y, raw, weight, n_threads)
 
         def of_block(rows: slice, values: np.ndarray) -> float:
-            return np.sum(values if weight is None else values * weight[rows])
+            return weighted_sum(values, None if weight is None else weight[rows])
 
         return float(sum(self._of_blocks(of_block, y, raw, n_threads)))
 
@@ -272,7 +272,9 @@ class _Torch:
     def _is_backpropagated(self, found: tuple, y: np.ndarray, raw: np.ndarray) -> bool:
         import torch
 
-        seen, left = set(), [self._losses(y, _shared(raw).requires_grad_()).grad_fn]
+        at = _shared(raw).requires_grad_()
+        losses = self._losses(y, at)
+        seen, left = set(), [losses.grad_fn]
         while left:
             node = left.pop()
             if isinstance(node, torch.autograd.function.BackwardCFunction):
@@ -280,7 +282,7 @@ class _Torch:
             if node is not None and node not in seen:
                 seen.add(node)
                 left += [function for function, _ in node.next_functions]
-        pairs = zip(found, self._derivatives(y, raw, twice=True), strict=True)
+        pairs = zip(found, self._backpropagated(losses, at, twice=True), strict=True)
         return all(np.allclose(ours, theirs, rtol=1e-6, atol=1e-9, equal_nan=True) for ours, theirs in pairs)
 
     def _forward(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple | None:
@@ -303,28 +305,30 @@ class _Torch:
         """First and second ones of a block; of several outputs, the diagonal of the hessian, output by output.
         forward: in one pass, where that is possible for these rows as it was for others."""
         with _in_thread_of_torch():
-            return (self._forward(y, raw, twice) if forward else None) or self._derivatives(y, raw, twice)
+            found = self._forward(y, raw, twice) if forward else None
+            if found is None:
+                at = _shared(raw).requires_grad_()
+                found = self._backpropagated(self._losses(y, at), at, twice)
+            return found
 
-    def _derivatives(self, y: np.ndarray, raw: np.ndarray, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    def _backpropagated(self, losses: Any, at: Any, twice: bool) -> tuple[np.ndarray, np.ndarray | None]:
         import torch
 
-        at = _shared(raw).requires_grad_()
-        slope = self._slope(y, at, twice)
+        slope = self._slope(losses, at, twice)
         gradient = slope.detach().numpy()
         if not twice:
             return gradient, None
         second = []
-        for output, row in enumerate([slope] if raw.ndim == 1 else slope):
+        for output, row in enumerate([slope] if at.ndim == 1 else slope):
             along = None
             if row.requires_grad:  # it does not where the loss is linear
-                along = _derivative(row, at, retain_graph=raw.ndim > 1)
-            along = torch.zeros_like(row) if along is None else along if raw.ndim == 1 else along[output]
+                along = _derivative(row, at, retain_graph=at.ndim > 1)
+            along = torch.zeros_like(row) if along is None else along if at.ndim == 1 else along[output]
             second.append(along.numpy(force=True))
-        return gradient, second[0] if raw.ndim == 1 else np.stack(second)
+        return gradient, second[0] if at.ndim == 1 else np.stack(second)
 
-    def _slope(self, y: np.ndarray, at: Any, twice: bool) -> Any:
+    def _slope(self, losses: Any, at: Any, twice: bool) -> Any:
         """First derivatives, which can be differentiated if ``twice``."""
-        losses = self._losses(y, at)
         slope = _derivative(losses, at, create_graph=twice) if losses.requires_grad else None
         if slope is None:
             raise ValueError(f"{self.owner} must depend on raw by operations of PyTorch, which can be differentiated.")

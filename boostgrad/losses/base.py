@@ -289,16 +289,14 @@ class Loss:
         """Weighted sum of :meth:`values`, which is asked block by block where y is an array of one dimension, unless
         there is a loop for it."""
         if not isinstance(y, np.ndarray) or y.ndim != 1:
-            values = row_losses(self, y, raw)
-            return float(np.sum(values if weight is None else values * weight))
+            return weighted_sum(row_losses(self, y, raw), weight)
         if self.summed and self.ours and y.dtype in _loops.TARGET_KINDS and len(y):
             return _loops.sum_of_losses(self.summed, y, raw, weight, self._of_sum(), n_threads)
         total = 0.0
         for begin in range(0, len(y), BLOCK):
             rows = slice(begin, begin + BLOCK)
-            values = row_losses(self, y[rows], raw[:, rows])
-            total += np.sum(values if weight is None else values * weight[rows])
-        return float(total)
+            total += weighted_sum(row_losses(self, y[rows], raw[:, rows]), None if weight is None else weight[rows])
+        return total
 
     def _of_sum(self) -> list[float]:
         """What the loop ``summed`` has to know of the loss."""
@@ -331,6 +329,10 @@ def row_losses(loss: Loss, y: Any, raw: np.ndarray) -> np.ndarray:
             f"{np.shape(values)} instead."
         )
     return values
+
+
+def weighted_sum(values: np.ndarray, weight: np.ndarray | None) -> float:
+    return float(np.sum(values if weight is None else values * weight))
 
 
 def n_predictions(loss: Loss) -> int:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from boostgrad.losses import _loops
-from boostgrad.losses.base import Loss, missing, refuse, register
+from boostgrad.losses.base import Loss, missing, refuse, register, weighted_sum
 from boostgrad.losses.constant import best_constant
 from boostgrad.losses.links import LINKS, RANGES
 from boostgrad.losses.pairs import BLOCK
@@ -216,7 +216,7 @@ class LogNormalNLL(NormalNLL):
         if not self.ours:
             return super().total(y, raw, weight, n_threads)
         normal = _loops.sum_of_losses("normal_nll", y, raw, weight, [], n_threads)
-        return normal + float(np.sum(y if weight is None else y * weight))
+        return normal + weighted_sum(y, weight)
 
     @property
     def prediction_range(self):

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from boostgrad.losses.base import Loss, register, row_losses
+from boostgrad.losses.base import Loss, register, row_losses, weighted_sum
 from boostgrad.losses.pairs import real_numbers
 from boostgrad.params import shown
 
@@ -90,14 +90,14 @@ def takes_groups(function: Callable[..., Any] | None) -> bool:
 def _called(function: Callable[..., Any], y: np.ndarray | Grouped, *rest: Any) -> Any:
     """What the function returns, with the groups if it takes them. Arrays are the user's and the loop's own, so it may
     read them alone."""
-    rest = tuple(map(_read_only, rest))
+    rest = tuple(map(read_only, rest))
     if not isinstance(y, Grouped):
-        return function(_read_only(y), *rest)
-    groups = {"groups": _read_only(y.groups)} if takes_groups(function) else {}
-    return function(_read_only(y.y), *rest, **groups)
+        return function(read_only(y), *rest)
+    groups = {"groups": read_only(y.groups)} if takes_groups(function) else {}
+    return function(read_only(y.y), *rest, **groups)
 
 
-def _read_only(array: np.ndarray | None) -> np.ndarray | None:
+def read_only(array: np.ndarray | None) -> np.ndarray | None:
     if array is not None:
         array = array.view()
         array.flags.writeable = False
@@ -139,8 +139,7 @@ class OwnLoss(Loss):
 
     def total(self, y, raw, weight, n_threads=1):
         """Of whole arrays, as the functions are promised."""
-        values = row_losses(self, y, raw)
-        return float(np.sum(values if weight is None else values * weight))
+        return weighted_sum(row_losses(self, y, raw), weight)
 
     def linked(self, loss: Loss) -> Self:
         """This loss, or a copy that predicts what the other one does if no inverse_link was given."""
@@ -191,7 +190,7 @@ class OwnLoss(Loss):
             return raw
         if isinstance(self.inverse, Loss):
             return self.inverse.inverse_link(raw)
-        found = np.asarray(self.inverse(_read_only(self._shape(raw))), dtype=np.float64)
+        found = np.asarray(self.inverse(read_only(self._shape(raw))), dtype=np.float64)
         if found.ndim not in (1, 2) or found.shape[-1] != raw.shape[1]:
             raise ValueError(
                 f"inverse_link of {self!r} must return a number, or a column of numbers, for each of {raw.shape[1]} "

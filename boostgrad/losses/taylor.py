@@ -376,7 +376,7 @@ def _larger(x: Any, y: Any, sign: float) -> Taylor:
     a, b = (part.value if isinstance(part, Taylor) else run.constant(part) for part in (x, y))
     if isinstance(a, float) or isinstance(b, float):
         raise NotKnown
-    of_x = torch.where(a == b, 0.5, (a - b > 0 if sign > 0 else a - b < 0).to(torch.float64))
+    of_x = torch.where(a == b, 0.5, (a > b if sign > 0 else a < b).to(torch.float64))
     both = _add(_multiply(x, of_x), _multiply(y, 1.0 - of_x))
     make = partial(torch.maximum if sign > 0 else torch.minimum, a, b)
     return Taylor(make, both.first, both.second, both.shape, both.run)
@@ -533,17 +533,20 @@ def _detach(x: Any) -> Any:
     return _only(x).value.clone()  # which may be written to
 
 
-@_rule("mse_loss")
-def _squared_error(x: Any, y: Any, *, reduction: str = "mean", **others: Any) -> Taylor:
+def _refuse_options(reduction: str, others: dict[str, Any]) -> None:
     if reduction != "none" or any(value is not None for value in others.values()):
         raise NotKnown
+
+
+@_rule("mse_loss")
+def _squared_error(x: Any, y: Any, *, reduction: str = "mean", **others: Any) -> Taylor:
+    _refuse_options(reduction, others)
     return _square(_subtract(x, y))
 
 
 @_rule("binary_cross_entropy_with_logits")
 def _log_loss(x: Any, y: Any, *, reduction: str = "mean", **others: Any) -> Taylor:
-    if reduction != "none" or any(value is not None for value in others.values()):
-        raise NotKnown
+    _refuse_options(reduction, others)
     return _subtract(_softplus(x), _multiply(x, y))
 
 
@@ -559,13 +562,12 @@ def _flat(name: str) -> Callable[..., Any]:
     return rule
 
 
-for _name in ("zeros_like", "ones_like", "full_like", "isnan", "isinf", "isfinite", "sign", "sgn"):
-    RULES[_name] = _flat(_name)
-for _name in ("floor", "ceil", "round", "gt", "ge", "lt", "le", "eq", "ne"):
+_COMPARISONS = ("gt", "ge", "lt", "le", "eq", "ne")
+_MADE_LIKE = ("zeros_like", "ones_like", "full_like")
+for _name in (*_COMPARISONS, *_MADE_LIKE, "isnan", "isinf", "isfinite", "sign", "sgn", "floor", "ceil", "round"):
     RULES[_name] = _flat(_name)
 
-# The operators of Python, and the comparisons, in which the other side turns round.
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "neg", "pos", "abs"):
-    setattr(Taylor, f"__{_name}__", lambda *args, _name=_name: _by_rule(_name, *args))
-for _name in ("gt", "ge", "lt", "le", "eq", "ne"):
+# The operators of Python.
+_ARITHMETIC = ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "pow", "rpow", "neg", "pos", "abs")
+for _name in (*_ARITHMETIC, *_COMPARISONS):
     setattr(Taylor, f"__{_name}__", lambda *args, _name=_name: _by_rule(_name, *args))
